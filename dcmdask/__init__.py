@@ -1,0 +1,63 @@
+"""Find every DICOM object in a heap of folders and archives, and leave a catalog of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dcmdask._version import __version__
+
+if TYPE_CHECKING:
+    from dcmdask.catalog import Catalog
+
+__all__ = ["__version__", "crawl", "open_catalog"]
+
+
+def crawl(
+    sources: str | Path | Iterable[str | Path], out: str | Path | None = None, **options: Any
+) -> Catalog:
+    """Crawl sources and publish their catalog.
+
+    Parameters
+    ----------
+    sources : str, pathlib.Path, or an iterable of them
+        Folders, files and archives.
+    out : str or pathlib.Path, optional
+        Output folder; by default ``.imgtools/<name>`` beside the one source.
+    **options
+        Fields of `dcmdask.config.RunOptions`: the options of ``dcmdask run`` with underscores.
+
+    Returns
+    -------
+    Catalog
+        The published catalog.
+
+    Raises
+    ------
+    dcmdask.errors.DcmdaskError
+        The run could not start or end; nothing was published.
+    """
+    # Imported where it is used: `import dcmdask` must not cost a second.
+    from dcmdask.catalog import Catalog
+    from dcmdask.config import RunOptions
+    from dcmdask.pipeline import run
+
+    if isinstance(sources, (str, Path)):
+        sources = [sources]
+    place = None if out is None else str(out)
+    done = run([str(source) for source in sources], RunOptions(out=place, **options))
+    return Catalog(done["out"])
+
+
+def open_catalog(out: str | Path) -> Catalog:
+    """Open the catalog that a run left in `out`.
+
+    Raises
+    ------
+    dcmdask.errors.CatalogError
+        There is none.
+    """
+    from dcmdask.catalog import Catalog
+
+    return Catalog(out)

@@ -1,0 +1,311 @@
+"""Take instances; give ProjectIDs, the rows of the case tables, and a row a case.
+
+Seed A's rules: a case is an immediate subfolder of a source, a zip lying directly in it, or the
+loose files lying there; an archive is one row, aggregated over its members.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dcmdask.errors import ProjectIdMapError
+from dcmdask.privacy import pseudonym
+from dcmdask.schema import CASE_ROWS, CASES, TEMPLATE
+from dcmdask.types import SKIPS
+
+COLUMNS = (
+    "case",
+    "path",
+    "archive",
+    "file_name",
+    "SOPInstanceUID",
+    *(name for name in TEMPLATE if name not in ("FileName", "ImageCount", "SeriesCount")),
+)
+"""Columns of the instances that the case tables need."""
+
+_AGE = re.compile(r"\s*(\d+)\s*([DWMY]?)\s*", re.IGNORECASE)
+_DAYS_A_YEAR = 365.25
+_MONTHS_A_YEAR = 12
+_COUNTED = ("ImageCount", "SeriesCount")
+_VALUES = tuple(name for name in TEMPLATE if name not in ("FileName", *_COUNTED))
+
+# Windows keeps these for devices, with or without a suffix.
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
+_LONGEST_STEM = 120
+_DIGEST_DIGITS = 8
+
+
+def read_projectid_map(path: Path) -> dict[str, int]:
+    """Read a ProjectID map; an absent file is an empty one.
+
+    Raises
+    ------
+    ProjectIdMapError
+        It cannot be read, or is not an object of distinct positive integers.
+    """
+    fix = "mend the file, or name another --projectid-map"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ProjectIdMapError(str(path), error.strerror or "cannot be read", fix) from error
+    except ValueError as error:
+        raise ProjectIdMapError(str(path), "it is no JSON", fix) from error
+    if not isinstance(content, dict):
+        raise ProjectIdMapError(str(path), "it is no JSON object", fix)
+    for number in content.values():
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+            raise ProjectIdMapError(str(path), "a number in it is no positive integer", fix)
+    if len(set(content.values())) != len(content):
+        raise ProjectIdMapError(str(path), "two cases in it have one number", fix)
+    return content
+
+
+def assign_project_ids(cases: Iterable[str], known: Mapping[str, int]) -> dict[str, int]:
+    """Give every case its number: known ones keep theirs, new ones get the next free from 1.
+
+    Examples
+    --------
+    >>> assign_project_ids(["b", "c", "a"], {"b": 2})
+    {'b': 2, 'a': 1, 'c': 3}
+    """
+    numbers = dict(known)
+    taken = set(known.values())
+    free = 1
+    for case in sorted(set(cases) - set(known)):
+        while free in taken:
+            free += 1
+        numbers[case] = free
+        taken.add(free)
+    return numbers
+
+
+def age_in_years(age: str | None, born: dt.date | None, studied: dt.date | None) -> int | None:
+    """Give a patient's age in whole years.
+
+    Parameters
+    ----------
+    age : str or None
+        PatientAge (AS): digits and a unit D, W, M or Y; without a unit years are meant.
+    born, studied : datetime.date or None
+        PatientBirthDate and StudyDate, asked where `age` is absent.
+
+    Examples
+    --------
+    >>> age_in_years("063Y", None, None), age_in_years("018M", None, None)
+    (63, 1)
+    >>> age_in_years(None, dt.date(1980, 5, 2), dt.date(2004, 5, 1))
+    23
+    """
+    if age is not None and age.strip():
+        match = _AGE.fullmatch(age)
+        return None if match is None else _whole_years(int(match[1]), match[2].upper())
+    if born is None or studied is None or studied < born:
+        return None
+    before_birthday = (studied.month, studied.day) < (born.month, born.day)
+    return studied.year - born.year - before_birthday
+
+
+def _whole_years(count: int, unit: str) -> int:
+    if unit == "M":
+        return count // _MONTHS_A_YEAR
+    if unit == "W":
+        return int(count * 7 / _DAYS_A_YEAR)
+    if unit == "D":
+        return int(count / _DAYS_A_YEAR)
+    return count
+
+
+def build_case_rows(instances: pa.Table, project_ids: Mapping[str, int]) -> pa.Table:
+    """Give the rows of the case tables.
+
+    Parameters
+    ----------
+    instances : pyarrow.Table
+        `COLUMNS` of all instances of some cases, in any order.
+    project_ids : mapping
+        ProjectID of every case.
+
+    Returns
+    -------
+    pyarrow.Table
+        `dcmdask.schema.CASE_ROWS`: a row a loose file or archive, sorted by ProjectID, FileName,
+        path.
+    """
+    instances = instances.sort_by(
+        [(name, "ascending") for name in ("case", "path", "SeriesInstanceUID", "SOPInstanceUID")]
+    )
+    ages = [
+        age_in_years(*values)
+        for values in zip(
+            *(instances[n].to_pylist() for n in ("PatientAge", "PatientBirthDate", "StudyDate")),
+            strict=True,
+        )
+    ]
+    position = instances.column_names.index("PatientAge")
+    rows = instances.set_column(position, "PatientAge", pa.array(ages, pa.int64()))
+    loose = pc.is_null(rows["archive"])
+    table = pa.concat_tables(
+        [_loose_rows(rows.filter(loose)), _archive_rows(rows.filter(pc.invert(loose)))]
+    )
+    numbers = pa.array([project_ids[case] for case in table["case"].to_pylist()], pa.int64())
+    table = table.set_column(0, "ProjectID", numbers)
+    order = [(name, "ascending") for name in ("ProjectID", "FileName", "path")]
+    return table.sort_by(order)
+
+
+def _loose_rows(rows: pa.Table) -> pa.Table:
+    columns: dict[str, Any] = {name: rows[name] for name in ("case", "path", *_VALUES)}
+    columns["FileName"] = rows["file_name"]
+    nothing = pa.nulls(rows.num_rows, pa.int64())
+    columns |= dict.fromkeys((*_COUNTED, "ProjectID"), nothing)
+    return pa.table({name: columns[name] for name in CASE_ROWS.names}, CASE_ROWS)
+
+
+def _archive_rows(rows: pa.Table) -> pa.Table:
+    """Aggregate members: the first value that is there, in order of paths, and the two counts."""
+    if not rows.num_rows:
+        return CASE_ROWS.empty_table()
+    pairs = pa.StructArray.from_arrays(
+        [rows["case"].combine_chunks(), rows["archive"].combine_chunks()], ["case", "archive"]
+    )
+    identity = [(pair["case"], pair["archive"]) for pair in pairs.to_pylist()]
+    numbers: dict[tuple[str, str], int] = {}
+    group = np.array([numbers.setdefault(pair, len(numbers)) for pair in identity])
+    columns: dict[str, Any] = {
+        "case": [case for case, _ in numbers],
+        "path": [archive for _, archive in numbers],
+        "FileName": [archive.rsplit("/", 1)[-1] for _, archive in numbers],
+        "ImageCount": np.bincount(group, minlength=len(numbers)),
+        "SeriesCount": _distinct(rows["SeriesInstanceUID"], group, len(numbers)),
+        "ProjectID": pa.nulls(len(numbers), pa.int64()),
+    }
+    for name in _VALUES:
+        columns[name] = _first_values(rows[name], group, len(numbers))
+    arrays = {name: pa.array(columns[name], CASE_ROWS.field(name).type) for name in CASE_ROWS.names}
+    return pa.table(arrays, CASE_ROWS)
+
+
+def _first_values(column: pa.ChunkedArray, group: Any, groups: int) -> pa.Array:
+    there = pc.is_valid(column).to_numpy(zero_copy_only=False)
+    spots = np.flatnonzero(there)
+    found, first = np.unique(group[spots], return_index=True)
+    take = np.full(groups, -1, dtype=np.int64)
+    take[found] = spots[first]
+    indices = pa.array(take, mask=take < 0)
+    return column.combine_chunks().take(indices)
+
+
+def _distinct(column: pa.ChunkedArray, group: Any, groups: int) -> Any:
+    seen = {
+        (g, v) for g, v in zip(group.tolist(), column.to_pylist(), strict=True) if v is not None
+    }
+    return np.bincount([g for g, _ in seen], minlength=groups) if seen else np.zeros(groups, int)
+
+
+def desensitized(rows: pa.Table) -> pa.Table:
+    """Give case rows with PatientName replaced by its pseudonym."""
+    position = rows.column_names.index("PatientName")
+    names = [pseudonym(name) for name in rows["PatientName"].to_pylist()]
+    return rows.set_column(position, "PatientName", pa.array(names, pa.string()))
+
+
+def build_cases(
+    listed: Mapping[str, tuple[int, int]],
+    instances: Mapping[str, int],
+    series: Mapping[str, int],
+    failures: pa.Table,
+    project_ids: Mapping[str, int],
+) -> pa.Table:
+    """Give `dcmdask.schema.CASES`, sorted by ProjectID.
+
+    Parameters
+    ----------
+    listed : mapping
+        Case to its files and their bytes.
+    instances, series : mapping
+        Case to how many it has.
+    failures : pyarrow.Table
+        ``case`` and ``kind`` of every failure and skip.
+    project_ids : mapping
+        ProjectID of every case.
+    """
+    skips: dict[str, int] = {}
+    failed: dict[str, int] = {}
+    for case, kind in zip(failures["case"].to_pylist(), failures["kind"].to_pylist(), strict=True):
+        counts = skips if kind in SKIPS else failed
+        counts[case] = counts.get(case, 0) + 1
+    rows = [
+        (
+            project_ids[case],
+            case,
+            files,
+            instances.get(case, 0),
+            series.get(case, 0),
+            failed.get(case, 0),
+            size,
+            skips.get(case, 0),
+        )
+        for case, (files, size) in listed.items()
+    ]
+    columns = list(zip(*sorted(rows), strict=True)) or [()] * len(CASES)
+    arrays = dict(zip(CASES.names, map(list, columns), strict=True))
+    return pa.table(arrays, schema=CASES)
+
+
+def file_stems(cases: Iterable[str]) -> dict[str, str]:
+    """Give every case a file name without suffix, safe on any system, none like another.
+
+    A name that is safe and whose lower-case form no other case shares is kept. Any other becomes a
+    safe form of it and a digest of the name, so that it does not depend on the other cases' order.
+
+    Examples
+    --------
+    >>> file_stems(["P1", "a/b"])
+    {'P1': 'P1', 'a/b': 'a_b-c14cddc0'}
+    """
+    names = sorted(set(cases))
+    forms: dict[str, int] = {}
+    for name in names:
+        forms[name.casefold()] = forms.get(name.casefold(), 0) + 1
+    kept = {name for name in names if _is_safe(name) and forms[name.casefold()] == 1}
+    taken = {name.casefold() for name in kept}
+    stems = {}
+    for name in names:
+        stem = name if name in kept else _made_safe(name, _DIGEST_DIGITS)
+        if name not in kept and stem.casefold() in taken:
+            stem = _made_safe(name, 4 * _DIGEST_DIGITS)
+        taken.add(stem.casefold())
+        stems[name] = stem
+    return stems
+
+
+def _is_safe(name: str) -> bool:
+    return (
+        bool(name)
+        and not _UNSAFE.search(name)
+        and not _RESERVED.fullmatch(name)
+        and name == name.strip(" .")
+        and not name.startswith("-")
+        and len(name.encode()) <= _LONGEST_STEM
+    )
+
+
+def _made_safe(name: str, digits: int) -> str:
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:digits]
+    safe = _UNSAFE.sub("_", name).strip(" .").lstrip("-")
+    while len(safe.encode()) > _LONGEST_STEM - digits - 1:
+        safe = safe[:-1]
+    return f"{safe}-{digest}" if safe else digest

@@ -1,0 +1,136 @@
+"""How far a run has come: a live display on a terminal, plain lines every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import IO
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from dcmdask.errors import OutputError
+from dcmdask.types import Progress as State
+
+_EVERY = 5.0
+_MEGA = 1_000_000
+_STAGES = {
+    "list": "listing",
+    "read": "reading headers",
+    "assemble": "building the catalog",
+    "publish": "publishing",
+}
+
+Watch = Callable[[State], None]
+
+
+class _Pace:
+    """Files a second and time left, from the first file read on."""
+
+    def __init__(self) -> None:
+        self._begun: float | None = None
+
+    def words(self, state: State) -> str:
+        """Say what has come of how much."""
+        if state.stage == "list":
+            return f"{state.found:,} files found, {state.bytes_found / _MEGA:,.0f} MB"
+        now = time.monotonic()
+        self._begun = self._begun or now
+        seconds = now - self._begun
+        text = (
+            f"{state.done:,} of {state.found:,} files, {state.instances:,} instances, "
+            f"{state.failures:,} failed, {state.bytes_done / _MEGA:,.0f} MB"
+        )
+        if seconds > 0 and state.done:
+            rate = state.done / seconds
+            text += f", {rate:,.0f} files/s"
+            if state.stage == "read" and state.done < state.found:
+                text += f", {(state.found - state.done) / rate:,.0f} s left"
+        return text
+
+
+@contextmanager
+def watching(*, quiet: bool, log_file: Path | None) -> Iterator[Watch]:
+    """Give a watcher of progress that shows it on stderr and, if asked, in a file."""
+    with _log(log_file) as log:
+        writers: list[Watch] = [_Lines(log, every=_EVERY)] if log is not None else []
+        if quiet:
+            yield _all(writers)
+        elif sys.stderr.isatty():
+            with _live() as live:
+                yield _all([*writers, live])
+        else:
+            yield _all([*writers, _Lines(sys.stderr, every=_EVERY)])
+
+
+def _all(watches: list[Watch]) -> Watch:
+    def watch(state: State) -> None:
+        for one in watches:
+            one(state)
+
+    return watch
+
+
+def _log(path: Path | None) -> IO[str] | nullcontext[None]:
+    if path is None:
+        return nullcontext()
+    try:
+        return open(path, "a", encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise OutputError(str(path), reason, "choose another --log-file") from error
+
+
+class _Lines:
+    """One line at every change of stage, and every few seconds between."""
+
+    def __init__(self, stream: IO[str], every: float) -> None:
+        self._stream = stream
+        self._every = every
+        self._pace = _Pace()
+        self._stage = ""
+        self._said = 0.0
+
+    def __call__(self, state: State) -> None:
+        now = time.monotonic()
+        words = self._pace.words(state)
+        if state.stage == self._stage and now - self._said < self._every:
+            return
+        self._stage, self._said = state.stage, now
+        stamp = time.strftime("%H:%M:%S")
+        print(f"{stamp} {_STAGES[state.stage]}: {words}", file=self._stream, flush=True)
+
+
+@contextmanager
+def _live() -> Iterator[Watch]:
+    pace = _Pace()
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[words]}"),
+        TimeRemainingColumn(compact=True),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, refresh_per_second=5) as progress:
+        task = progress.add_task("starting", total=None, words="")
+
+        def watch(state: State) -> None:
+            progress.update(
+                task,
+                description=_STAGES[state.stage],
+                total=state.found if state.stage != "list" else None,
+                completed=state.done,
+                words=pace.words(state),
+            )
+
+        yield watch
+
+
+def say(text: str = "") -> None:
+    """Print a line for the user."""
+    click.echo(text)

@@ -1,0 +1,49 @@
+"""``dcmdask plan``: lists only."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from dcmdask.cli.display import say
+from dcmdask.cli.settings import option
+from dcmdask.cli.summary import counted
+from dcmdask.config import RunOptions
+
+_MEGA = 1_000_000
+
+
+@click.command("plan")
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@option("--out", "-o", metavar="OUT", help="Output folder of the run. Default as for run.")
+@option("--partition-size", type=int, default=1000, help="Files of one task.")
+@option("--include", metavar="GLOB", multiple=True, help="List only paths that fit. Repeatable.")
+@option("--exclude", metavar="GLOB", multiple=True, help="Leave out paths that fit. Repeatable.")
+def command(
+    sources: tuple[str, ...],
+    out: str | None,
+    partition_size: int,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+) -> None:
+    """List SOURCEs and say what a run would read, without opening a file or writing anything."""
+    from dcmdask.planning import plan
+
+    options = RunOptions(out=out, partition_size=partition_size, include=include, exclude=exclude)
+    with tempfile.TemporaryDirectory(prefix="dcmdask-plan-") as folder:
+        found = plan(sources, options, Path(folder))
+    listing = found.listing
+    say(f"{counted(listing.files, 'file')}, {listing.bytes / _MEGA:,.1f} MB")
+    say(f"  archives by name: {listing.archives:,}; members are counted when they are read")
+    say(f"  cases: {len(listing.cases):,}")
+    say(f"  tasks: {len(listing.partitions):,} of about {counted(partition_size, 'file')}")
+    where = str(found.out)
+    if found.changes is None:
+        say(f"  {where}: no catalog there yet; a run reads everything")
+    else:
+        new, changed, gone, same = found.changes
+        say(
+            f"  against {where}: {new:,} new, {changed:,} changed, {gone:,} gone, {same:,} unchanged"
+        )

@@ -1,0 +1,87 @@
+"""``dcmdask run``: the crawl."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dcmdask.cli.display import say, watching
+from dcmdask.cli.settings import option, read_config
+from dcmdask.cli.summary import closing_lines, summary_lines
+from dcmdask.config import LAYOUTS, RunOptions
+
+STRICT = 3
+
+
+@click.command("run")
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@option(
+    "--out", "-o", metavar="OUT", help="Output folder. Default: .imgtools/<name> beside the source."
+)
+@option("--workers", "-n", type=int, default=0, help="Worker processes; 0: the cores it may use.")
+@option("--scheduler", metavar="ADDRESS", help="Use a running Dask cluster, e.g. tcp://host:8786.")
+@option("--timeout", type=float, default=300.0, help="Seconds that one task may take.")
+@option("--partition-size", type=int, default=1000, help="Files of one task.")
+@option(
+    "--in-process-below",
+    type=int,
+    default=4000,
+    help="Crawls of fewer files run without a cluster, which would cost more than it brings.",
+)
+@option("--include", metavar="GLOB", multiple=True, help="List only paths that fit. Repeatable.")
+@option("--exclude", metavar="GLOB", multiple=True, help="Leave out paths that fit. Repeatable.")
+@option(
+    "--layout", type=click.Choice(LAYOUTS), default="all", help="Which files beside the tables."
+)
+@option("--merge-all", is_flag=True, help="Also all_cases.csv: all cases in one table.")
+@option("--only-merged", is_flag=True, help="No file a case: only all_cases_*.csv.")
+@option("--export-json", is_flag=True, help="Also a JSON file a case.")
+@option("--desensitize", is_flag=True, help="PatientName becomes a hash in every output.")
+@option("--move-top-level-zips", is_flag=True, help="First move SOURCE/x.zip to SOURCE/x/x.zip.")
+@option("--projectid-map", metavar="PATH", help="JSON file of ProjectIDs. Default: in OUT.")
+@option("--excel", is_flag=True, help="CSV made for a spreadsheet: BOM, no formulas.")
+@option("--strict", is_flag=True, help="Exit with 3 if any file failed.")
+@option("--quiet", "-q", is_flag=True, help="No progress, no summary.")
+@option("--log-file", type=click.Path(path_type=Path), help="Write progress and summary there.")
+@option("--json", "as_json", is_flag=True, help="Print catalog.json instead of the summary.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    envvar="DCMDASK_CONFIG",
+    is_eager=True,
+    expose_value=False,
+    callback=read_config,
+    help="TOML file of these settings, e.g. workers = 4.",
+)
+def command(
+    sources: tuple[str, ...],
+    strict: bool,
+    quiet: bool,
+    log_file: Path | None,
+    as_json: bool,
+    **settings: Any,
+) -> int:
+    """Crawl SOURCEs, folders, files and archives, and publish their catalog in OUT.
+
+    Every DICOM object is found by its content, in folders and in zip, tar, tar.gz, tar.bz2, tar.xz
+    and gz files, which are read in place. Settings may also come from the environment
+    (DCMDASK_WORKERS=4) or a file (--config); the command line outranks both.
+    """
+    from dcmdask.pipeline import run
+
+    options = RunOptions(**settings)
+    with watching(quiet=quiet or as_json, log_file=log_file) as watch:
+        catalog = run(sources, options, watch)
+    out = catalog.pop("out")
+    lines = [*summary_lines(catalog), *closing_lines(catalog, out)]
+    if log_file is not None:
+        with open(log_file, "a", encoding="utf-8") as stream:
+            stream.writelines(f"{line}\n" for line in lines)
+    if as_json:
+        say(json.dumps({**catalog, "out": out}, indent=2, ensure_ascii=False))
+    elif not quiet:
+        say("\n".join(lines))
+    return STRICT if strict and catalog["counts"]["failures"] else 0

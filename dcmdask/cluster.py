@@ -1,0 +1,131 @@
+"""Take the options of a run; give a Dask client, or none where this process does as well."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from dcmdask.config import RunOptions
+from dcmdask.errors import ClusterError, DcmdaskError
+
+if TYPE_CHECKING:
+    from dask.bag import Bag
+    from distributed import Client
+
+_CONNECT_SECONDS = 15
+_CONFIG = {
+    # Nothing is sent anywhere, and what workers say of a task never reaches a terminal.
+    "distributed.admin.log-format": "%(name)s - %(levelname)s",
+    "distributed.scheduler.allowed-failures": 10,
+    "distributed.comm.timeouts.connect": _CONNECT_SECONDS,
+}
+
+
+@contextmanager
+def connect(options: RunOptions, weight: int) -> Iterator[Client | None]:
+    """Give a client for a crawl of some weight.
+
+    Parameters
+    ----------
+    options : RunOptions
+        Where to compute.
+    weight : int
+        Files that the partitions weigh.
+
+    Yields
+    ------
+    distributed.Client or None
+        None: compute in this process.
+
+    Raises
+    ------
+    ClusterError
+        The address does not answer, or no worker starts.
+    """
+    if options.scheduler is not None:
+        with _remote(options.scheduler) as client:
+            yield client
+    elif weight < options.in_process_below:
+        yield None
+    else:
+        with _local(options.worker_count) as client:
+            yield client
+
+
+@contextmanager
+def _remote(address: str) -> Iterator[Client]:
+    import dask
+    from distributed import Client
+
+    with dask.config.set(_CONFIG):
+        try:
+            client = Client(address, timeout=_CONNECT_SECONDS)
+        except (OSError, ValueError, TimeoutError) as error:
+            words = f"no Dask scheduler answers at {address}: check the address and the network"
+            raise ClusterError(words) from error
+        with client:
+            yield client
+
+
+@contextmanager
+def _local(workers: int) -> Iterator[Client]:
+    import dask
+    from distributed import Client, LocalCluster
+
+    with dask.config.set(_CONFIG):
+        try:
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0" if _has_dashboard() else None,
+                silence_logs=logging.CRITICAL,
+            )
+        except (OSError, RuntimeError, TimeoutError) as error:
+            words = f"no local Dask cluster could be started ({type(error).__name__})"
+            raise ClusterError(f"{words}: try --workers 1") from error
+        with cluster, Client(cluster) as client:
+            yield client
+
+
+def _has_dashboard() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("bokeh") is not None
+
+
+def results(bag: Bag, client: Client | None) -> Iterator[Any]:
+    """Compute a bag of one item a partition; give the items as they come.
+
+    Raises
+    ------
+    ClusterError
+        A task died with its worker too often, or the scheduler is gone.
+    """
+    delayed = bag.to_delayed(optimize_graph=False)
+    if client is None:
+        for one in delayed:
+            yield from one.compute(scheduler="synchronous")
+        return
+    from distributed import as_completed
+
+    futures = client.compute(delayed, optimize_graph=False)
+    waiting = as_completed(futures)
+    del delayed
+    try:
+        for future in waiting:
+            try:
+                yield from future.result()
+            except DcmdaskError:
+                raise
+            except Exception as error:
+                words = f"a task was lost with its worker ({type(error).__name__})"
+                raise ClusterError(
+                    f"{words}: look at the cluster's logs, then run again"
+                ) from error
+            future.release()
+    finally:
+        client.cancel(futures)

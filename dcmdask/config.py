@@ -1,0 +1,134 @@
+"""The settings of a run: built once at the edge, checked there, passed on as they are."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dcmdask.errors import UsageError
+
+LAYOUTS = ("native", "imgtools", "cases", "all")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """What a worker must know to read a partition.
+
+    Attributes
+    ----------
+    roots : tuple of str
+        Names of the source roots, by number.
+    staging : str
+        Folder that part files go to.
+    desensitize : bool
+        Whether PatientName leaves the worker only as a pseudonym.
+    timeout : float
+        Seconds that a task may take.
+    settings : str
+        Digest of the settings, for the metadata of what is written.
+    """
+
+    roots: tuple[str, ...]
+    staging: str
+    desensitize: bool
+    timeout: float
+    settings: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Everything a run can be told.
+
+    Attributes
+    ----------
+    out : str or None
+        Output folder; None for ``.imgtools/<name>`` beside the one source.
+    workers : int
+        Worker processes on this machine; 0 for the cores it may use.
+    scheduler : str or None
+        Address of a running Dask cluster.
+    timeout : float
+        Seconds that one task may take.
+    partition_size : int
+        Files of one task.
+    in_process_below : int
+        Crawls of fewer files run in this process, without a cluster.
+    desensitize, merge_all, only_merged, export_json, move_top_level_zips : bool
+        Seed A's switches.
+    projectid_map : str or None
+        JSON file of case names and numbers; None for ``projectid_map.json`` in the output.
+    layout : str
+        Which files are published beside the tables: one of `LAYOUTS`.
+    excel : bool
+        CSV made for a spreadsheet.
+    include, exclude : tuple of str
+        Globs over relative paths; a file is listed if any of the first and none of the second fits.
+    """
+
+    out: str | None = None
+    workers: int = 0
+    scheduler: str | None = None
+    timeout: float = 300.0
+    partition_size: int = 1000
+    in_process_below: int = 4000
+    desensitize: bool = False
+    merge_all: bool = False
+    only_merged: bool = False
+    export_json: bool = False
+    move_top_level_zips: bool = False
+    projectid_map: str | None = None
+    layout: str = "all"
+    excel: bool = False
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _at_least("--workers", self.workers, 0)
+        _at_least("--partition-size", self.partition_size, 1)
+        _at_least("--in-process-below", self.in_process_below, 0)
+        if not self.timeout > 0:
+            raise UsageError(f"--timeout {self.timeout:g}", "give a number of seconds above 0")
+        if self.layout not in LAYOUTS:
+            raise UsageError(f"--layout {self.layout}", f"write one of {', '.join(LAYOUTS)}")
+
+    @property
+    def worker_count(self) -> int:
+        """Worker processes to start."""
+        return self.workers or cores()
+
+    def settings(self) -> dict[str, Any]:
+        """Give the settings that decide what the catalog holds, none that decide how it is made."""
+        how = ("out", "workers", "scheduler", "timeout", "partition_size", "in_process_below")
+        settings = {name: value for name, value in asdict(self).items() if name not in how}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in settings.items()}
+
+    def digest(self) -> str:
+        """Give the digest of `settings`, for the metadata of tables."""
+        text = json.dumps(self.settings(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def wanted(self) -> Callable[[str], bool]:
+        """Give the test of a relative path against the include and exclude globs."""
+
+        def fits(path: str) -> bool:
+            included = not self.include or any(fnmatch.fnmatchcase(path, g) for g in self.include)
+            return included and not any(fnmatch.fnmatchcase(path, g) for g in self.exclude)
+
+        return fits
+
+
+def cores() -> int:
+    """Give the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0)) or 1
+    return os.cpu_count() or 1
+
+
+def _at_least(option: str, value: int, least: int) -> None:
+    if value < least:
+        raise UsageError(f"{option} {value}", f"give a whole number of at least {least}")

@@ -1,0 +1,165 @@
+"""Take what went wrong and give one line that says what, where and what to do.
+
+The tree::
+
+    DcmdaskError                 base: one line for a person, exit code 1
+    ├── UsageError               wrong words on the command line or in a settings file; exit code 2
+    ├── SourceError              a source that is missing or cannot be listed
+    ├── OutputError              an output folder that cannot be written; a disk that is full
+    │   └── LockedError          another run writes there now
+    ├── CatalogError             a folder that holds no catalog, or a damaged one
+    ├── ProjectIdMapError        a ProjectID map that is not what it should be
+    ├── InvariantError           files listed and files accounted for differ: a defect, never published
+    ├── ClusterError             a Dask scheduler or worker that cannot be used
+    └── MissingExtraError        an optional package that is not installed
+
+    HeaderError                  one file or member gives no instance; becomes a row of ``failures``
+
+No message carries a value read from a DICOM file: paths and kinds only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def _revive(kind: type[Exception], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class _TravellingError(Exception):
+    """An error that survives pickling, whatever its constructor wants: workers send them home."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_revive, (type(self), self.args, self.__dict__))
+
+
+class DcmdaskError(_TravellingError):
+    """Base of every error that ends a command with one line.
+
+    Attributes
+    ----------
+    exit_code : int
+        What the command line returns for it.
+    """
+
+    exit_code = 1
+
+
+class UsageError(DcmdaskError):
+    """The caller asked for something that cannot be meant.
+
+    Parameters
+    ----------
+    problem : str
+        What is wrong, with the value.
+    remedy : str
+        What to write instead.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem}: {remedy}")
+        self.problem = problem
+        self.remedy = remedy
+
+
+class _PlaceError(DcmdaskError):
+    """An error about one place, with its reason and its remedy."""
+
+    noun = "place"
+
+    def __init__(self, place: str, reason: str, remedy: str) -> None:
+        super().__init__(f"{self.noun} {place}: {reason}; {remedy}")
+        self.place = place
+        self.reason = reason
+        self.remedy = remedy
+
+
+class SourceError(_PlaceError):
+    """A source cannot be listed."""
+
+    noun = "source"
+
+
+class OutputError(_PlaceError):
+    """The output folder cannot be written."""
+
+    noun = "output"
+
+
+class LockedError(OutputError):
+    """Another run holds the output folder."""
+
+
+class CatalogError(_PlaceError):
+    """A folder holds no catalog, or one that cannot be read."""
+
+    noun = "catalog"
+
+
+class ProjectIdMapError(_PlaceError):
+    """A ProjectID map is not a JSON object of case names and distinct positive integers."""
+
+    noun = "ProjectID map"
+
+
+class InvariantError(DcmdaskError):
+    """Files and members listed differ from instances plus failures.
+
+    Parameters
+    ----------
+    listed, instances, failures : int
+        The three counts.
+    """
+
+    def __init__(self, listed: int, instances: int, failures: int) -> None:
+        super().__init__(
+            f"{listed} files and members were listed but {instances} instances and {failures} "
+            "failures were found: nothing was published; please report this as a defect"
+        )
+        self.listed = listed
+        self.instances = instances
+        self.failures = failures
+
+
+class ClusterError(DcmdaskError):
+    """A Dask cluster could not be reached or gave up on a task."""
+
+
+class MissingExtraError(DcmdaskError):
+    """A feature needs a package that is not installed.
+
+    Parameters
+    ----------
+    feature : str
+        What was asked for.
+    extra : str
+        The extra of this package that brings it.
+    """
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs one more package: pip install 'dcmdask[{extra}]'")
+        self.feature = feature
+        self.extra = extra
+
+
+class HeaderError(_TravellingError):
+    """One file or member gives no instance.
+
+    Parameters
+    ----------
+    kind : str
+        One of `dcmdask.types.KINDS`.
+    message : str
+        Why, in words that carry no value of the file.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+        self.message = message

@@ -1,0 +1,1 @@
+"""What to read of each kind of object, as tables: one file a modality."""

@@ -1,0 +1,59 @@
+"""RTSTRUCT: PS3.3 A.19 and C.8.8.5, C.8.8.6."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.uid import RTStructureSetStorage
+
+from dcmdask.extract.groups import items
+from dcmdask.extract.table import (
+    Extractor,
+    computed,
+    names_frame_of_reference,
+    names_instances,
+    names_series,
+    plain,
+)
+from dcmdask.values import INTEGER, TEXTS
+
+_CONTOURS = 0x30060039  # ROIContourSequence
+_FRAME = "ReferencedFrameOfReferenceSequence"
+
+
+def roi_names(dataset: Dataset) -> Any:
+    """Give ROIName of every ROI, in order; empty text where one has none."""
+    rois = items(dataset, "StructureSetROISequence")
+    return [str(item.get("ROIName", "") or "") for item in rois]
+
+
+def number_of_rois(dataset: Dataset) -> Any:
+    """Give the number of items of StructureSetROISequence."""
+    return len(items(dataset, "StructureSetROISequence"))
+
+
+RTSTRUCT = Extractor(
+    modality="RTSTRUCT",
+    sop_classes=(RTStructureSetStorage,),
+    attributes=(
+        *plain("StructureSetLabel", "StructureSetName", "StructureSetDate", "StructureSetTime"),
+        *computed("ROINames", TEXTS, roi_names, "StructureSetROISequence"),
+        *computed("NumROIs", INTEGER, number_of_rois, "StructureSetROISequence"),
+    ),
+    references=(
+        *names_series("image", _FRAME, "RTReferencedStudySequence", "RTReferencedSeriesSequence"),
+        *names_frame_of_reference(_FRAME, prefer="CT,MR,PT"),
+        *names_instances("predecessor", "PredecessorStructureSetSequence"),
+        *names_instances(
+            "image",
+            "ROIContourSequence",
+            "ContourSequence",
+            "ContourImageSequence",
+            fallback=True,
+        ),
+        *names_series("image", "ROIContourSequence", "SourceSeriesSequence", fallback=True),
+    ),
+    every_instance=True,
+    bulk=_CONTOURS,
+)

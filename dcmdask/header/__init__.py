@@ -1,0 +1,1 @@
+"""Bytes to values: the light attributes, deep metadata, references."""

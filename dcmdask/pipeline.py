@@ -1,0 +1,266 @@
+"""The crawl: sources in, catalog out. Here rooms are wired and nothing is decided."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dcmdask import cases, cluster
+from dcmdask._version import __version__
+from dcmdask.assemble import PUBLISHED, Assembled, assemble
+from dcmdask.config import ReadOptions, RunOptions
+from dcmdask.errors import InvariantError
+from dcmdask.listing import Listing, open_roots, output_of, write_manifest
+from dcmdask.schema import VERSION
+from dcmdask.source.local import Root, move_archives_into_folders
+from dcmdask.store import Parts, Store, writing
+from dcmdask.supervisor import read_partition, reader
+from dcmdask.types import PartitionSummary, Progress
+
+DEFAULT_MAP = "projectid_map.json"
+
+_SUMMED = (
+    "files",
+    "members",
+    "containers",
+    "instances",
+    "skips",
+    "failures",
+    "bytes_listed",
+    "bytes_read",
+    "malformed_values",
+    "cut_headers",
+    "unidentified",
+    "undescribed",
+    "named_paths",
+)
+
+Watch = Callable[[Progress], None]
+
+
+def _ignore(_progress: Progress) -> None:
+    """Watch nothing."""
+
+
+@dataclass(slots=True)
+class Totals:
+    """What the partitions came to, added up in any order."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    series: Counter[str] = field(default_factory=Counter)
+    parts: dict[int, str] = field(default_factory=dict)
+
+    def add(self, summary: PartitionSummary) -> None:
+        """Add one partition."""
+        for name in _SUMMED:
+            self.counts[name] += getattr(summary, name)
+        self.counts["listed"] += summary.listed
+        self.series.update(summary.series)
+        self.parts[summary.number] = summary.part
+
+    def check(self) -> None:
+        """Raise `InvariantError` unless every file and member has one outcome."""
+        outcomes = self.counts["failures"] + self.counts["skips"]
+        if self.counts["listed"] != self.counts["instances"] + outcomes:
+            raise InvariantError(self.counts["listed"], self.counts["instances"], outcomes)
+
+    def stems(self) -> tuple[str, ...]:
+        """Give the parts in order of partitions."""
+        return tuple(self.parts[number] for number in sorted(self.parts))
+
+
+class Stopwatch:
+    """Seconds of each stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def stop(self, stage: str) -> None:
+        """Book the time since the last stage on this one."""
+        now = time.perf_counter()
+        self.seconds[stage] = round(now - self._last, 3)
+        self._last = now
+
+
+def run(sources: Iterable[str], options: RunOptions, watch: Watch = _ignore) -> dict[str, Any]:
+    """Crawl sources and publish their catalog.
+
+    Parameters
+    ----------
+    sources : iterable of str
+        Folders, files and archives of this machine.
+    options : RunOptions
+        How, and what of it to write.
+    watch : callable
+        Told of progress.
+
+    Returns
+    -------
+    dict
+        Content of ``catalog.json``, and ``out``.
+
+    Raises
+    ------
+    DcmdaskError
+        The run could not start or end; nothing was published.
+    """
+    begun = dt.datetime.now(dt.UTC)
+    clock = Stopwatch()
+    roots = open_roots(sources)
+    moved = [move for root in roots for move in _moved(root, options)]
+    out = output_of(roots, options.out)
+    map_path = Path(options.projectid_map) if options.projectid_map else out / DEFAULT_MAP
+    known = cases.read_projectid_map(map_path)
+    with Store(out) as store:
+        # It loads while the sources are listed.
+        reader().start()
+        listing = _list(roots, store, options, watch)
+        clock.stop("list")
+        totals = _read(listing, store, options, watch)
+        totals.check()
+        clock.stop("read")
+        watch(_progress("assemble", listing, totals))
+        numbers = cases.assign_project_ids(listing.cases, known)
+        parts = Parts(store.staging / "parts", totals.stems())
+        assembled = assemble(
+            store,
+            parts,
+            listing.cases,
+            dict(totals.series),
+            {case: numbers[case] for case in listing.cases},
+            options,
+        )
+        clock.stop("assemble")
+        watch(_progress("publish", listing, totals))
+        catalog = _catalog(options, roots, listing, totals, assembled, moved)
+        _publish(store, map_path, numbers, catalog, clock, begun)
+    return {**catalog, "out": str(out)}
+
+
+def _moved(root: Root, options: RunOptions) -> list[tuple[str, str]]:
+    return move_archives_into_folders(root) if options.move_top_level_zips else []
+
+
+def _list(roots: list[Root], store: Store, options: RunOptions, watch: Watch) -> Listing:
+    leave_out = frozenset({os.path.realpath(store.out)})
+    growing = write_manifest(
+        roots,
+        store.piece_writer(),
+        partition_size=options.partition_size,
+        leave_out=leave_out,
+        wanted=options.wanted(),
+    )
+    listing = Listing(roots)
+    for listing in growing:
+        watch(Progress("list", found=listing.files, bytes_found=listing.bytes))
+    return listing
+
+
+def _read(listing: Listing, store: Store, options: RunOptions, watch: Watch) -> Totals:
+    import dask.bag as db
+
+    totals = Totals()
+    if not listing.partitions:
+        return totals
+    reading = ReadOptions(
+        roots=tuple(root.name for root in listing.roots),
+        staging=str(store.staging),
+        desensitize=options.desensitize,
+        timeout=options.timeout,
+        settings=options.digest(),
+    )
+    bag = db.from_sequence(listing.partitions, npartitions=len(listing.partitions))
+    bag = bag.map(read_partition, reading)
+    watch(_progress("read", listing, totals))
+    with cluster.connect(options, listing.weight) as client:
+        for summary in cluster.results(bag, client):
+            totals.add(summary)
+            watch(_progress("read", listing, totals))
+    return totals
+
+
+def _progress(stage: str, listing: Listing, totals: Totals) -> Progress:
+    counts = totals.counts
+    return Progress(
+        stage,
+        found=listing.files,
+        done=counts["files"],
+        instances=counts["instances"],
+        failures=counts["failures"],
+        skips=counts["skips"],
+        bytes_found=listing.bytes,
+        bytes_done=counts["bytes_listed"],
+    )
+
+
+def _catalog(
+    options: RunOptions,
+    roots: list[Root],
+    listing: Listing,
+    totals: Totals,
+    assembled: Assembled,
+    moved: list[tuple[str, str]],
+) -> dict[str, Any]:
+    return {
+        "dcmdask": __version__,
+        "schema": VERSION,
+        "settings": {**options.settings(), "digest": options.digest()},
+        "sources": [
+            {"path": root.path, "name": root.name, "only": list(root.only)} for root in roots
+        ],
+        "listing": listing.digest,
+        "counts": {
+            **{name: totals.counts[name] for name in ("listed", *_SUMMED)},
+            "cases": len(listing.cases),
+            "archives_named": listing.archives,
+            **{name: value for name, value in asdict(assembled).items() if name != "files"},
+        },
+        "moved": [list(pair) for pair in moved],
+        "instances": assembled.files,
+    }
+
+
+def _publish(
+    store: Store,
+    map_path: Path,
+    numbers: dict[str, int],
+    catalog: dict[str, Any],
+    clock: Stopwatch,
+    begun: dt.datetime,
+) -> None:
+    import json
+
+    text = json.dumps(dict(sorted(numbers.items())), ensure_ascii=False, indent=2) + "\n"
+    content = text.encode("utf-8", "replace")
+    names = list(PUBLISHED)
+    if map_path.absolute() == (store.out / DEFAULT_MAP):
+        names.append(DEFAULT_MAP)
+        with store.open_output(DEFAULT_MAP) as stream:
+            stream.write(content)
+    else:
+        # Numbers are promised for ever: they are saved before the tables that use them appear.
+        with writing(map_path):
+            map_path.parent.mkdir(parents=True, exist_ok=True)
+            fresh = map_path.with_name(f".{map_path.name}.new")
+            fresh.write_bytes(content)
+            os.replace(fresh, map_path)
+    clock.stop("publish")
+    catalog |= {
+        "run": {
+            "started": begun.isoformat(timespec="seconds"),
+            "ended": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            "seconds": clock.seconds,
+            "host": platform.node(),
+            "python": platform.python_version(),
+            "system": platform.system(),
+        }
+    }
+    store.publish(catalog, names)

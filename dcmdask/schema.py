@@ -1,0 +1,253 @@
+"""The declared schema of every table, and how it is written into a file's metadata.
+
+Nothing here is inferred from data: a column is declared or does not exist. `VERSION` grows with
+every change of a published column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from dcmdask.extract.registry import all_attributes
+from dcmdask.values import DATE, INTEGER, TEXT, TEXTS, arrow_type
+
+VERSION = 1
+"""Of the published tables as a whole."""
+
+INSTANT = pa.timestamp("us", tz="UTC")
+
+LIGHT = (
+    "TransferSyntaxUID",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "Modality",
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "PatientAge",
+    "StudyInstanceUID",
+    "StudyDate",
+    "StudyDescription",
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "SeriesDescription",
+    "AcquisitionNumber",
+    "InstanceNumber",
+    "FrameOfReferenceUID",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "SliceThickness",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "Manufacturer",
+)
+"""The attributes read of every instance."""
+
+KEY = ("StudyInstanceUID", "SeriesInstanceUID", "Modality", "SubSeries")
+"""What a row of `crawl_db` and of `index` is one of."""
+
+DEFAULT_SUBSERIES = 1
+"""SubSeries of an instance without AcquisitionNumber."""
+
+_PLACE = (
+    ("url", TEXT),
+    ("case", TEXT),
+    ("path", TEXT),
+    ("folder", TEXT),
+    ("file_name", TEXT),
+    ("archive", TEXT),
+    ("size", INTEGER),
+    ("modified", INSTANT),
+    ("etag", TEXT),
+)
+
+INSTANCES = pa.schema([*_PLACE, *((word, arrow_type(word)) for word in LIGHT)])
+
+FAILURES = pa.schema(
+    [
+        ("url", TEXT),
+        ("case", TEXT),
+        ("path", TEXT),
+        ("kind", TEXT),
+        ("message", TEXT),
+        ("stage", TEXT),
+        ("size", INTEGER),
+        ("modified", INSTANT),
+        ("etag", TEXT),
+    ]
+)
+
+_MERGED = (
+    ("instance_count", INTEGER),
+    ("folders", TEXTS),
+    ("representative_url", TEXT),
+    ("varying", TEXTS),
+)
+_RESOLVED = (("ReferencedModality", TEXTS), ("ReferencedSeriesUID", TEXTS))
+_DEEP = tuple((a.name, a.type) for a in all_attributes() if a.name not in KEY)
+_KEY = (*((word, TEXT) for word in KEY[:3]), ("SubSeries", INTEGER))
+
+DESCRIBED = pa.schema([("url", TEXT), *_KEY, *_DEEP, ("ReferencedSOPUIDs", TEXTS)])
+"""Deep metadata of one instance; internal: `crawl_db` takes its rows from it."""
+
+CRAWL_DB = pa.schema([*_KEY, *_MERGED, *_DEEP, *_RESOLVED, ("ReferencedSOPUIDs", TEXTS)])
+
+INDEX = pa.schema(
+    [
+        ("PatientID", TEXT),
+        *_KEY,
+        *_RESOLVED,
+        ("instances", INTEGER),
+        ("folder", TEXT),
+        ("ProjectID", INTEGER),
+        ("case", TEXT),
+        ("folders", TEXTS),
+    ]
+)
+
+NAMED = pa.schema(
+    [
+        ("source_url", TEXT),
+        ("of_series", pa.bool_()),
+        ("SourceSOPInstanceUID", TEXT),
+        ("SourceStudyInstanceUID", TEXT),
+        ("SourceSeriesInstanceUID", TEXT),
+        ("SourceModality", TEXT),
+        ("SourceSubSeries", INTEGER),
+        ("role", TEXT),
+        ("attribute_path", TEXT),
+        ("target_level", TEXT),
+        ("target_uid", TEXT),
+        ("instances", TEXTS),
+        ("prefer", TEXT),
+    ]
+)
+"""References as objects name them; internal: `references` are resolved from it.
+
+`of_series` marks those that count only if `source_url` is the representative of its series.
+"""
+
+REFERENCES = pa.schema(
+    [
+        ("SourceSOPInstanceUID", TEXT),
+        ("SourceSeriesInstanceUID", TEXT),
+        ("SourceModality", TEXT),
+        ("role", TEXT),
+        ("attribute_path", TEXT),
+        ("target_level", TEXT),
+        ("target_uid", TEXT),
+        ("TargetSeriesInstanceUID", TEXT),
+        ("TargetModality", TEXT),
+        ("resolution", TEXT),
+        ("instance_total", INTEGER),
+        ("instance_found", INTEGER),
+    ]
+)
+
+CASES = pa.schema(
+    [
+        ("ProjectID", INTEGER),
+        ("case", TEXT),
+        ("files", INTEGER),
+        ("instances", INTEGER),
+        ("series", INTEGER),
+        ("failures", INTEGER),
+        ("bytes", INTEGER),
+        ("skipped", INTEGER),
+    ]
+)
+
+MANIFEST = pa.schema(
+    [
+        ("root", INTEGER),
+        ("path", TEXT),
+        ("location", pa.binary()),
+        ("case", TEXT),
+        ("size", INTEGER),
+        ("modified", INTEGER),
+        ("kind", TEXT),
+        ("message", TEXT),
+    ]
+)
+"""The listing; internal. `kind` is set where an entry is a failure before it is opened."""
+
+TEMPLATE = (
+    "FileName",
+    "PatientName",
+    "PatientID",
+    "StudyDate",
+    "PatientBirthDate",
+    "PatientAge",
+    "PatientSex",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "Modality",
+    "Manufacturer",
+    "Rows",
+    "Columns",
+    "ImageCount",
+    "SeriesCount",
+)
+"""Columns of a case table after ProjectID: seed A's fixed template."""
+
+CASE_ROWS = pa.schema(
+    [
+        ("ProjectID", INTEGER),
+        ("case", TEXT),
+        ("path", TEXT),
+        ("FileName", TEXT),
+        ("PatientName", TEXT),
+        ("PatientID", TEXT),
+        ("StudyDate", DATE),
+        ("PatientBirthDate", DATE),
+        ("PatientAge", INTEGER),
+        ("PatientSex", TEXT),
+        ("StudyInstanceUID", TEXT),
+        ("SeriesInstanceUID", TEXT),
+        ("Modality", TEXT),
+        ("Manufacturer", TEXT),
+        ("Rows", INTEGER),
+        ("Columns", INTEGER),
+        ("ImageCount", INTEGER),
+        ("SeriesCount", INTEGER),
+    ]
+)
+"""Rows of the case tables with what they are sorted by; internal."""
+
+VARYING = tuple(
+    word
+    for word in LIGHT
+    if word in CRAWL_DB.names and word not in KEY and word != "AcquisitionNumber"
+)
+"""Attributes whose constancy over a series is judged: read of every instance, and in `crawl_db`."""
+
+
+def stamped(schema: pa.Schema, package: str, settings: str) -> pa.Schema:
+    """Give a schema with its version, the package's and the digest of the settings in it.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+        Of a table.
+    package, settings : str
+        Version of the package; digest of the settings that decide what the table holds.
+    """
+    metadata = {
+        "dcmdask.schema_version": str(VERSION),
+        "dcmdask.version": package,
+        "dcmdask.settings": settings,
+    }
+    return schema.with_metadata(metadata)
+
+
+def table_of(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Build a table of a declared schema from rows; absent columns are null."""
+    listed = list(rows)
+    columns = {name: [row.get(name) for row in listed] for name in schema.names}
+    return pa.table(columns, schema=schema)

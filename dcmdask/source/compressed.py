@@ -1,0 +1,82 @@
+"""Take the URL of a file that was compressed by itself; give the file, as fsspec wants it.
+
+fsspec has file systems for zip and tar but none for a single compressed file, so that the one
+member of ``scan.dcm.gz`` would have no URL. These are registered under ``fsspec.specs``:
+``gzip://scan.dcm::file:///in/scan.dcm.gz``.
+"""
+
+from __future__ import annotations
+
+from typing import IO, Any, ClassVar
+
+import fsspec
+from fsspec.archive import AbstractArchiveFileSystem
+
+from dcmdask.source.codecs import OPENERS
+
+
+class _CompressedFileSystem(AbstractArchiveFileSystem):  # type: ignore[misc]
+    """A file system of the one file that a compressed file holds, under any name.
+
+    Parameters
+    ----------
+    fo : str or file-like
+        The compressed file.
+    target_protocol : str, optional
+        Protocol of `fo`.
+    target_options : dict, optional
+        Options of that protocol.
+    """
+
+    root_marker = ""
+    cachable = False
+    _format: ClassVar[str]
+
+    def __init__(
+        self,
+        fo: Any = "",
+        target_protocol: str | None = None,
+        target_options: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        if isinstance(fo, str):
+            self.of = fsspec.open(fo, protocol=target_protocol, **(target_options or {}))
+            fo = self.of.open()  # kept: the file closes with its opener
+        self.fo = fo
+
+    def _open(self, path: str, mode: str = "rb", **_options: Any) -> IO[bytes]:
+        if mode != "rb":
+            raise ValueError(f"{path}: a compressed file can only be read")
+        self.fo.seek(0)
+        return OPENERS[self._format](self.fo)
+
+    def info(self, path: str, **_options: Any) -> dict[str, Any]:
+        """Describe the one file; its size is known only once it was read."""
+        return {"name": self._strip_protocol(path), "type": "file", "size": None}
+
+    def ls(self, path: str, detail: bool = True, **_options: Any) -> list[Any]:
+        """List the one file, under the name it is asked by."""
+        info = self.info(path)
+        return [info] if detail else [info["name"]]
+
+
+class GzipFileSystem(_CompressedFileSystem):
+    """The file in a gzip file."""
+
+    protocol = "gzip"
+    _format = "gzip"
+
+
+class Bz2FileSystem(_CompressedFileSystem):
+    """The file in a bzip2 file."""
+
+    protocol = "bz2"
+    _format = "bz2"
+
+
+class XzFileSystem(_CompressedFileSystem):
+    """The file in an xz file."""
+
+    protocol = "xz"
+    _format = "xz"

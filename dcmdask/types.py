@@ -1,0 +1,351 @@
+"""The small things that pass between rooms: no input, no output, only shapes.
+
+Arrow tables carry the rows (`dcmdask.schema`); these dataclasses carry where a file is, how its
+bytes are reached, and what a partition came to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import pyarrow as pa
+
+from dcmdask.errors import HeaderError
+
+
+class Kind(StrEnum):
+    """Why a file or member gave no instance. The first two are skips, the others failures."""
+
+    NOT_DICOM = "not_dicom"
+    DICOMDIR = "dicomdir"
+    TRUNCATED = "truncated"
+    CORRUPT = "corrupt"
+    TIMEOUT = "timeout"
+    ACCESS_DENIED = "access_denied"
+    VANISHED = "vanished"
+    CORRUPT_ARCHIVE = "corrupt_archive"
+    ENCRYPTED_ARCHIVE = "encrypted_archive"
+    TOO_LARGE = "too_large"
+    UNEXPECTED = "unexpected"
+
+
+SKIPS = (Kind.NOT_DICOM, Kind.DICOMDIR)
+"""Kinds that say that the file is not what a crawl is after."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one file or member is.
+
+    Attributes
+    ----------
+    url : str
+        An fsspec URL, chained for members.
+    case : str
+        Name of the case it belongs to.
+    path : str
+        Relative to the source root, posix; members as ``a.zip!in/b.dcm``.
+    folder : str
+        Folder of the file or member, starting with the name of the source root.
+    file_name : str
+        Last component of the path.
+    archive : str or None
+        Path of the archive in the source root that holds the member; None for a loose file.
+    size : int or None
+        Bytes; None where a stream does not tell.
+    modified : int or None
+        Microseconds since 1970 UTC; of the archive, for a member.
+    etag : str or None
+        The store's entity tag, where there is one.
+    """
+
+    url: str
+    case: str
+    path: str
+    folder: str
+    file_name: str
+    archive: str | None
+    size: int | None
+    modified: int | None
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One file or member that gave no instance."""
+
+    place: Place
+    kind: Kind
+    message: str
+    stage: str
+
+
+Fetch = Callable[[int, int], bytes]
+"""Bytes at an offset, at most so many; fewer only at the end of the file."""
+
+BLOCK = 64 * 1024
+"""Bytes of one further read of a header that outgrows its first window."""
+
+
+class Window:
+    """The first bytes of a file or member, and the way to more of them.
+
+    A binary file object as pydicom wants it. Reads inside the head cost a slice; beyond it, blocks
+    are fetched as they are asked for, so that a value that is skipped is never read.
+
+    Parameters
+    ----------
+    place : Place
+        Whose bytes these are.
+    head : bytes
+        The first bytes.
+    fetch : Fetch or None
+        How to get others; None when `head` is all there is.
+    budget : int
+        Bytes that may be fetched beyond the head before the header is given up as too large.
+
+    Notes
+    -----
+    `fetch` need only work until the next window is asked of the source that made this one.
+    pydicom turns exceptions raised in `read` into others; `raise_error` gives the first one back.
+    `ended` says that a read came to the end of the file, `cut` that it came there half way.
+    """
+
+    __slots__ = (
+        "_block",
+        "_block_at",
+        "_budget",
+        "_error",
+        "_fetch",
+        "_head",
+        "_position",
+        "cut",
+        "ended",
+        "place",
+    )
+
+    name = "<window>"  # pydicom puts it into warnings: never a path
+
+    def __init__(self, place: Place, head: bytes, fetch: Fetch | None, budget: int) -> None:
+        self.place = place
+        self.ended = False
+        self.cut = False
+        self._head = head
+        self._fetch = fetch
+        self._budget = budget
+        self._position = 0
+        self._block = b""
+        self._block_at = 0
+        self._error: HeaderError | None = None
+
+    def rewind(self) -> None:
+        """Go back to the start, as if nothing had been read."""
+        self._position = 0
+        self.ended = False
+        self.cut = False
+
+    @property
+    def head(self) -> bytes:
+        """The first bytes, as they were given."""
+        return self._head
+
+    def tell(self) -> int:
+        """Position of the next read, bytes from the start."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move the position; beyond the end is allowed, as for any file."""
+        if whence == 1:
+            offset += self._position
+        elif whence == 2:
+            raise OSError("a window knows no end")
+        if offset < 0:
+            raise ValueError("negative position in a window")
+        self._position = offset
+        return offset
+
+    def read(self, count: int = -1) -> bytes:
+        """Give `count` bytes, fewer only at the end of the file."""
+        start = self._position
+        if count < 0:
+            raise OSError("a window is not read to its end")
+        stop = start + count
+        if stop <= len(self._head):
+            self._position = stop
+            return self._head[start:stop]
+        found = self._read_beyond(start, count)
+        self._position = start + len(found)
+        if len(found) < count:
+            self.ended = True
+            self.cut = self.cut or bool(found)
+        return found
+
+    def _read_beyond(self, start: int, count: int) -> bytes:
+        if self._fetch is None:
+            return self._head[start : start + count]
+        pieces = []
+        if start < len(self._head):
+            pieces.append(self._head[start:])
+            count -= len(pieces[0])
+            start = len(self._head)
+        while count > 0:
+            inside = start - self._block_at
+            if not 0 <= inside < len(self._block):
+                self._load_block(start, count)
+                inside = 0
+                if not self._block:
+                    break
+            piece = self._block[inside : inside + count]
+            pieces.append(piece)
+            start += len(piece)
+            count -= len(piece)
+        return b"".join(pieces)
+
+    def _load_block(self, start: int, count: int) -> None:
+        wanted = max(count, BLOCK)
+        if count > self._budget:
+            self._error = self._error or HeaderError(
+                Kind.TOO_LARGE, "the header outgrows the bytes allowed for one file"
+            )
+            raise self._error
+        assert self._fetch is not None
+        try:
+            self._block = self._fetch(start, wanted)
+        except HeaderError as error:
+            self._error = self._error or error
+            raise
+        self._block_at = start
+        self._budget -= len(self._block)
+
+    def fetch(self, offset: int, count: int) -> bytes:
+        """Give raw bytes at an offset, head or not; for readers that need no position."""
+        inside = self._head[offset : offset + count]
+        if len(inside) == count or self._fetch is None:
+            return inside
+        if inside:
+            return inside
+        return self._fetch(offset, count)
+
+    def raise_error(self) -> None:
+        """Raise the first error of a fetch, which pydicom may have turned into another."""
+        if self._error is not None:
+            raise self._error
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A slice of the manifest: the work of one Dask task.
+
+    Attributes
+    ----------
+    number : int
+        Position in the crawl; names the part files.
+    piece : str
+        Path of the manifest piece (Arrow IPC file).
+    start, stop : int
+        Rows of the piece.
+    """
+
+    number: int
+    piece: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionSummary:
+    """What a partition came to; all that travels back to the driver.
+
+    Attributes
+    ----------
+    number : int
+        Of the partition.
+    part : str
+        Stem of the part files it left.
+    files, members, containers : int
+        Manifest rows; members of archives; archives that only stand for their members.
+    instances, skips, failures : int
+        Outcomes; their sum is ``files + members - containers``.
+    bytes_listed, bytes_read : int
+        Size of the files; bytes fetched of them.
+    malformed_values, cut_headers, unidentified, undescribed, named_paths : int
+        Values that became null; headers that end inside an element; instances that lack a UID;
+        series or references that pydicom could not read deeply; paths that hold a hidden value.
+    series : dict
+        SeriesInstanceUID to its number of instances here: how the merge is cut into ranges.
+    """
+
+    number: int
+    part: str
+    files: int = 0
+    members: int = 0
+    containers: int = 0
+    instances: int = 0
+    skips: int = 0
+    failures: int = 0
+    bytes_listed: int = 0
+    bytes_read: int = 0
+    malformed_values: int = 0
+    cut_headers: int = 0
+    unidentified: int = 0
+    undescribed: int = 0
+    named_paths: int = 0
+    series: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def listed(self) -> int:
+        """Files and members that must each have an outcome."""
+        return self.files + self.members - self.containers
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderTables:
+    """What a partition's windows gave.
+
+    Attributes
+    ----------
+    instances : pyarrow.Table
+        `dcmdask.schema.INSTANCES`.
+    described : pyarrow.Table
+        `dcmdask.schema.DESCRIBED`: deep metadata of the least instance of each series here.
+    references : pyarrow.Table
+        `dcmdask.schema.NAMED`: references as the objects name them, unresolved.
+    failures : pyarrow.Table
+        `dcmdask.schema.FAILURES`.
+    counts : dict
+        The counters of `PartitionSummary` that reading fills.
+    """
+
+    instances: pa.Table
+    described: pa.Table
+    references: pa.Table
+    failures: pa.Table
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run has come, for whoever shows it.
+
+    Attributes
+    ----------
+    stage : str
+        ``list``, ``read``, ``assemble`` or ``publish``.
+    found, done : int
+        Files listed; files whose partition is read.
+    instances, failures, skips : int
+        Outcomes so far.
+    bytes_found, bytes_done : int
+        Size of the files listed, and of those whose partition is read.
+    """
+
+    stage: str
+    found: int = 0
+    done: int = 0
+    instances: int = 0
+    failures: int = 0
+    skips: int = 0
+    bytes_found: int = 0
+    bytes_done: int = 0

@@ -1,0 +1,180 @@
+"""Take a pydicom element and an Arrow type; give the typed value, None, or `MALFORMED`.
+
+pydicom decides what an element says; this module decides how that stands in a column. A value that
+the column's type cannot hold becomes `MALFORMED`, which tables hold as null and runs count.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+from typing import Any, Final
+
+import pyarrow as pa
+from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
+
+TEXT = pa.string()
+TEXTS = pa.list_(pa.string())
+INTEGER = pa.int64()
+INTEGERS = pa.list_(pa.int64())
+NUMBER = pa.float64()
+NUMBERS = pa.list_(pa.float64())
+DATE = pa.date32()
+TIME = pa.time64("us")
+
+
+class _Malformed:
+    """The one value that says: something stood there and could not be understood."""
+
+    def __repr__(self) -> str:
+        return "MALFORMED"
+
+
+MALFORMED: Final = _Malformed()
+
+# PS3.5 section 6.2. DT stays text: one value may carry an offset and a precision of its own, and a
+# timestamp would lose either.
+_SCALARS: dict[str, pa.DataType] = {
+    **dict.fromkeys(("IS", "US", "SS", "UL", "SL", "UV", "SV"), INTEGER),
+    **dict.fromkeys(("DS", "FL", "FD"), NUMBER),
+    "DA": DATE,
+    "TM": TIME,
+}
+_LISTS = {INTEGER: INTEGERS, NUMBER: NUMBERS, TEXT: TEXTS}
+
+_DATE = re.compile(r"(\d{4})(?:(\d\d)(\d\d)|\.(\d\d)\.(\d\d))")
+_TIME = re.compile(r"(\d\d)(?::?(\d\d)(?::?(\d\d)(?:\.(\d{1,6}))?)?)?")
+
+
+def arrow_type(keyword: str) -> pa.DataType:
+    """Give the column type of an attribute from its VR and VM in the data dictionary (PS3.6).
+
+    Parameters
+    ----------
+    keyword : str
+        A DICOM keyword.
+
+    Returns
+    -------
+    pyarrow.DataType
+        Integer, float, date, time or text; a list of one of them where the VM exceeds 1.
+
+    Examples
+    --------
+    >>> str(arrow_type("PixelSpacing"))
+    'list<item: double>'
+    >>> arrow_type("StudyDate")
+    DataType(date32[day])
+    """
+    tag = tag_for_keyword(keyword)
+    if tag is None:
+        raise KeyError(f"{keyword} is not a keyword of the data dictionary")
+    scalar = _SCALARS.get(dictionary_VR(tag).split(" ")[0], TEXT)
+    if dictionary_VM(tag) == "1":
+        return scalar
+    return _LISTS.get(scalar, TEXTS)
+
+
+def convert(value: Any, kind: pa.DataType) -> Any:
+    """Give a value as `kind` wants it.
+
+    Parameters
+    ----------
+    value : object
+        What pydicom's ``DataElement.value`` says: text, number, `MultiValue`, or None.
+    kind : pyarrow.DataType
+        One of the types of this module.
+
+    Returns
+    -------
+    object
+        A Python value for the column, None where nothing stood there, or `MALFORMED`.
+
+    Examples
+    --------
+    >>> convert("20040826", DATE)
+    datetime.date(2004, 8, 26)
+    >>> convert("2004-08-26", DATE)
+    MALFORMED
+    """
+    if value is None:
+        return None
+    if pa.types.is_list(kind):
+        return _convert_list(value, kind.value_type)
+    if isinstance(value, (list, tuple)) or type(value).__name__ == "MultiValue":
+        # Several values where the standard allows one: text keeps all, as it stood; a number
+        # cannot, and none of them is picked.
+        if not kind.equals(TEXT):
+            return MALFORMED if len(value) else None
+        value = "\\".join(str(item) for item in value)
+    return _CONVERTERS[kind](value)
+
+
+def _convert_list(value: Any, kind: pa.DataType) -> Any:
+    several = isinstance(value, (list, tuple)) or type(value).__name__ == "MultiValue"
+    items = list(value) if several else [value]
+    converter = _CONVERTERS[kind]
+    converted = [converter(item) for item in items]
+    if MALFORMED in converted:
+        return MALFORMED
+    # A list of nothing but empty values is an empty element.
+    return converted if any(item is not None for item in converted) else None
+
+
+def _text(value: Any) -> Any:
+    text = str(value)
+    return text or None
+
+
+def _integer(value: Any) -> Any:
+    if value == "":
+        return None
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        return MALFORMED
+    return number if number == value and -(2**63) <= number < 2**63 else MALFORMED
+
+
+def _number(value: Any) -> Any:
+    if value == "":
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return MALFORMED
+    return number if math.isfinite(number) else MALFORMED
+
+
+def _date(value: Any) -> Any:
+    text = str(value).strip(" \0")
+    if not text:
+        return None
+    match = _DATE.fullmatch(text)
+    if match is None:
+        return MALFORMED
+    year, month, day, old_month, old_day = match.groups()
+    try:
+        return dt.date(int(year), int(month or old_month), int(day or old_day))
+    except ValueError:
+        return MALFORMED
+
+
+def _time(value: Any) -> Any:
+    text = str(value).strip(" \0")
+    if not text:
+        return None
+    match = _TIME.fullmatch(text)
+    if match is None:
+        return MALFORMED
+    hour, minute, second, fraction = match.groups()
+    try:
+        return dt.time(
+            int(hour), int(minute or 0), int(second or 0), int((fraction or "0").ljust(6, "0"))
+        )
+    except ValueError:
+        return MALFORMED
+
+
+_CONVERTERS = {TEXT: _text, INTEGER: _integer, NUMBER: _number, DATE: _date, TIME: _time}

@@ -1,0 +1,107 @@
+"""Take one partition of the manifest; leave its part files and give its summary. Knows no Dask."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dcmdask._version import __version__
+from dcmdask.config import ReadOptions
+from dcmdask.errors import DcmdaskError
+from dcmdask.header.reader import failure_row, quiet_pydicom, read_headers
+from dcmdask.schema import DESCRIBED, FAILURES, INSTANCES, NAMED, stamped, table_of
+from dcmdask.source.fetch import Fetcher, Roots
+from dcmdask.store import read_manifest, write_part
+from dcmdask.types import SKIPS, Failure, HeaderTables, Kind, Partition, PartitionSummary
+
+_COUNTERS = (
+    "instances",
+    "skips",
+    "failures",
+    "malformed_values",
+    "cut_headers",
+    "unidentified",
+    "undescribed",
+    "named_paths",
+)
+
+
+def process_partition(partition: Partition, options: ReadOptions) -> PartitionSummary:
+    """Read the headers of one partition and write its part.
+
+    Raises
+    ------
+    OutputError
+        The part cannot be written.
+    """
+    quiet_pydicom()
+    manifest = read_manifest(partition)
+    fetcher = Fetcher(Roots(options.roots))
+    windows = fetcher.fetch_windows(manifest.to_pylist())
+    try:
+        tables = read_headers(windows, desensitize=options.desensitize)
+    except DcmdaskError:
+        raise
+    except Exception as error:  # the one place: whatever it is, it costs this partition only
+        return give_up(partition, options, Kind.UNEXPECTED, f"the reader failed: {_where(error)}")
+    tally = fetcher.tally
+    return _summary(
+        partition,
+        _write(partition, options, tables),
+        tables,
+        files=tally.files,
+        members=tally.members,
+        containers=tally.containers,
+        bytes_listed=pc.sum(manifest["size"]).as_py() or 0,
+        bytes_read=tally.bytes_read,
+    )
+
+
+def give_up(
+    partition: Partition, options: ReadOptions, kind: Kind, message: str
+) -> PartitionSummary:
+    """Record every file of a partition as one failure, and nothing else of it."""
+    roots = Roots(options.roots)
+    manifest = read_manifest(partition)
+    failures = [
+        Failure(roots.place(row), Kind(row["kind"] or kind), row["message"] or message, "read")
+        for row in manifest.to_pylist()
+    ]
+    tables = HeaderTables(
+        instances=INSTANCES.empty_table(),
+        described=DESCRIBED.empty_table(),
+        references=NAMED.empty_table(),
+        failures=table_of((failure_row(failure) for failure in failures), FAILURES),
+        counts=Counter("skips" if f.kind in SKIPS else "failures" for f in failures),
+    )
+    part = _write(partition, options, tables)
+    size = pc.sum(manifest["size"]).as_py() or 0
+    return _summary(partition, part, tables, files=len(failures), bytes_listed=size)
+
+
+def _write(partition: Partition, options: ReadOptions, tables: HeaderTables) -> str:
+    schema = stamped(INSTANCES, __version__, options.settings)
+    return write_part(options.staging, partition.number, tables, schema)
+
+
+def _summary(
+    partition: Partition, part: str, tables: HeaderTables, **seen: int
+) -> PartitionSummary:
+    counts = {name: tables.counts.get(name, 0) for name in _COUNTERS}
+    series = tables.instances["SeriesInstanceUID"]
+    return PartitionSummary(partition.number, part, **seen, **counts, series=_counted(series))
+
+
+def _counted(column: pa.ChunkedArray) -> dict[str, int]:
+    return dict(sorted(Counter(value for value in column.to_pylist() if value is not None).items()))
+
+
+def _where(error: Exception) -> str:
+    """Name an unexpected error by its class and place: its words could quote a value."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    spot = f" at {trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace else ""
+    return f"{type(error).__name__}{spot}"
