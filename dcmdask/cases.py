@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import itertools
 import json
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,15 +36,21 @@ COLUMNS = (
 )
 """Columns of the instances that the case tables need."""
 
-_AGE = re.compile(r"\s*(\d+)\s*([DWMY]?)\s*", re.IGNORECASE)
+# PS3.5 6.2 has three digits. A few more are forgiven; a file that has hundreds must not end the run.
+_AGE = re.compile(r"\s*([0-9]{1,6})\s*([DWMY]?)\s*", re.IGNORECASE)
 _DAYS_A_YEAR = 365.25
 _MONTHS_A_YEAR = 12
 _COUNTED = ("ImageCount", "SeriesCount")
 _VALUES = tuple(name for name in TEMPLATE if name not in ("FileName", *_COUNTED))
 
 # Windows keeps these for devices, with or without a suffix.
-_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
+_RESERVED = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\xb9\xb2\xb3]) *(\..*)?", re.IGNORECASE
+)
+# Separators and wildcards of any system, control characters, those that turn the direction of
+# text, and halves of characters, which have no UTF-8.
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
+_LARGEST_NUMBER = 2**63 - 1
 _LONGEST_STEM = 120
 _DIGEST_DIGITS = 8
 
@@ -56,21 +65,27 @@ def read_projectid_map(path: Path) -> dict[str, int]:
     """
     fix = "mend the file, or name another --projectid-map"
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        # As pairs: an object in which one case stands twice has no meaning that could be kept.
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=tuple)
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise ProjectIdMapError(str(path), error.strerror or "cannot be read", fix) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProjectIdMapError(str(path), "it is no JSON", fix) from error
-    if not isinstance(content, dict):
+    if not isinstance(content, tuple):
         raise ProjectIdMapError(str(path), "it is no JSON object", fix)
-    for number in content.values():
+    numbers = dict(content)
+    if len(numbers) != len(content):
+        raise ProjectIdMapError(str(path), "a case stands in it twice", fix)
+    for number in numbers.values():
         if not isinstance(number, int) or isinstance(number, bool) or number < 1:
             raise ProjectIdMapError(str(path), "a number in it is no positive integer", fix)
-    if len(set(content.values())) != len(content):
+        if number > _LARGEST_NUMBER:
+            raise ProjectIdMapError(str(path), "a number in it is too large", fix)
+    if len(set(numbers.values())) != len(numbers):
         raise ProjectIdMapError(str(path), "two cases in it have one number", fix)
-    return content
+    return numbers
 
 
 def assign_project_ids(cases: Iterable[str], known: Mapping[str, int]) -> dict[str, int]:
@@ -268,8 +283,9 @@ def build_cases(
 def file_stems(cases: Iterable[str]) -> dict[str, str]:
     """Give every case a file name without suffix, safe on any system, none like another.
 
-    A name that is safe and whose lower-case form no other case shares is kept. Any other becomes a
-    safe form of it and a digest of the name, so that it does not depend on the other cases' order.
+    A name that is safe and unlike all others is kept. Any other becomes a safe form of it and a
+    digest of the name, so that it does not depend on the other cases' order. Names are alike that
+    some file system takes for one: those that differ in letter case or in how an accent is written.
 
     Examples
     --------
@@ -277,19 +293,23 @@ def file_stems(cases: Iterable[str]) -> dict[str, str]:
     {'P1': 'P1', 'a/b': 'a_b-c14cddc0'}
     """
     names = sorted(set(cases))
-    forms: dict[str, int] = {}
-    for name in names:
-        forms[name.casefold()] = forms.get(name.casefold(), 0) + 1
-    kept = {name for name in names if _is_safe(name) and forms[name.casefold()] == 1}
-    taken = {name.casefold() for name in kept}
+    forms = Counter(_form(name) for name in names)
+    kept = {name for name in names if _is_safe(name) and forms[_form(name)] == 1}
+    taken = {_form(name) for name in kept}
     stems = {}
     for name in names:
-        stem = name if name in kept else _made_safe(name, _DIGEST_DIGITS)
-        if name not in kept and stem.casefold() in taken:
-            stem = _made_safe(name, 4 * _DIGEST_DIGITS)
-        taken.add(stem.casefold())
-        stems[name] = stem
+        if name in kept:
+            stems[name] = name
+            continue
+        made = (_made_safe(name, attempt) for attempt in itertools.count())
+        stems[name] = next(stem for stem in made if _form(stem) not in taken)
+        taken.add(_form(stems[name]))
     return stems
+
+
+def _form(name: str) -> str:
+    """Give what names have in common that are the same to a file system (Unicode 3.13, D145)."""
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 
 def _is_safe(name: str) -> bool:
@@ -303,9 +323,13 @@ def _is_safe(name: str) -> bool:
     )
 
 
-def _made_safe(name: str, digits: int) -> str:
-    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:digits]
-    safe = _UNSAFE.sub("_", name).strip(" .").lstrip("-")
-    while len(safe.encode()) > _LONGEST_STEM - digits - 1:
+def _made_safe(name: str, attempt: int) -> str:
+    content = ("\0" * attempt + name).encode("utf-8", "surrogatepass")
+    digest = hashlib.sha256(content).hexdigest()[:_DIGEST_DIGITS]
+    safe = _UNSAFE.sub("_", name).lstrip(" .-").rstrip(" .")
+    if _RESERVED.fullmatch(f"{safe}-{digest}"):
+        # NUL.txt-1a2b3c4d would still be the device.
+        safe = f"_{safe}"
+    while len(safe.encode()) > _LONGEST_STEM - _DIGEST_DIGITS - 1:
         safe = safe[:-1]
     return f"{safe}-{digest}" if safe else digest

@@ -74,8 +74,8 @@ class RunOptions:
     workers: int = 0
     scheduler: str | None = None
     timeout: float = 300.0
-    partition_size: int = 1000
-    in_process_below: int = 4000
+    partition_size: int = 4096
+    in_process_below: int = 20_000
     desensitize: bool = False
     merge_all: bool = False
     only_merged: bool = False
@@ -95,6 +95,11 @@ class RunOptions:
             raise UsageError(f"--timeout {self.timeout:g}", "give a number of seconds above 0")
         if self.layout not in LAYOUTS:
             raise UsageError(f"--layout {self.layout}", f"write one of {', '.join(LAYOUTS)}")
+        if self.layout in ("native", "imgtools"):
+            for name in ("merge_all", "only_merged", "export_json"):
+                if getattr(self, name):
+                    words = f"--{name.replace('_', '-')} with --layout {self.layout}"
+                    raise UsageError(f"{words}, which has no case tables", "add --layout cases")
 
     @property
     def worker_count(self) -> int:
@@ -103,7 +108,15 @@ class RunOptions:
 
     def settings(self) -> dict[str, Any]:
         """Give the settings that decide what the catalog holds, none that decide how it is made."""
-        how = ("out", "workers", "scheduler", "timeout", "partition_size", "in_process_below")
+        how = (
+            "out",
+            "workers",
+            "scheduler",
+            "timeout",
+            "partition_size",
+            "in_process_below",
+            "projectid_map",
+        )
         settings = {name: value for name, value in asdict(self).items() if name not in how}
         return {name: list(v) if isinstance(v, tuple) else v for name, v in settings.items()}
 

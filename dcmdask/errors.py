@@ -154,7 +154,7 @@ class HeaderError(_TravellingError):
     Parameters
     ----------
     kind : str
-        One of `dcmdask.types.KINDS`.
+        One of `dcmdask.types.Kind`.
     message : str
         Why, in words that carry no value of the file.
     """

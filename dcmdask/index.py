@@ -33,7 +33,8 @@ def with_references(series: pa.Table, targets: Targets) -> pa.Table:
     keys = zip(*(series[name].to_pylist() for name in KEY), strict=True)
     found = [targets.get(key) for key in keys]
     uids = [[uid for uid, _ in pairs] if pairs else None for pairs in found]
-    modalities = [[modality for _, modality in pairs] if pairs else None for pairs in found]
+    # A target without Modality sorts as empty text; in a table what is missing is null.
+    modalities = [[modality or None for _, modality in pairs] if pairs else None for pairs in found]
     series = series.append_column("ReferencedModality", pa.array(modalities, TEXTS))
     return series.append_column("ReferencedSeriesUID", pa.array(uids, TEXTS))
 

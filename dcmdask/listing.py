@@ -61,25 +61,27 @@ def open_roots(sources: Iterable[str]) -> list[Root]:
     UsageError
         There is none, or one lies in another: its files would be listed twice.
     """
+    # By real path: a folder and a link to it are one source.
     roots: dict[str, Root] = {}
     for source in sources:
         root = root_of(source)
-        known = roots.get(root.path)
+        real = os.path.realpath(root.path)
+        known = roots.get(real)
         if known is not None and known.only and root.only:
-            root = Root(root.path, root.name, tuple(dict.fromkeys((*known.only, *root.only))))
+            root = Root(known.path, known.name, tuple(dict.fromkeys((*known.only, *root.only))))
         elif known is not None:
-            root = Root(root.path, root.name)
-        roots[root.path] = root
+            root = Root(known.path, known.name)
+        roots[real] = root
     if not roots:
         raise UsageError("no source", "name a folder, a file or an archive")
-    real = {os.path.realpath(path): root for path, root in roots.items()}
-    for path, root in real.items():
-        for other, holder in real.items():
+    for path, root in roots.items():
+        for other, holder in roots.items():
             if path != other and not holder.only and path.startswith(other.rstrip(os.sep) + os.sep):
                 raise UsageError(
                     f"source {root.path} lies in source {holder.path}", "name one of them"
                 )
-    return list(roots.values())
+    # By path: whoever names them in another order means the same crawl.
+    return sorted(roots.values(), key=lambda root: root.path)
 
 
 def output_of(roots: list[Root], out: str | None) -> Path:
@@ -88,10 +90,13 @@ def output_of(roots: list[Root], out: str | None) -> Path:
     Raises
     ------
     UsageError
-        There are several sources and no folder was named.
+        There are several sources and no folder was named, or the folder is a source.
     """
     if out is not None:
-        return Path(out).expanduser().absolute()
+        place = Path(out).expanduser().absolute()
+        if any(not root.only and _is_same(place, root.path) for root in roots):
+            raise UsageError(f"--out {out} is a source", "name a folder in it or beside it")
+        return place
     if len(roots) != 1:
         raise UsageError("several sources", "say where the catalog goes with --out")
     root = roots[0]
@@ -99,6 +104,10 @@ def output_of(roots: list[Root], out: str | None) -> Path:
         name = Path(root.only[0]).name.split(".")[0] or "crawl"
         return Path(root.path) / ".imgtools" / name
     return Path(root.path).parent / ".imgtools" / root.name
+
+
+def _is_same(path: Path, other: str) -> bool:
+    return os.path.realpath(path) == os.path.realpath(other)
 
 
 class CaseNames:

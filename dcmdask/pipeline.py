@@ -8,6 +8,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,11 @@ from dcmdask import cases, cluster
 from dcmdask._version import __version__
 from dcmdask.assemble import PUBLISHED, Assembled, assemble
 from dcmdask.config import ReadOptions, RunOptions
-from dcmdask.errors import InvariantError
+from dcmdask.errors import InvariantError, OutputError, UsageError
 from dcmdask.listing import Listing, open_roots, output_of, write_manifest
 from dcmdask.schema import VERSION
 from dcmdask.source.local import Root, move_archives_into_folders
-from dcmdask.store import Parts, Store, writing
+from dcmdask.store import CATALOG, PRIVATE, Parts, Store, writing
 from dcmdask.supervisor import read_partition, reader
 from dcmdask.types import PartitionSummary, Progress
 
@@ -115,11 +116,13 @@ def run(sources: Iterable[str], options: RunOptions, watch: Watch = _ignore) -> 
     begun = dt.datetime.now(dt.UTC)
     clock = Stopwatch()
     roots = open_roots(sources)
-    moved = [move for root in roots for move in _moved(root, options)]
     out = output_of(roots, options.out)
-    map_path = Path(options.projectid_map) if options.projectid_map else out / DEFAULT_MAP
-    known = cases.read_projectid_map(map_path)
+    map_path = _map_path(options, out)
     with Store(out) as store:
+        # Under the lock: what a killed run had set aside is back, and no other run is under way that
+        # gives numbers or reads what is about to be moved.
+        known = cases.read_projectid_map(map_path)
+        moved = [move for root in roots for move in _moved(root, options)]
         # It loads while the sources are listed.
         reader().start()
         listing = _list(roots, store, options, watch)
@@ -145,8 +148,33 @@ def run(sources: Iterable[str], options: RunOptions, watch: Watch = _ignore) -> 
     return {**catalog, "out": str(out)}
 
 
+def _map_path(options: RunOptions, out: Path) -> Path:
+    """Give the file of ProjectIDs; what cannot become one is said now, not after the crawl."""
+    own = out / DEFAULT_MAP
+    if options.projectid_map is None:
+        return own
+    path = Path(options.projectid_map).expanduser().absolute()
+    inside = Path(os.path.realpath(path))
+    if inside == Path(os.path.realpath(own)):
+        return own
+    with suppress(ValueError):
+        parts = inside.relative_to(os.path.realpath(out)).parts
+        if not parts or parts[0] in (*PUBLISHED, CATALOG, PRIVATE):
+            raise UsageError(
+                f"--projectid-map {path} lies in what a run replaces", "name a file beside it"
+            )
+    holder = next(parent for parent in path.parents if parent.exists())
+    if not holder.is_dir() or not os.access(holder, os.W_OK | os.X_OK):
+        words = "no permission to write" if holder.is_dir() else "no folder"
+        raise OutputError(str(holder), words, "choose another --projectid-map")
+    return path
+
+
 def _moved(root: Root, options: RunOptions) -> list[tuple[str, str]]:
-    return move_archives_into_folders(root) if options.move_top_level_zips else []
+    # An archive that is itself the source lies in no case folder, and would be lost from sight.
+    if not options.move_top_level_zips or root.only:
+        return []
+    return move_archives_into_folders(root)
 
 
 def _list(roots: list[Root], store: Store, options: RunOptions, watch: Watch) -> Listing:
@@ -241,7 +269,7 @@ def _publish(
     text = json.dumps(dict(sorted(numbers.items())), ensure_ascii=False, indent=2) + "\n"
     content = text.encode("utf-8", "replace")
     names = list(PUBLISHED)
-    if map_path.absolute() == (store.out / DEFAULT_MAP):
+    if map_path == store.out / DEFAULT_MAP:
         names.append(DEFAULT_MAP)
         with store.open_output(DEFAULT_MAP) as stream:
             stream.write(content)

@@ -21,7 +21,7 @@ Changes = tuple[int, int, int, int]
 """New, changed, gone and unchanged files."""
 
 _COLUMNS = ("url", "size", "modified")
-_CHAIN = "::"
+_LOOSE = "file://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,23 @@ def _known_files(catalog: Catalog) -> dict[str, tuple[int | None, int | None]]:
         times = pc.cast(batch["modified"], pa.int64()).to_pylist()
         rows = zip(batch["url"].to_pylist(), batch["size"].to_pylist(), times, strict=True)
         for url, size, modified in rows:
-            file = url.rsplit(_CHAIN, 1)[-1]
+            file = _file_of(url)
             known[file] = (modified, None if file != url else size)
     return known
+
+
+def _file_of(url: str) -> str:
+    """Give the URL of the file that a member lies in, or of the file itself.
+
+    Examples
+    --------
+    >>> _file_of("zip://b.dcm::file:///in/a.zip"), _file_of("file:///in/c::d.dcm")
+    ('file:///in/a.zip', 'file:///in/c::d.dcm')
+    """
+    if url.startswith(_LOOSE):
+        return url
+    _, _, path = url.partition(f"::{_LOOSE}")
+    return _LOOSE + path
 
 
 def _listed_files(listing: Listing) -> Iterator[tuple[str, int | None, int | None]]:

@@ -306,13 +306,16 @@ def _sharing(
     reference: _Reference, series: list[_Series], groups: list[list[str]]
 ) -> list[_Series]:
     """Choose who shares a frame: the same study before others, in it the preferred modality."""
-    study, uid = reference.key[0], reference.key[1]
+    study, *own = reference.key[:3]
     for same_study in (True, False):
         for group in groups:
             chosen = [
                 one
                 for one in series
-                if (one.study == study) == same_study and one.modality in group and one.uid != uid
+                if (one.study == study) == same_study
+                and one.modality in group
+                # Objects of several kinds may share a series UID: only the same kind is the same.
+                and [one.uid, one.modality] != own
             ]
             if chosen:
                 return chosen
@@ -356,8 +359,8 @@ def published(references: pa.Table) -> pa.Table:
 def referred_series(references: pa.Table) -> dict[Key, list[tuple[str, str]]]:
     """Give, for every series that refers to others, what the index shows.
 
-    Direct references outrank those found through a plan or structure set, and these what a frame
-    of reference suggests. A series does not refer to itself.
+    Of each object direct references outrank those found through a plan or structure set, and these
+    what a frame of reference suggests. A series does not refer to itself.
 
     Returns
     -------
@@ -365,15 +368,19 @@ def referred_series(references: pa.Table) -> dict[Key, list[tuple[str, str]]]:
         `dcmdask.schema.KEY` to sorted (SeriesInstanceUID, Modality) pairs.
     """
     names = ("_study", "SourceSeriesInstanceUID", "SourceModality", "_sub_series")
-    columns = [*names, "TargetSeriesInstanceUID", "TargetModality", "resolution"]
+    sop = "SourceSOPInstanceUID"
+    columns = [*names, sop, "TargetSeriesInstanceUID", "TargetModality", "resolution"]
     tiers: dict[Key, dict[int, set[tuple[str, str]]]] = defaultdict(lambda: defaultdict(set))
     for row in references.select(columns).to_pylist():
         tier = _tier(row["resolution"])
         target = (row["TargetSeriesInstanceUID"], row["TargetModality"] or "")
         key = tuple(row[name] for name in names)
         if tier is not None and target != (key[1], key[2] or ""):
-            tiers[key][tier].add(target)
-    return {key: sorted(found[min(found)]) for key, found in tiers.items()}
+            tiers[(key, row[sop])][tier].add(target)
+    shown: dict[Key, set[tuple[str, str]]] = defaultdict(set)
+    for (key, _), found in tiers.items():
+        shown[key] |= found[min(found)]
+    return {key: sorted(targets) for key, targets in shown.items()}
 
 
 def _tier(resolution: str) -> int | None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcmdask.schema import CRAWL_DB, DEFAULT_SUBSERIES, KEY, VARYING
-from dcmdask.values import INTEGER, TEXTS
+from dcmdask.values import INTEGER, NUMBERS, TEXTS
 
 COLUMNS = (
     "StudyInstanceUID",
@@ -41,6 +41,23 @@ def with_subseries(instances: pa.Table) -> pa.Table:
     kept = instances.filter(pc.is_valid(instances["SeriesInstanceUID"]))
     sub = pc.fill_null(kept["AcquisitionNumber"], DEFAULT_SUBSERIES)
     return kept.append_column("SubSeries", sub)
+
+
+def representatives(instances: pa.Table) -> npt.NDArray[np.int64]:
+    """Give the position of the least instance of every series.
+
+    Parameters
+    ----------
+    instances : pyarrow.Table
+        At least `dcmdask.schema.KEY` with AcquisitionNumber for SubSeries, and what the
+        representative is the least of; in any order.
+    """
+    numbered = instances.append_column("_row", pa.array(np.arange(instances.num_rows)))
+    rows = with_subseries(numbered).select([*KEY, *_RANK, "_row"])
+    order = pc.sort_indices(rows, sort_keys=[(name, "ascending") for name in (*KEY, *_RANK)])
+    rows = rows.take(order).combine_chunks()
+    chosen: npt.NDArray[np.int64] = rows["_row"].to_numpy()[_starts(rows)]
+    return chosen
 
 
 def merge_series(instances: pa.Table, described: pa.Table) -> pa.Table:
@@ -107,8 +124,14 @@ def _comparable(column: pa.ChunkedArray) -> pa.Array:
     if isinstance(values, pa.ChunkedArray):
         values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
     if pa.types.is_list(values.type):
-        # Lists have no equality in Arrow; their text has.
-        return pc.binary_join(pc.cast(values, TEXTS), "\\")
+        # Lists have no equality in Arrow; their text has. An empty value among others is one too,
+        # and zero has one sign.
+        items = pc.add(values.flatten(), 0) if values.type == NUMBERS else values.flatten()
+        text = pc.fill_null(pc.cast(items, pa.string()), "")
+        lengths = pc.fill_null(pc.list_value_length(values), 0)
+        offsets = np.concatenate([[0], np.cumsum(lengths.to_numpy(zero_copy_only=False))])
+        lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), text)
+        return pc.if_else(pc.is_null(values), None, pc.binary_join(lists, "\\"))
     return values
 
 

@@ -1,6 +1,7 @@
 """Take tables and bytes; keep them in the output folder: manifest, parts, staging, publishing.
 
 Everything is written under ``OUT/.dcmdask`` and moved into place at the end, ``catalog.json`` last.
+Of a run that was ended on the way nothing stays, or the next one undoes it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import secrets
 import shutil
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -29,6 +30,9 @@ from dcmdask.types import HeaderTables, Partition
 
 CATALOG = "catalog.json"
 PRIVATE = ".dcmdask"
+FOLDERS = ("cases", "instances")
+"""Folders of a catalog: such a one in an OUT without a catalog is the user's, and is not touched."""
+
 PIECE_ROWS = 50_000
 """Manifest rows of one piece: what the driver holds of a listing."""
 
@@ -42,7 +46,7 @@ def writing(place: str | os.PathLike[str]) -> Iterator[None]:
     """Turn what the system says of a write into an `OutputError` with its remedy."""
     try:
         yield
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, UnicodeEncodeError, pa.ArrowInvalid) as error:
         raise _output_error(os.fspath(place), error) from error
 
 
@@ -52,6 +56,8 @@ def _output_error(place: str, error: Exception) -> OutputError:
         return OutputError(place, "no space left", "free some, or choose another --out")
     if isinstance(error, PermissionError) or number == errno.EROFS:
         return OutputError(place, "no permission to write", "choose another --out")
+    if isinstance(error, UnicodeEncodeError):
+        return OutputError(place, "its name is no valid text", "choose another --out")
     reason = getattr(error, "strerror", None) or type(error).__name__
     return OutputError(place, reason, "choose another --out")
 
@@ -74,45 +80,80 @@ class Store:
         self.out = out
         self.private = out / PRIVATE
         self.staging = self.private / "staging"
+        self._prepared = self.staging / "publish"
+        self._previous = self.private / "previous"
+        self._moves = self.private / "moves.json"
         self._lock = FileLock(self.private / "lock")
         self._holder = self.private / "holder.json"
+        self._made: list[Path] = []
 
     def __enter__(self) -> Self:
-        with writing(self.out):
-            self.private.mkdir(parents=True, exist_ok=True)
         try:
             with writing(self.out):
-                self._lock.acquire(blocking=False)
-        except Timeout as error:
-            raise LockedError(str(self.out), self._who(), "wait for it, or end it") from error
+                os.fspath(self.out).encode()
+                ways = (self.private, *self.private.parents)
+                self._made = [path for path in ways if not path.exists()]
+                self.private.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+        except BaseException:
+            self._remove_made()
+            raise
         try:
             with writing(self.out):
-                self._holder.write_text(
-                    json.dumps({"pid": os.getpid(), "host": socket.gethostname()})
-                )
-                self._restore()
-                shutil.rmtree(self.staging, ignore_errors=True)
-                for folder in ("manifest", "parts", "publish"):
-                    (self.staging / folder).mkdir(parents=True)
-        except OutputError:
-            self._lock.release()
+                self._begin()
+        except BaseException:
+            self._leave()
             raise
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        shutil.rmtree(self.staging, ignore_errors=True)
-        self._holder.unlink(missing_ok=True)
-        self._lock.release()
-        if not (self.out / CATALOG).exists():
-            self._leave_no_trace()
+        self._leave()
 
-    def _leave_no_trace(self) -> None:
-        """Remove what a run without a result made: its private folder, and OUT if it is empty."""
-        shutil.rmtree(self.private, ignore_errors=True)
+    def _take_lock(self) -> None:
         try:
-            self.out.rmdir()
-        except OSError:
-            return
+            self._lock.acquire(blocking=False)
+        except Timeout as error:
+            # Before OSError, of which it is one.
+            raise LockedError(str(self.out), self._who(), "wait for it, or end it") from error
+        except OSError as error:
+            raise _output_error(str(self.out), error) from error
+        except NotImplementedError as error:
+            reason = "its file system knows no locks"
+            raise OutputError(str(self.out), reason, "choose another --out") from error
+
+    def _begin(self) -> None:
+        holder = {"pid": os.getpid(), "host": socket.gethostname()}
+        self._holder.write_text(json.dumps(holder))
+        self._undo_publishing()
+        if not (self.out / CATALOG).exists():
+            for name in FOLDERS:
+                if (self.out / name).exists():
+                    words = "it is there and no run made it"
+                    remedy = "choose another --out, or move it away"
+                    raise OutputError(str(self.out / name), words, remedy)
+        shutil.rmtree(self.staging, ignore_errors=True)
+        for folder in ("manifest", "parts", "publish"):
+            (self.staging / folder).mkdir(parents=True)
+
+    def _leave(self) -> None:
+        """Leave what is published and nothing else; let go of the lock last."""
+        with suppress(OSError):
+            # Where this fails, what was set aside stays, and the next run does it again.
+            self._undo_publishing()
+            shutil.rmtree(self.staging, ignore_errors=True)
+            self._holder.unlink(missing_ok=True)
+        empty = not (self.out / CATALOG).exists() and not self._previous.exists()
+        if empty:
+            shutil.rmtree(self.private, ignore_errors=True)
+        self._lock.release()
+        if empty:
+            self._remove_made()
+
+    def _remove_made(self) -> None:
+        """Remove the folders that entering made, as far as nothing lies in them."""
+        for path in dict.fromkeys((self.private, *self._made)):
+            with suppress(OSError):
+                path.rmdir()
 
     def _who(self) -> str:
         try:
@@ -129,7 +170,7 @@ class Store:
 
     def staged(self, name: str) -> Path:
         """Give the path under which an output is prepared; its folder exists."""
-        path = self.staging / "publish" / name
+        path = self._prepared / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -163,46 +204,52 @@ class Store:
         OutputError
             A file cannot be put in its place; the previous catalog stands again.
         """
-        prepared = self.staging / "publish"
-        previous = self.private / "previous"
+        text = json.dumps(catalog, indent=2, ensure_ascii=False) + "\n"
         with self.open_output(CATALOG) as stream:
-            stream.write(json.dumps(catalog, indent=2, ensure_ascii=False).encode() + b"\n")
+            # A path that is no UTF-8 has surrogates in it; written so, they are JSON.
+            stream.write(text.encode("utf-8", "backslashreplace"))
         with writing(self.out):
-            shutil.rmtree(previous, ignore_errors=True)
-            previous.mkdir()
-            moves = sorted(entry.name for entry in prepared.iterdir() if entry.name != CATALOG)
+            shutil.rmtree(self._previous, ignore_errors=True)
+            self._previous.mkdir()
+            moves = sorted(e.name for e in self._prepared.iterdir() if e.name != CATALOG)
+            self._moves.write_text(json.dumps(moves))
             try:
                 for name in (CATALOG, *sorted({*replaced, *moves})):
                     if (self.out / name).exists():
-                        os.replace(self.out / name, previous / name)
+                        os.replace(self.out / name, self._previous / name)
                 for name in (*moves, CATALOG):
-                    os.replace(prepared / name, self.out / name)
-            except OSError:
-                for name in moves:
-                    if (self.out / name).exists() and not (prepared / name).exists():
-                        os.replace(self.out / name, prepared / name)
-                self._restore()
+                    os.replace(self._prepared / name, self.out / name)
+            except BaseException:
+                # An interrupt too: what was set aside is the only catalog there is.
+                self._undo_publishing()
                 raise
-            shutil.rmtree(previous, ignore_errors=True)
+            self._undo_publishing()
 
-    def _restore(self) -> None:
-        """Put back a catalog that was set aside by a publishing that did not end."""
-        previous = self.private / "previous"
-        if previous.is_dir() and not (self.out / CATALOG).exists():
-            names = sorted(entry.name for entry in previous.iterdir() if entry.name != CATALOG)
-            for name in names:
-                _remove(self.out / name)
-                os.replace(previous / name, self.out / name)
-            if (previous / CATALOG).exists():
-                os.replace(previous / CATALOG, self.out / CATALOG)
-        shutil.rmtree(previous, ignore_errors=True)
+    def _undo_publishing(self) -> None:
+        """Undo a publishing that did not end, or drop what one that did had set aside.
 
+        The catalog file is the first that is set aside and the last that is put in place: where it
+        stands, either nothing has moved or everything. Done twice, or over again after a crash half
+        way, it comes to the same.
+        """
+        if self._moves.exists() and not (self.out / CATALOG).exists():
+            self._prepared.mkdir(parents=True, exist_ok=True)
+            for name in self._moved_names():
+                # What is no longer prepared was put in place; the rest of OUT is not of this run.
+                if (self.out / name).exists() and not (self._prepared / name).exists():
+                    os.replace(self.out / name, self._prepared / name)
+            if self._previous.is_dir():
+                names = sorted(entry.name for entry in self._previous.iterdir())
+                for name in sorted(names, key=lambda name: name == CATALOG):
+                    os.replace(self._previous / name, self.out / name)
+        shutil.rmtree(self._previous, ignore_errors=True)
+        self._moves.unlink(missing_ok=True)
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    def _moved_names(self) -> list[str]:
+        try:
+            return [str(name) for name in json.loads(self._moves.read_text())]
+        except ValueError:  # the machine went down before it was on disk, so nothing had moved
+            return []
 
 
 class PieceWriter:
@@ -248,7 +295,16 @@ class PieceWriter:
 
 
 def read_manifest(partition: Partition) -> pa.Table:
-    """Give the manifest rows of a partition; reads only the batches that hold them."""
+    """Give the manifest rows of a partition; reads only the batches that hold them.
+
+    Raises
+    ------
+    OutputError
+        The manifest is not there: on a cluster, where OUT is not seen by every worker.
+    """
+    if not os.path.exists(partition.piece):
+        remedy = "OUT must lie where every worker sees it, and stay until the run ends"
+        raise OutputError(partition.piece, "the manifest is not there", remedy)
     first, last = partition.start // _BATCH_ROWS, (partition.stop - 1) // _BATCH_ROWS
     with pa.memory_map(partition.piece) as source, pa.ipc.open_file(source) as reader:
         batches = [reader.get_batch(number) for number in range(first, last + 1)]

@@ -2,14 +2,15 @@
 
 A read can hang in the kernel, in C code or in a pathological header, where no exception reaches
 it. So headers are read in a child that serves one partition after the other; past the deadline it
-is killed, the files of its partition become failure rows, and the next partition gets a new one.
-It works the same in this process, on a worker with a nanny and on one without.
+is killed, and a new one reads the partition without the file at which it hung. It works the same
+in this process, on a worker with a nanny and on one without.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import mmap
 import os
 import pickle
 import queue
@@ -17,7 +18,9 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
+from dataclasses import dataclass
 from typing import IO, Any
 
 from dcmdask.config import ReadOptions
@@ -25,33 +28,71 @@ from dcmdask.errors import ClusterError, DcmdaskError
 from dcmdask.types import Kind, Partition, PartitionSummary
 
 _LENGTH = struct.Struct("<Q")
+_ROW = struct.Struct("<q")
+_NO_ROW = -1
 _DEBUG = "DCMDASK_DEBUG"
-_PROGRAM = "from dcmdask.supervisor import serve; serve()"
 _GRACE = 5.0
+_STARTING = 120.0
+"""Seconds for a child to load, which are not those of its first partition: on a network share that
+may be minutes, and none of its files is to blame."""
+_READY = "ready"
+_ATTEMPTS = 3
+"""Times a partition is read. Where several files hang it is the disk, and waiting for each of them
+would take days."""
+# What the other side can make of a message by dying in the middle of it, or by saying another.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    MemoryError,
+    OverflowError,
+    struct.error,
+    pickle.UnpicklingError,
+)
 _local = threading.local()
+
+
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    """A child that was ended or died: why, and at which row of its partition."""
+
+    kind: Kind
+    words: str
+    row: int
 
 
 class ReaderProcess:
     """A child process that reads partitions one after the other."""
 
+    program = "from dcmdask.supervisor import serve; serve()"
+    """What the child runs."""
+
     def __init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
+        self._row: _SharedRow | None = None
+        self._ready = False
         self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def start(self) -> None:
         """Start the child if there is none; it loads while its first partition is being listed."""
         if self._child is not None and self._child.poll() is None:
             return
+        self.stop()
         paths = [os.path.abspath(path) for path in sys.path]
         errors = None if os.environ.get(_DEBUG) else subprocess.DEVNULL
+        handle, place = tempfile.mkstemp(prefix="dcmdask-row-")
+        os.close(handle)
+        self._row = _SharedRow(place)
         self._child = subprocess.Popen(  # noqa: S603 - this very package
-            [sys.executable, "-c", _PROGRAM],
+            # -P: the folder the user happens to be in is no place to import from.
+            [sys.executable, "-P", "-c", self.program, place],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # Libraries complain there in words that may quote a patient's name.
             stderr=errors,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         )
+        self._ready = False
         self._answers = queue.SimpleQueue()
         listener = threading.Thread(
             target=_listen, args=(self._child.stdout, self._answers), daemon=True
@@ -62,6 +103,8 @@ class ReaderProcess:
     def read(self, partition: Partition, options: ReadOptions) -> PartitionSummary:
         """Read a partition, for at most the time it may take.
 
+        A file at which the child hangs or dies is left out, and the rest read again.
+
         Raises
         ------
         DcmdaskError
@@ -69,44 +112,117 @@ class ReaderProcess:
         """
         from dcmdask.worker import give_up
 
+        left_out: dict[int, tuple[Kind, str]] = {}
+        while True:
+            answer = self._ask((partition, options, left_out), options.timeout)
+            if not isinstance(answer, _Loss):
+                return _accepted(answer)
+            if answer.row == _NO_ROW or len(left_out) + 1 == _ATTEMPTS:
+                return give_up(partition, options, answer.kind, answer.words)
+            left_out[answer.row] = (answer.kind, f"{answer.words} while reading it")
+
+    def _ask(self, request: tuple[Any, ...], seconds: float) -> Any:
+        """Give what the child answers, or how it was lost."""
         self.start()
         assert self._child is not None
         assert self._child.stdin is not None
+        assert self._row is not None
+        row = self._row
+        row.set(_NO_ROW)
         try:
-            _send(self._child.stdin, (partition, options))
-            answer = self._answers.get(timeout=options.timeout)
+            if not self._ready:
+                self._ready = self._answers.get(timeout=_STARTING) == _READY
+            answer = None
+            if self._ready:
+                _send(self._child.stdin, request)
+                answer = self._answers.get(timeout=min(seconds, threading.TIMEOUT_MAX))
         except queue.Empty:
+            if not self._ready:
+                self.stop()
+                return _Loss(Kind.UNEXPECTED, "the reading process did not start", _NO_ROW)
+            at = row.get()
             self.stop()
-            words = f"the task took longer than {options.timeout:g} s"
-            return give_up(partition, options, Kind.TIMEOUT, words)
+            return _Loss(Kind.TIMEOUT, f"the task took longer than {seconds:g} s", at)
         except OSError:
             answer = None
+        except BaseException:
+            # An interrupt: the answer to this request must not be taken for that to the next.
+            self.stop()
+            raise
         if answer is None:
-            code = self.stop()
-            words = f"the reading process ended with {code}"
-            return give_up(partition, options, Kind.UNEXPECTED, words)
-        if isinstance(answer, DcmdaskError):
-            raise answer
-        if isinstance(answer, PartitionSummary):
-            return answer
-        raise ClusterError(f"the reading process gave a {type(answer).__name__}")
+            at = row.get()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(_GRACE)
+            words = f"the reading process ended with {_exit_words(self.stop())}"
+            return _Loss(Kind.UNEXPECTED, words, at)
+        return answer
 
     def stop(self) -> int | None:
         """End the child; give its exit code."""
         child, self._child = self._child, None
+        row, self._row = self._row, None
+        if row is not None:
+            row.close()
         if child is None:
             return None
         atexit.unregister(self.stop)
         code = child.poll()
         child.kill()
-        for pipe in (child.stdin, child.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        # Its other pipe is closed by the listener: closing it here would wait for whoever holds it
+        # open, a child that the kernel does not let die or one of its own.
+        if child.stdin is not None:
+            with contextlib.suppress(OSError):
+                child.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             # A child stuck in the kernel dies when the kernel lets it: it is not waited for.
             child.wait(_GRACE)
         return child.returncode if code is None else code
+
+
+def _accepted(answer: Any) -> PartitionSummary:
+    if isinstance(answer, DcmdaskError):
+        raise answer
+    if isinstance(answer, PartitionSummary):
+        return answer
+    raise ClusterError(f"the reading process answered with {type(answer).__name__}")
+
+
+class _SharedRow:
+    """The row that the child is at: a number in memory that both processes see.
+
+    No message: the child may be in no state to send one, and one a file would cost more than
+    reading some of them.
+
+    Parameters
+    ----------
+    place : str
+        A file to name the memory by; gone as soon as both have it.
+    """
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+        with open(place, "r+b") as file:
+            file.write(_ROW.pack(_NO_ROW))
+            file.flush()
+            self._memory = mmap.mmap(file.fileno(), _ROW.size)
+
+    def set(self, row: int) -> None:
+        _ROW.pack_into(self._memory, 0, row)
+
+    def get(self) -> int:
+        return int(_ROW.unpack_from(self._memory, 0)[0])
+
+    def unname(self) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(self._place)
+
+    def close(self) -> None:
+        self._memory.close()
+        self.unname()
+
+
+def _exit_words(code: int | None) -> str:
+    return f"signal {-code}" if code is not None and code < 0 else f"code {code}"
 
 
 def reader() -> ReaderProcess:
@@ -129,10 +245,15 @@ def serve() -> None:
     os.dup2(2, 1)
     requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(sys.stdin.buffer, requests, True), daemon=True).start()
+    row = _SharedRow(sys.argv[1])
+    row.unname()
+    from dcmdask.source.fetch import Fetcher, RowWatch
     from dcmdask.worker import process_partition
 
+    _send(answers, _READY)
     while (request := requests.get()) is not None:
-        partition, options = request
+        partition, options, left_out = request
+        Fetcher.watch = RowWatch(row.set, left_out)
         answer: PartitionSummary | DcmdaskError
         try:
             answer = process_partition(partition, options)
@@ -148,11 +269,16 @@ def _send(stream: IO[bytes], message: Any) -> None:
 
 
 def _listen(stream: IO[bytes], messages: queue.SimpleQueue[Any], leave: bool = False) -> None:
-    """Pass on what the other side says; None when it is gone."""
-    with contextlib.suppress(OSError, ValueError, EOFError):
+    """Pass on what the other side says; None when it is gone, be it in the middle of a word."""
+    try:
         while head := stream.read(_LENGTH.size):
             messages.put(pickle.loads(stream.read(_LENGTH.unpack(head)[0])))  # noqa: S301 - our own child
-    messages.put(None)
-    if leave:
-        # The parent is gone: nobody waits for what is being read, and it may never end.
-        os._exit(0)
+    except _UNREADABLE:
+        pass
+    finally:
+        messages.put(None)
+        if leave:
+            # The parent is gone: nobody waits for what is being read, and it may never end.
+            os._exit(0)
+        with contextlib.suppress(OSError):
+            stream.close()

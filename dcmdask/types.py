@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NoReturn
 
 import pyarrow as pa
 
@@ -88,6 +89,12 @@ Fetch = Callable[[int, int], bytes]
 BLOCK = 64 * 1024
 """Bytes of one further read of a header that outgrows its first window."""
 
+MOST_READS = 2_000_000
+"""Reads of one pass over a header. pydicom makes an object of every element it reads, a kilobyte
+for an empty item of eight bytes: a file of items alone must not take all memory."""
+
+_TOO_MANY_BYTES = "the header outgrows the bytes allowed for one file"
+
 
 class Window:
     """The first bytes of a file or member, and the way to more of them.
@@ -110,7 +117,8 @@ class Window:
     -----
     `fetch` need only work until the next window is asked of the source that made this one.
     pydicom turns exceptions raised in `read` into others; `raise_error` gives the first one back.
-    `ended` says that a read came to the end of the file, `cut` that it came there half way.
+    `ended` says that a read came to the end of the file, `cut` that it came there half way; both
+    are taken back by a step back.
     """
 
     __slots__ = (
@@ -121,6 +129,7 @@ class Window:
         "_fetch",
         "_head",
         "_position",
+        "_reads",
         "cut",
         "ended",
         "place",
@@ -136,6 +145,7 @@ class Window:
         self._fetch = fetch
         self._budget = budget
         self._position = 0
+        self._reads = 0
         self._block = b""
         self._block_at = 0
         self._error: HeaderError | None = None
@@ -143,6 +153,7 @@ class Window:
     def rewind(self) -> None:
         """Go back to the start, as if nothing had been read."""
         self._position = 0
+        self._reads = 0
         self.ended = False
         self.cut = False
 
@@ -163,6 +174,8 @@ class Window:
             raise OSError("a window knows no end")
         if offset < 0:
             raise ValueError("negative position in a window")
+        if offset < self._position:
+            self.ended = self.cut = False  # it was only looked at
         self._position = offset
         return offset
 
@@ -171,6 +184,9 @@ class Window:
         start = self._position
         if count < 0:
             raise OSError("a window is not read to its end")
+        self._reads += 1
+        if self._reads > MOST_READS:
+            self._give_up("the header holds too many elements")
         stop = start + count
         if stop <= len(self._head):
             self._position = stop
@@ -193,40 +209,53 @@ class Window:
         while count > 0:
             inside = start - self._block_at
             if not 0 <= inside < len(self._block):
-                self._load_block(start, count)
-                inside = 0
-                if not self._block:
+                block = self._fetch_within_budget(start, count, max(count, BLOCK))
+                if not block:
                     break
+                self._block, self._block_at = block, start
+                inside = 0
             piece = self._block[inside : inside + count]
             pieces.append(piece)
             start += len(piece)
             count -= len(piece)
         return b"".join(pieces)
 
-    def _load_block(self, start: int, count: int) -> None:
-        wanted = max(count, BLOCK)
-        if count > self._budget:
-            self._error = self._error or HeaderError(
-                Kind.TOO_LARGE, "the header outgrows the bytes allowed for one file"
-            )
-            raise self._error
+    def _fetch_within_budget(self, start: int, needed: int, wanted: int) -> bytes:
+        """Fetch what is wanted as far as the budget goes; what is needed may not exceed it."""
         assert self._fetch is not None
+        size = self.place.size
+        # A length that lies claims bytes behind the end of the file: these cost nothing.
+        claimed = needed if size is None else min(needed, max(size - start, 1))
+        if self._budget <= 0 or (size is not None and claimed > self._budget):
+            self._give_up(_TOO_MANY_BYTES)
         try:
-            self._block = self._fetch(start, wanted)
+            found = self._fetch(start, min(wanted, self._budget))
         except HeaderError as error:
             self._error = self._error or error
             raise
-        self._block_at = start
-        self._budget -= len(self._block)
+        self._budget -= len(found)
+        if needed > len(found) and self._budget <= 0:
+            self._give_up(_TOO_MANY_BYTES)
+        return found
+
+    def _give_up(self, words: str) -> NoReturn:
+        self._error = self._error or HeaderError(Kind.TOO_LARGE, words)
+        raise self._error
 
     def fetch(self, offset: int, count: int) -> bytes:
         """Give raw bytes at an offset, head or not; for readers that need no position."""
         inside = self._head[offset : offset + count]
-        if len(inside) == count or self._fetch is None:
+        missing = count - len(inside)
+        if not missing or self._fetch is None:
             return inside
-        if inside:
-            return inside
-        return self._fetch(offset, count)
+        return inside + self._fetch_within_budget(offset + len(inside), missing, missing)
+
+    def is_past_end(self) -> bool:
+        """Tell whether the position lies behind the end of the file, as after a value cut short."""
+        before = self._position - 1
+        if before < len(self._head) or 0 <= before - self._block_at < len(self._block):
+            return False
+        return not self.fetch(before, 1)
 
     def raise_error(self) -> None:
         """Raise the first error of a fetch, which pydicom may have turned into another."""
@@ -316,6 +345,8 @@ class HeaderTables:
         `dcmdask.schema.FAILURES`.
     counts : dict
         The counters of `PartitionSummary` that reading fills.
+    reasons : dict
+        Why files that begin as DICOM does were left to pydicom, and how many.
     """
 
     instances: pa.Table
@@ -323,6 +354,7 @@ class HeaderTables:
     references: pa.Table
     failures: pa.Table
     counts: dict[str, int]
+    reasons: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import pyarrow as pa
 from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
 
 TEXT = pa.string()
 TEXTS = pa.list_(pa.string())
@@ -43,8 +45,10 @@ _SCALARS: dict[str, pa.DataType] = {
 }
 _LISTS = {INTEGER: INTEGERS, NUMBER: NUMBERS, TEXT: TEXTS}
 
-_DATE = re.compile(r"(\d{4})(?:(\d\d)(\d\d)|\.(\d\d)\.(\d\d))")
-_TIME = re.compile(r"(\d\d)(?::?(\d\d)(?::?(\d\d)(?:\.(\d{1,6}))?)?)?")
+# The forms with dots and colons are those of ACR-NEMA 300, which old files keep.
+_DATE = re.compile(r"(\d{4})(?:(\d\d)(\d\d)|\.(\d\d)\.(\d\d))", re.ASCII)
+_TIME = re.compile(r"(\d\d)(?:(:?)(\d\d)(?:\2(\d\d)(?:\.(\d{0,6}))?)?)?", re.ASCII)
+_LEAP_SECOND = 60
 
 
 def arrow_type(keyword: str) -> pa.DataType:
@@ -82,7 +86,8 @@ def convert(value: Any, kind: pa.DataType) -> Any:
     Parameters
     ----------
     value : object
-        What pydicom's ``DataElement.value`` says: text, number, `MultiValue`, or None.
+        What pydicom's ``DataElement.value`` says: text, number, `MultiValue`, or None; or
+        `MALFORMED`, which stays.
     kind : pyarrow.DataType
         One of the types of this module.
 
@@ -98,11 +103,14 @@ def convert(value: Any, kind: pa.DataType) -> Any:
     >>> convert("2004-08-26", DATE)
     MALFORMED
     """
-    if value is None:
-        return None
+    if value is None or value is MALFORMED:
+        return value
+    if isinstance(value, (bytes, Sequence)):
+        # An explicit VR that is not the attribute's: bytes and items are no value of any column.
+        return MALFORMED if value else None
     if pa.types.is_list(kind):
         return _convert_list(value, kind.value_type)
-    if isinstance(value, (list, tuple)) or type(value).__name__ == "MultiValue":
+    if isinstance(value, (list, tuple, MultiValue)):
         # Several values where the standard allows one: text keeps all, as it stood; a number
         # cannot, and none of them is picked.
         if not kind.equals(TEXT):
@@ -112,10 +120,12 @@ def convert(value: Any, kind: pa.DataType) -> Any:
 
 
 def _convert_list(value: Any, kind: pa.DataType) -> Any:
-    several = isinstance(value, (list, tuple)) or type(value).__name__ == "MultiValue"
+    several = isinstance(value, (list, tuple, MultiValue))
     items = list(value) if several else [value]
     converter = _CONVERTERS[kind]
-    converted = [converter(item) for item in items]
+    # pydicom leaves the padding of all but the last of several values.
+    bare = (item.rstrip(" \0") if type(item) is str else item for item in items)
+    converted = [None if item is None else converter(item) for item in bare]
     if MALFORMED in converted:
         return MALFORMED
     # A list of nothing but empty values is an empty element.
@@ -124,11 +134,22 @@ def _convert_list(value: Any, kind: pa.DataType) -> Any:
 
 def _text(value: Any) -> Any:
     text = str(value)
+    if not text.isascii():
+        # Some character sets that pydicom accepts (utf-7) decode to what no Arrow column holds.
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return MALFORMED
     return text or None
 
 
+def _is_blank(value: Any) -> bool:
+    """Tell whether a numeric value is an empty one of several: pydicom leaves its padding."""
+    return isinstance(value, str) and not value.strip(" \0")
+
+
 def _integer(value: Any) -> Any:
-    if value == "":
+    if _is_blank(value):
         return None
     try:
         number = int(value)
@@ -138,7 +159,7 @@ def _integer(value: Any) -> Any:
 
 
 def _number(value: Any) -> Any:
-    if value == "":
+    if _is_blank(value):
         return None
     try:
         number = float(value)
@@ -168,11 +189,12 @@ def _time(value: Any) -> Any:
     match = _TIME.fullmatch(text)
     if match is None:
         return MALFORMED
-    hour, minute, second, fraction = match.groups()
+    hour, _, minute, second, fraction = match.groups()
+    seconds = int(second or 0)
+    if seconds == _LEAP_SECOND:
+        seconds = 59  # as pydicom does: no column holds a leap second, and null would say less
     try:
-        return dt.time(
-            int(hour), int(minute or 0), int(second or 0), int((fraction or "0").ljust(6, "0"))
-        )
+        return dt.time(int(hour), int(minute or 0), seconds, int((fraction or "0").ljust(6, "0")))
     except ValueError:
         return MALFORMED
 

@@ -39,7 +39,7 @@ def process_partition(partition: Partition, options: ReadOptions) -> PartitionSu
     quiet_pydicom()
     manifest = read_manifest(partition)
     fetcher = Fetcher(Roots(options.roots))
-    windows = fetcher.fetch_windows(manifest.to_pylist())
+    windows = fetcher.fetch(manifest)
     try:
         tables = read_headers(windows, desensitize=options.desensitize)
     except DcmdaskError:

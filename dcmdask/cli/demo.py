@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 
 from dcmdask.catalog import Catalog
-from dcmdask.cli.display import say, watching
+from dcmdask.cli.display import watching
 from dcmdask.cli.show import print_trees
 from dcmdask.cli.summary import closing_lines, summary_lines
+from dcmdask.cli.terminal import say
 from dcmdask.config import RunOptions
 from dcmdask.errors import OutputError
 from dcmdask.synthetic import write_synthetic
@@ -38,13 +39,17 @@ def command(folder: Path) -> None:
 
     folder = folder.absolute()
     source = folder / "exports"
-    if folder.exists():
-        if any(folder.iterdir()) and not (folder / _MARK).exists():
-            raise OutputError(str(folder), "it holds something else", "name another folder")
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    (folder / _MARK).touch()
-    made = write_synthetic(source, patients=2, slices=8)
+    try:
+        if folder.exists():
+            if any(folder.iterdir()) and not (folder / _MARK).exists():
+                raise OutputError(str(folder), "it holds something else", "name another folder")
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        (folder / _MARK).touch()
+        made = write_synthetic(source, patients=2, slices=8)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise OutputError(str(folder), reason, "name another folder") from error
     say(f"synthesised {made.instances} instances of {made.patients} patients: {source}")
     with watching(quiet=False, log_file=None) as watch:
         catalog = run([str(source)], RunOptions(merge_all=True), watch)

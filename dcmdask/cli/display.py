@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO
 
-import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from dcmdask.errors import OutputError
+from dcmdask.cli.terminal import one_line
+from dcmdask.errors import DcmdaskError, OutputError
 from dcmdask.types import Progress as State
 
 _EVERY = 5.0
@@ -55,16 +55,25 @@ class _Pace:
 
 @contextmanager
 def watching(*, quiet: bool, log_file: Path | None) -> Iterator[Watch]:
-    """Give a watcher of progress that shows it on stderr and, if asked, in a file."""
+    """Give a watcher of progress that shows it on stderr and, if asked, in a file.
+
+    The file also says how it ended, if not well.
+    """
     with _log(log_file) as log:
         writers: list[Watch] = [_Lines(log, every=_EVERY)] if log is not None else []
-        if quiet:
-            yield _all(writers)
-        elif sys.stderr.isatty():
-            with _live() as live:
-                yield _all([*writers, live])
-        else:
-            yield _all([*writers, _Lines(sys.stderr, every=_EVERY)])
+        try:
+            if quiet:
+                yield _all(writers)
+            elif sys.stderr.isatty():
+                with _live() as live:
+                    yield _all([*writers, live])
+            else:
+                yield _all([*writers, _Lines(sys.stderr, every=_EVERY)])
+        except BaseException as error:
+            if log is not None:
+                words = str(error) if isinstance(error, DcmdaskError) else type(error).__name__
+                _print(f"{_now()} ended: {one_line(words)}", log)
+            raise
 
 
 def _all(watches: list[Watch]) -> Watch:
@@ -79,7 +88,7 @@ def _log(path: Path | None) -> IO[str] | nullcontext[None]:
     if path is None:
         return nullcontext()
     try:
-        return open(path, "a", encoding="utf-8")
+        return open(path, "a", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise OutputError(str(path), reason, "choose another --log-file") from error
@@ -101,8 +110,17 @@ class _Lines:
         if state.stage == self._stage and now - self._said < self._every:
             return
         self._stage, self._said = state.stage, now
-        stamp = time.strftime("%H:%M:%S")
-        print(f"{stamp} {_STAGES[state.stage]}: {words}", file=self._stream, flush=True)
+        _print(f"{_now()} {_STAGES[state.stage]}: {words}", self._stream)
+
+
+def _now() -> str:
+    return time.strftime("%H:%M:%S")
+
+
+def _print(line: str, stream: IO[str]) -> None:
+    # A full disk or a closed pipe under the progress must not end the work it tells of.
+    with suppress(OSError, ValueError):
+        print(line, file=stream, flush=True)
 
 
 @contextmanager
@@ -129,8 +147,3 @@ def _live() -> Iterator[Watch]:
             )
 
         yield watch
-
-
-def say(text: str = "") -> None:
-    """Print a line for the user."""
-    click.echo(text)

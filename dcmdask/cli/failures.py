@@ -7,8 +7,8 @@ from collections import defaultdict
 import click
 
 from dcmdask.catalog import Catalog
-from dcmdask.cli.display import say
 from dcmdask.cli.summary import counted
+from dcmdask.cli.terminal import one_line, say
 from dcmdask.errors import UsageError
 from dcmdask.types import SKIPS, Kind
 
@@ -25,7 +25,7 @@ _REMEDIES = {
     Kind.CORRUPT_ARCHIVE: "test and repack them",
     Kind.ENCRYPTED_ARCHIVE: "decrypt them; passwords are never asked for",
     Kind.TOO_LARGE: "beyond the bounds for one header or a nested archive; unpack by hand",
-    Kind.UNEXPECTED: "please report them as a defect",
+    Kind.UNEXPECTED: "an error of the disk or network, or a defect to report: see what it says",
 }
 
 
@@ -51,7 +51,7 @@ def command(out: str, kind: str | None, show_all: bool, skips: bool) -> None:
         files = groups[one]
         say(f"{one}: {counted(len(files), 'file')} - {_REMEDIES[one]}")
         for path, message in files if show_all else files[:_SHOWN]:
-            say(f"  {path}: {message}")
+            say(f"  {one_line(path)}: {one_line(message)}")
         if not show_all and len(files) > _SHOWN:
             say(f"  ... and {len(files) - _SHOWN:,} more: --kind {one} --all")
     left_out = sum(len(files) for one, files in groups.items() if one not in shown)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 import click
 
 from dcmdask._version import __version__
+from dcmdask.cli.terminal import EnoughError, complain, print_anything
 from dcmdask.errors import DcmdaskError
 
 INTERRUPTED = 130
 
+_DEBUG = "DCMDASK_DEBUG"
 _COMMANDS = {
     "run": "Crawl sources and publish their catalog.",
     "plan": "List sources and say what a run would do.",
@@ -42,38 +45,87 @@ class _Commands(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="dcmdask")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Find every DICOM object in folders and archives, headers only, and leave a catalog.
 
     Begin with: dcmdask demo
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main() -> NoReturn:
     """Run the command line and exit: 0 done, 1 could not, 2 wrong usage, 3 strict, 130 interrupted."""
+    print_anything()
     try:
-        code = cli(standalone_mode=False)
+        code = cli(prog_name="dcmdask", standalone_mode=False)
+        # What is still in the buffer fails here, where it can be said, or at exit, where it cannot.
+        sys.stdout.flush()
     except click.UsageError as error:
-        path = error.ctx.command_path if error.ctx is not None else "dcmdask"
-        _say(f"{error.format_message()} See: {path} --help")
+        complain(f"{_problem(error)} (see: {_asked()} --help)")
         code = 2
     except click.ClickException as error:
-        _say(error.format_message())
+        complain(error.format_message())
         code = error.exit_code
     except DcmdaskError as error:
-        _say(str(error))
+        complain(str(error))
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        _say("interrupted: nothing was published; run the same command again")
+        complain("interrupted: nothing was published; run the same command again")
         code = INTERRUPTED
-    except BrokenPipeError:
-        # The reader of a pipe had enough, as in `dcmdask show OUT | head`.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (EnoughError, BrokenPipeError):
+        _close_stdout()
         code = 0
+    except Exception as error:
+        if os.environ.get(_DEBUG):
+            raise
+        complain(_unexpected(error))
+        _close_stdout()
+        code = 1
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _say(message: str) -> None:
-    click.echo(f"dcmdask: {' '.join(message.split())}", err=True)
+def _close_stdout() -> None:
+    """Lead what is still in the buffer of stdout nowhere, so that exit does not fail over it."""
+    with suppress(OSError, ValueError), open(os.devnull, "wb") as null:
+        os.dup2(null.fileno(), sys.stdout.fileno())
+
+
+def _asked() -> str:
+    """Give the command that was asked for, as far as there is such a one."""
+    name = next((word for word in sys.argv[1:2] if word in _COMMANDS), None)
+    return f"dcmdask {name}" if name else "dcmdask"
+
+
+def _problem(error: click.UsageError) -> str:
+    """Give click's words, and the form of the command where they do not say what to write."""
+    words = error.format_message().rstrip(".")
+    if error.ctx is None:
+        return words
+    if error.ctx.command is cli and not isinstance(error, click.NoSuchOption):
+        return f"{words}; write one of {', '.join(_COMMANDS)}"
+    if type(error) in (click.UsageError, click.MissingParameter):
+        usage = error.ctx.get_usage().partition(": ")[2]
+        return f"{words}; write: {' '.join(usage.split())}"
+    return words
+
+
+def _unexpected(error: Exception) -> str:
+    """Name an error by its class and place: its words, as a traceback's, could quote a patient."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"the system says: {error.strerror}"
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    spot = f" in {trace.tb_frame.f_code.co_name}, line {trace.tb_lineno}" if trace else ""
+    return (
+        f"a defect: {type(error).__name__}{spot}. Please report it; "
+        f"{_DEBUG}=1 shows more, which may name patients"
+    )

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from dcmdask.cli.display import say
 from dcmdask.cli.settings import option
 from dcmdask.cli.summary import counted
+from dcmdask.cli.terminal import say
 from dcmdask.config import RunOptions
 
 _MEGA = 1_000_000
@@ -18,7 +18,7 @@ _MEGA = 1_000_000
 @click.command("plan")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @option("--out", "-o", metavar="OUT", help="Output folder of the run. Default as for run.")
-@option("--partition-size", type=int, default=1000, help="Files of one task.")
+@option("--partition-size", type=int, default=4096, help="Files of one task.")
 @option("--include", metavar="GLOB", multiple=True, help="List only paths that fit. Repeatable.")
 @option("--exclude", metavar="GLOB", multiple=True, help="Leave out paths that fit. Repeatable.")
 def command(

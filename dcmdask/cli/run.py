@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
-from dcmdask.cli.display import say, watching
+from dcmdask.cli.display import watching
 from dcmdask.cli.settings import option, read_config
 from dcmdask.cli.summary import closing_lines, summary_lines
+from dcmdask.cli.terminal import complain, say
 from dcmdask.config import LAYOUTS, RunOptions
 
 STRICT = 3
@@ -24,11 +25,11 @@ STRICT = 3
 @option("--workers", "-n", type=int, default=0, help="Worker processes; 0: the cores it may use.")
 @option("--scheduler", metavar="ADDRESS", help="Use a running Dask cluster, e.g. tcp://host:8786.")
 @option("--timeout", type=float, default=300.0, help="Seconds that one task may take.")
-@option("--partition-size", type=int, default=1000, help="Files of one task.")
+@option("--partition-size", type=int, default=4096, help="Files of one task.")
 @option(
     "--in-process-below",
     type=int,
-    default=4000,
+    default=20_000,
     help="Crawls of fewer files run without a cluster, which would cost more than it brings.",
 )
 @option("--include", metavar="GLOB", multiple=True, help="List only paths that fit. Repeatable.")
@@ -78,10 +79,15 @@ def command(
     out = catalog.pop("out")
     lines = [*summary_lines(catalog), *closing_lines(catalog, out)]
     if log_file is not None:
-        with open(log_file, "a", encoding="utf-8") as stream:
-            stream.writelines(f"{line}\n" for line in lines)
+        try:
+            with open(log_file, "a", encoding="utf-8", errors="backslashreplace") as stream:
+                stream.writelines(f"{line}\n" for line in lines)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            complain(f"log file {log_file}: {reason}; the catalog is published all the same")
     if as_json:
-        say(json.dumps({**catalog, "out": out}, indent=2, ensure_ascii=False))
+        # ASCII: whatever the encoding of stdout, this stays JSON.
+        say(json.dumps({**catalog, "out": out}, indent=2))
     elif not quiet:
         say("\n".join(lines))
     return STRICT if strict and catalog["counts"]["failures"] else 0

@@ -39,10 +39,40 @@ def read_config(context: click.Context, _parameter: click.Parameter, path: Path 
         raise UsageError(
             f"--config {path} is no TOML", "write lines such as: workers = 4"
         ) from error
-    known = {parameter.name for parameter in context.command.params} - {"config", "sources", None}
-    settings = {name.replace("-", "_"): value for name, value in content.items()}
-    for name in settings:
-        if name not in known:
-            options = ", ".join(sorted(str(word) for word in known))
-            raise UsageError(f"--config {path}: {name} is no setting", f"use one of {options}")
+    known = {
+        _longest(parameter): parameter
+        for parameter in context.command.params
+        if isinstance(parameter, click.Option) and parameter.name != "config"
+    }
+    settings: dict[str, Any] = {}
+    for key, value in content.items():
+        parameter = known.get(key.replace("_", "-"))
+        if parameter is None:
+            options = ", ".join(sorted(known))
+            raise UsageError(f"--config {path}: {key} is no setting", f"use one of {options}")
+        settings[str(parameter.name)] = _checked(value, parameter, f"--config {path}: {key}")
     context.default_map = {**(context.default_map or {}), **settings}
+
+
+def _longest(parameter: click.Option) -> str:
+    """Give the name of an option as it is written: ``json`` for ``--json``."""
+    return max(parameter.opts, key=len).lstrip("-")
+
+
+def _checked(value: Any, parameter: click.Option, where: str) -> Any:
+    """Give a value of a TOML file as click wants it; click itself would make 2 of 2.5."""
+    if parameter.multiple:
+        words = [value] if isinstance(value, str) else value
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise UsageError(where, 'write a list of texts such as ["*.dcm"]')
+        return tuple(words)
+    kinds: dict[type, tuple[tuple[type, ...], str]] = {
+        click.types.IntParamType: ((int,), "a whole number"),
+        click.types.FloatParamType: ((int, float), "a number"),
+    }
+    fitting, remedy = kinds.get(type(parameter.type), ((str,), "a text in quotes"))
+    if parameter.is_flag:
+        fitting, remedy = (bool,), "true or false"
+    if not isinstance(value, fitting) or isinstance(value, bool) != parameter.is_flag:
+        raise UsageError(where, f"write {remedy}")
+    return value

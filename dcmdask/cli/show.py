@@ -12,8 +12,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from dcmdask.catalog import Catalog
-from dcmdask.cli.display import say
 from dcmdask.cli.summary import counted, summary_lines
+from dcmdask.cli.terminal import one_line, say
 
 _PATIENTS = 20
 _WIDE = 4000
@@ -66,7 +66,6 @@ def _build_trees(catalog: Catalog, most: int | None, *, whole: bool) -> tuple[li
     rows = catalog.index.to_pylist()
     described = _descriptions(catalog)
     inferred = _inferred(catalog)
-    labels = _labels((row["SeriesInstanceUID"] for row in rows), whole=whole)
     patients: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         study = row["StudyInstanceUID"] or _UNKNOWN
@@ -74,12 +73,14 @@ def _build_trees(catalog: Catalog, most: int | None, *, whole: bool) -> tuple[li
     chosen = sorted(patients)[:most]
     trees = []
     for patient in chosen:
-        tree = Tree(Text(f"patient {patient}"))
+        shown = (row for study in patients[patient].values() for row in study)
+        labels = _labels((row["SeriesInstanceUID"] for row in shown), whole=whole)
+        tree = Tree(Text(one_line(f"patient {patient}")))
         for study in sorted(patients[patient]):
-            branch = tree.add(Text(f"study {_short(study, whole=whole)}"))
+            branch = tree.add(Text(one_line(f"study {_short(study, whole=whole)}")))
             for row in sorted(patients[patient][study], key=_modality_first):
                 text = described.get(_key(row))
-                branch.add(Text(_series_line(row, text, labels, inferred)))
+                branch.add(Text(one_line(_series_line(row, text, labels, inferred))))
         trees.append(tree)
     return trees, len(patients) - len(chosen)
 
@@ -131,7 +132,7 @@ def _series_line(
 
 
 def _labels(uids: Iterable[str], *, whole: bool) -> dict[str, str]:
-    """Give every UID its end, or itself where two would look alike."""
+    """Give every UID of a patient its end, or itself where two would look alike."""
     distinct = set(uids)
     ends = Counter(uid[-_SHORT:] for uid in distinct)
     return {

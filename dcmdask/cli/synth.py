@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from dcmdask.cli.display import say
 from dcmdask.cli.summary import counted
+from dcmdask.cli.terminal import say
 from dcmdask.errors import OutputError, UsageError
 from dcmdask.synthetic import MODALITIES, write_synthetic
 

@@ -2,19 +2,65 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, cast
 
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag, Tag
+
+from dcmdask.extract.items import pass_items
+from dcmdask.values import MALFORMED, TEXT, convert
 
 _SHARED = "SharedFunctionalGroupsSequence"
 _PER_FRAME = "PerFrameFunctionalGroupsSequence"
+_MAY_BE_SEQUENCE = ("SQ", "UN", None)  # None: implicit VR
 
 
-def items(dataset: Dataset, keyword: str) -> list[Dataset]:
-    """Give the items of a sequence; none where it is absent, empty or not a sequence."""
-    value = dataset.get(keyword)
+def items(dataset: Dataset, keyword: str | BaseTag) -> list[Dataset]:
+    """Give the items of a sequence; none where it is absent, empty or not a sequence.
+
+    Raises
+    ------
+    HeaderError
+        Where building them would take all memory.
+    """
+    tag = _tag(keyword)
+    raw = dataset.get_item(tag)
+    if raw is None:
+        return []
+    if isinstance(raw, RawDataElement) and raw.value and raw.VR in _MAY_BE_SEQUENCE:
+        stream = io.BytesIO(raw.value)
+        pass_items(stream, len(raw.value), implicit=raw.is_implicit_VR, build=True)
+    value = dataset[tag].value
     return list(value) if isinstance(value, Sequence) else []
+
+
+def value_of(dataset: Dataset, keyword: str) -> Any:
+    """Give the value of an attribute that is no sequence: None, or `MALFORMED` if it is one."""
+    tag = _tag(keyword)
+    raw = dataset.get_item(tag)
+    if raw is None:
+        return None
+    if isinstance(raw, RawDataElement) and raw.VR == "SQ":
+        return MALFORMED
+    return dataset[tag].value
+
+
+@lru_cache(maxsize=1024)
+def _tag(keyword: str) -> BaseTag:
+    # pydicom looks a keyword up at every access: half the cost of an attribute that is not there.
+    return Tag(keyword)
+
+
+def text_of(dataset: Dataset, keyword: str) -> str | None:
+    """Give the text of an attribute; None where there is none or it cannot be understood."""
+    text = convert(value_of(dataset, keyword), TEXT)
+    return text if isinstance(text, str) else None
 
 
 def first_item(dataset: Dataset, keyword: str) -> Dataset | None:
@@ -41,15 +87,12 @@ def group_item(dataset: Dataset, macro: str) -> Dataset | None:
 def group_items_with(dataset: Dataset, keyword: str) -> Iterator[Dataset]:
     """Give the items of all macros that hold an attribute, shared before per frame."""
     for group in frame_groups(dataset):
-        for element in group:
-            if isinstance(element.value, Sequence) and element.value:
-                item = element.value[0]
-                if keyword in item:
-                    yield item
+        for tag in sorted(group.keys()):
+            if not tag.is_private and _is_sequence(group, tag):
+                yield from (item for item in items(group, tag)[:1] if keyword in item)
 
 
-def all_groups(dataset: Dataset) -> Iterator[tuple[str, Dataset]]:
-    """Give every functional group with where it stands: shared, then frame by frame."""
-    for keyword in (_SHARED, _PER_FRAME):
-        for number, item in enumerate(items(dataset, keyword)):
-            yield f"{keyword}[{number}]", item
+def _is_sequence(dataset: Dataset, tag: BaseTag) -> bool:
+    vr = cast(Any, dataset.get_item(tag)).VR
+    known = dictionary_has_tag(tag) and dictionary_VR(tag) == "SQ"
+    return vr == "SQ" or (known and vr in _MAY_BE_SEQUENCE)

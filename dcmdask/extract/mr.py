@@ -13,7 +13,7 @@ from pydicom.uid import (
 
 from dcmdask.extract.base import EVIDENCE_OF_ENHANCED_IMAGES
 from dcmdask.extract.groups import first_item, group_item
-from dcmdask.extract.table import Extractor, computed, measured, plain
+from dcmdask.extract.table import Extractor, computed, measured, plain, renamed
 from dcmdask.values import NUMBERS
 
 _DIFFUSION = ("DiffusionGradientDirectionSequence", "DiffusionBMatrixSequence")
@@ -47,8 +47,10 @@ MR = Extractor(
     attributes=(
         *plain("ImageType"),
         *measured("MagneticFieldStrength", "T"),
-        *measured("ImagingFrequency", "MHz"),
-        *plain("TransmitCoilName", "SequenceName", "ScanningSequence", "SequenceVariant"),
+        *measured("ImagingFrequency", "MHz", "TransmitterFrequency"),
+        *plain("TransmitCoilName"),
+        *renamed("SequenceName", "PulseSequenceName"),
+        *plain("ScanningSequence", "SequenceVariant"),
         *plain("AcquisitionContrast", "AcquisitionType"),
         *measured("EchoTime", "ms", "EffectiveEchoTime"),
         *measured("RepetitionTime", "ms"),

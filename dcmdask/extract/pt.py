@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedPETImageStorage, PositronEmissionTomographyImageStorage
 
 from dcmdask.extract.base import EVIDENCE_OF_ENHANCED_IMAGES
-from dcmdask.extract.groups import first_item, items
+from dcmdask.extract.groups import first_item, items, text_of
 from dcmdask.extract.table import (
     Attribute,
     Extractor,
@@ -26,6 +26,7 @@ from dcmdask.values import TEXTS, arrow_type
 
 _DOSE = "RadiopharmaceuticalInformationSequence"
 _WINDOW = "EnergyWindowRangeSequence"
+_CODE = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
 
 
 def _within(sequence: str, keyword: str, unit: str) -> tuple[Attribute, ...]:
@@ -38,9 +39,7 @@ def radiopharmaceutical_codes(dataset: Dataset) -> Any:
     if holder is None:
         return None
     return [
-        '({}, {}, "{}")'.format(
-            *(item.get(word, "") for word in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning"))
-        )
+        '({}, {}, "{}")'.format(*(text_of(item, word) or "" for word in _CODE))
         for item in items(holder, "RadiopharmaceuticalCodeSequence")
     ]
 

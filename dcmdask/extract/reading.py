@@ -8,13 +8,12 @@ from typing import Any
 
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
 
 from dcmdask.extract.base import COMMON_REFERENCES
-from dcmdask.extract.groups import group_items_with, items
+from dcmdask.extract.groups import group_items_with, items, text_of, value_of
 from dcmdask.extract.registry import attributes_of
 from dcmdask.extract.table import Attribute, Extractor, ReferencePath
-from dcmdask.values import MALFORMED, TEXT, convert
+from dcmdask.values import convert
 
 GROUPS = (0x52009229, 0x52009230)
 """Shared and per-frame functional groups."""
@@ -27,6 +26,8 @@ _INSTANCE_LISTS = (
     "ReferencedSOPSequence",
     "ContourImageSequence",
 )
+# A ROI says so of its frame of reference, every other item and object otherwise (PS3.3 C.8.8.5).
+_FRAMES = ("FrameOfReferenceUID", "ReferencedFrameOfReferenceUID")
 _DEEPEST_CONTENT = 200
 
 
@@ -81,21 +82,23 @@ def read_attribute(dataset: Dataset, attribute: Attribute) -> Any:
     if attribute.compute is not None:
         return convert(attribute.compute(dataset), attribute.type)
     for path in attribute.paths:
-        value = _first_value(dataset, path)
-        if value is not None and value != "":
-            return convert(value, attribute.type)
+        for value in _values(dataset, path):
+            converted = convert(value, attribute.type)
+            if converted is not None:
+                return converted
     return None
 
 
-def _first_value(dataset: Dataset, path: str) -> Any:
+def _values(dataset: Dataset, path: str) -> Iterator[Any]:
     holder, _, keyword = path.rpartition(".")
     if not holder:
-        return dataset.get(keyword)
-    if holder == "*":
+        found = iter([dataset])
+    elif holder == "*":
         found = group_items_with(dataset, keyword)
     else:
         found = iter(items(dataset, holder)[:1])
-    return next((item.get(keyword) for item in found), None)
+    for item in found:
+        yield value_of(item, keyword)
 
 
 def read_references(dataset: Dataset, extractor: Extractor, *, fallback: bool) -> list[Named]:
@@ -145,9 +148,8 @@ def _follow(dataset: Dataset, reference: ReferencePath) -> Iterator[Named]:
             yield from _named_series(item, reference.role, place)
         elif reference.level == "instance":
             yield from _named_instance(item, reference.role, place)
-        elif uid := _uid(item, "FrameOfReferenceUID"):
-            path = f"{place}FrameOfReferenceUID"
-            yield Named(reference.role, "frame_of_reference", path, uid, (), reference.prefer)
+        else:
+            yield from _named_frame(item, reference, place)
 
 
 def _walk(dataset: Dataset, path: tuple[str, ...], place: str) -> Iterator[tuple[str, Dataset]]:
@@ -178,6 +180,13 @@ def _named_instance(item: Dataset, role: str, place: str) -> Iterator[Named]:
         yield Named(role, "instance", f"{place}ReferencedSOPInstanceUID", uid, (uid,))
 
 
+def _named_frame(item: Dataset, reference: ReferencePath, place: str) -> Iterator[Named]:
+    for word in _FRAMES:
+        if uid := _uid(item, word):
+            level = "frame_of_reference"
+            yield Named(reference.role, level, f"{place}{word}", uid, (), reference.prefer)
+
+
 def _follow_content(dataset: Dataset, reference: ReferencePath) -> Iterator[Named]:
     """Give the IMAGE, WAVEFORM and COMPOSITE items of an SR content tree (PS3.3 C.17.3)."""
     waiting = list(_walk(dataset, reference.path, ""))[::-1]
@@ -190,8 +199,4 @@ def _follow_content(dataset: Dataset, reference: ReferencePath) -> Iterator[Name
 
 
 def _uid(item: Dataset, keyword: str) -> str:
-    value = item.get(keyword)
-    if value is None or value == "":
-        return ""
-    text = convert(value, TEXT)
-    return "" if text is MALFORMED else str(UID(text)).strip()
+    return (text_of(item, keyword) or "").strip()

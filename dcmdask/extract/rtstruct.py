@@ -7,7 +7,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.uid import RTStructureSetStorage
 
-from dcmdask.extract.groups import items
+from dcmdask.extract.groups import items, text_of
 from dcmdask.extract.table import (
     Extractor,
     computed,
@@ -23,9 +23,8 @@ _FRAME = "ReferencedFrameOfReferenceSequence"
 
 
 def roi_names(dataset: Dataset) -> Any:
-    """Give ROIName of every ROI, in order; empty text where one has none."""
-    rois = items(dataset, "StructureSetROISequence")
-    return [str(item.get("ROIName", "") or "") for item in rois]
+    """Give ROIName of every ROI, in order; None where one has none."""
+    return [text_of(item, "ROIName") for item in items(dataset, "StructureSetROISequence")]
 
 
 def number_of_rois(dataset: Dataset) -> Any:
@@ -44,6 +43,7 @@ RTSTRUCT = Extractor(
     references=(
         *names_series("image", _FRAME, "RTReferencedStudySequence", "RTReferencedSeriesSequence"),
         *names_frame_of_reference(_FRAME, prefer="CT,MR,PT"),
+        *names_frame_of_reference("StructureSetROISequence", prefer="CT,MR,PT"),
         *names_instances("predecessor", "PredecessorStructureSetSequence"),
         *names_instances(
             "image",

@@ -7,7 +7,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, SegmentationStorage, SurfaceSegmentationStorage
 
-from dcmdask.extract.groups import group_item, items
+from dcmdask.extract.groups import group_item, items, text_of
 from dcmdask.extract.table import (
     Extractor,
     computed,
@@ -24,14 +24,13 @@ _FRAMES = 0x52009230  # PerFrameFunctionalGroupsSequence
 
 
 def segment_labels(dataset: Dataset) -> Any:
-    """Give SegmentLabel of every segment, in order; empty text where one has none."""
-    return [str(item.get("SegmentLabel", "") or "") for item in items(dataset, "SegmentSequence")]
+    """Give SegmentLabel of every segment, in order; None where one has none."""
+    return [text_of(item, "SegmentLabel") for item in items(dataset, "SegmentSequence")]
 
 
 def segment_descriptions(dataset: Dataset) -> Any:
-    """Give SegmentDescription of every segment, in order; empty text where one has none."""
-    segments = items(dataset, "SegmentSequence")
-    return [str(item.get("SegmentDescription", "") or "") for item in segments]
+    """Give SegmentDescription of every segment, in order; None where one has none."""
+    return [text_of(item, "SegmentDescription") for item in items(dataset, "SegmentSequence")]
 
 
 def spacing(dataset: Dataset) -> Any:

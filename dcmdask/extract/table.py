@@ -55,7 +55,7 @@ class ReferencePath:
     level : str
         ``series`` (items with SeriesInstanceUID and, mostly, a list of instances), ``instance``
         (items with ReferencedSOPInstanceUID), ``frame_of_reference`` (items with
-        FrameOfReferenceUID) or ``content`` (an SR content tree).
+        FrameOfReferenceUID or ReferencedFrameOfReferenceUID) or ``content`` (an SR content tree).
     fallback : bool
         Asked only where no other path of the object names anything: it stands in the bulk.
     prefer : str
@@ -103,6 +103,11 @@ def plain(*keywords: str) -> tuple[Attribute, ...]:
     return tuple(Attribute(word, arrow_type(word), (word, f"*.{word}")) for word in keywords)
 
 
+def renamed(keyword: str, *others: str) -> tuple[Attribute, ...]:
+    """Give one attribute without a unit, and the other names it has in enhanced objects."""
+    return measured(keyword, "", *others)
+
+
 def measured(
     keyword: str, unit: str, *others: str, kind: pa.DataType | None = None
 ) -> tuple[Attribute, ...]:
@@ -141,5 +146,5 @@ def names_instances(role: str, *path: str, fallback: bool = False) -> tuple[Refe
 
 
 def names_frame_of_reference(*path: str, prefer: str) -> tuple[ReferencePath, ...]:
-    """Give a path whose items hold FrameOfReferenceUID; no path: the object's own."""
+    """Give a path whose items name a frame of reference; no path: the object's own."""
     return (ReferencePath(path, "frame_of_reference", "frame_of_reference", False, prefer),)

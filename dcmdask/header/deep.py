@@ -8,6 +8,8 @@ before it.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -33,6 +35,7 @@ from dcmdask.values import MALFORMED
 
 _PER_FRAME = GROUPS[1]
 _PIXELS = 0x7FE00008  # FloatPixelData and its like; all that follows is no header
+_ITEM = 0xFFFEE000
 # References that say where an object comes from, not what it is about.
 _ANCESTRY = ("predecessor", "identical_document")
 
@@ -49,11 +52,14 @@ class Description:
         What it names.
     malformed : int
         Values that became None.
+    complete : bool
+        All that was asked for could be read; otherwise some references are missing.
     """
 
     attributes: dict[str, Any] = field(default_factory=dict)
     references: list[Named] = field(default_factory=list)
     malformed: int = 0
+    complete: bool = True
 
 
 def describe_header(window: Window, extractor: Extractor, *, attributes: bool) -> Description:
@@ -75,53 +81,85 @@ def describe_header(window: Window, extractor: Extractor, *, attributes: bool) -
     """
     window, _ = plain_window(window)
     dataset = _read_to_bulk(window, extractor, attributes=attributes)
+    complete = not attributes or _add_first_frame(window, dataset, extractor)
+    values, malformed = _read_attributes(dataset, extractor) if attributes else ({}, 0)
+    references: list[Named] = []
     try:
-        references = read_references(dataset, extractor, fallback=False)
+        with _translated(window):
+            references += read_references(dataset, extractor, fallback=False)
         if _says_nothing(references) and any(ref.fallback for ref in extractor.references):
             references += _read_bulk_references(window, extractor)
-        values, malformed = _read_attributes(dataset, extractor) if attributes else ({}, 0)
+    except HeaderError:
+        complete = False  # what stands before the damage stays true
+    return Description(values, references, malformed, complete)
+
+
+@contextmanager
+def _translated(window: Window) -> Iterator[None]:
+    """Make a `HeaderError` of what pydicom raises: sequences are parsed as they are asked for."""
+    try:
+        yield
     except HeaderError:
         raise
     except Exception as error:
-        # Sequences are parsed as they are asked for: what is wrong inside one shows only here.
         window.raise_error()
         raise HeaderError(Kind.CORRUPT, f"pydicom gave up with {type(error).__name__}") from error
-    return Description(values, references, malformed)
+
+
+def _last_before_bulk(extractor: Extractor) -> int:
+    return min(extractor.bulk or _PER_FRAME, _PER_FRAME)
 
 
 def _read_to_bulk(window: Window, extractor: Extractor, *, attributes: bool) -> FileDataset:
-    last = min(extractor.bulk or _PER_FRAME, _PER_FRAME)
+    last = _last_before_bulk(extractor)
     tags = wanted_tags(extractor, attributes=attributes, fallback=False)
-    dataset = read_until(window, lambda tag, _vr, _length: tag >= last, [*tags])
-    if attributes and _PER_FRAME in tags:
-        group = _first_frame(window, dataset)
-        if group is not None:
-            dataset.PerFrameFunctionalGroupsSequence = Sequence([group])
-    return dataset
+    return read_until(window, lambda tag, _vr, _length: tag >= last, [*tags])
+
+
+def _add_first_frame(window: Window, dataset: FileDataset, extractor: Extractor) -> bool:
+    """Add the groups of the first frame, where reading stopped before them; tell of damage."""
+    if _last_before_bulk(extractor) != _PER_FRAME:
+        return True
+    try:
+        with _translated(window):
+            group = _first_frame(window, dataset)
+    except HeaderError:
+        return False
+    if group is not None:
+        dataset.PerFrameFunctionalGroupsSequence = Sequence([group])
+    return True
 
 
 def _first_frame(window: Window, dataset: FileDataset) -> Dataset | None:
-    """Read the first item of the per-frame groups, if reading stopped before them."""
-    implicit, little = dataset.original_encoding
+    implicit, little = _encoding(window, dataset)
     order = "<" if little else ">"
-    begin = window.tell()
-    head = window.read(8)
-    if len(head) < 8 or struct.unpack(f"{order}HH", head[:4]) != (
-        _PER_FRAME >> 16,
-        _PER_FRAME & 0xFFFF,
-    ):
-        window.seek(begin)
+    head = window.read(8 if implicit else 12)
+    if len(head) < 8 or _tag(head, order) != _PER_FRAME:
         return None
-    if not implicit and head[4:6] in (b"SQ", b"UN"):
-        window.read(4)
-    encoding = dataset.original_character_set
-    try:
-        return read_sequence_item(
-            cast(Any, window), bool(implicit), bool(little), cast(Any, encoding)
-        )
-    except Exception as error:
-        window.raise_error()
-        raise HeaderError(Kind.CORRUPT, "the groups of the first frame are damaged") from error
+    begin = window.tell()
+    item = window.read(8)
+    if len(item) < 8 or _tag(item, order) != _ITEM:
+        return None
+    window.seek(begin)
+    charset = dataset.original_character_set
+    return read_sequence_item(cast(Any, window), implicit, little, cast(Any, charset))
+
+
+def _encoding(window: Window, dataset: FileDataset) -> tuple[bool, bool]:
+    """Tell how the element at the window is encoded: implicit VR, little endian.
+
+    pydicom says what the transfer syntax promised, not what it found: the element is asked itself.
+    A length that reads like these VRs would be odd, which none is.
+    """
+    head = window.read(8)
+    window.seek(-len(head), 1)
+    _, little = dataset.original_encoding
+    return head[4:8] not in (b"SQ\0\0", b"UN\0\0"), bool(little)
+
+
+def _tag(head: bytes, order: str) -> int:
+    group, element = struct.unpack(f"{order}HH", head[:4])
+    return int(group << 16 | element)
 
 
 def _says_nothing(references: list[Named]) -> bool:
@@ -133,7 +171,8 @@ def _says_nothing(references: list[Named]) -> bool:
 def _read_bulk_references(window: Window, extractor: Extractor) -> list[Named]:
     tags = wanted_tags(extractor, attributes=False, fallback=True)
     dataset = read_until(window, _at_pixels, [*tags])
-    return read_references(dataset, extractor, fallback=True)
+    with _translated(window):
+        return read_references(dataset, extractor, fallback=True)
 
 
 def _at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
@@ -146,8 +185,6 @@ def _read_attributes(dataset: Dataset, extractor: Extractor) -> tuple[dict[str, 
     for attribute in attributes_of(extractor):
         try:
             value = read_attribute(dataset, attribute)
-        except HeaderError:
-            raise
         except Exception:
             value = MALFORMED
         if value is MALFORMED:

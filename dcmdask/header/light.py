@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pydicom.datadict import tag_for_keyword
+import pyarrow as pa
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag
@@ -18,10 +20,11 @@ from pydicom.uid import MediaStorageDirectoryStorage
 from pydicom.valuerep import VR
 
 from dcmdask.errors import HeaderError
+from dcmdask.extract.items import UNDEFINED, is_sequence, pass_items
 from dcmdask.header.deflate import plain_window
 from dcmdask.schema import INSTANCES, LIGHT
 from dcmdask.types import Kind, Window
-from dcmdask.values import MALFORMED, convert
+from dcmdask.values import MALFORMED, TEXT, convert
 
 _PREFIX_AT = 128
 _PREFIX = b"DICM"
@@ -31,6 +34,8 @@ _WANTED: list[BaseTag | int] = [tag for tag in _LIGHT_TAGS.values() if tag is no
 _VRS = {vr.value.encode() for vr in VR if len(vr.value) == 2}
 # A first element longer than this is no group length, no UID and no character set.
 _LONGEST_FIRST = 1024
+# What explicit VR can say of a light attribute's length; implicit VR can claim gigabytes.
+_LONGEST = 65_534
 
 StopWhen = Callable[[BaseTag, str | None, int], bool]
 
@@ -75,14 +80,17 @@ def scan_header(window: Window) -> LightHeader:
     if not prefixed and not _first_element_parses(window.head):
         raise HeaderError(Kind.NOT_DICOM, _why_not(window.head))
     window, syntax = plain_window(window)
-    dataset = read_until(window, _after_light, _WANTED)
-    _refuse_directory(dataset)
-    if not prefixed and not dataset.get("SOPClassUID"):
-        raise HeaderError(Kind.NOT_DICOM, "no DICM prefix and no SOPClassUID")
-    cut = _is_cut(window)
-    if cut and not dataset.get("SOPClassUID") and not dataset.get("SOPInstanceUID"):
-        raise HeaderError(Kind.TRUNCATED, "the file ends before its SOPClassUID")
+    stop = _AfterLight()
+    dataset = read_until(window, stop, _WANTED)
+    if _value(dataset.file_meta, "MediaStorageSOPClassUID", TEXT) == MediaStorageDirectoryStorage:
+        raise HeaderError(Kind.DICOMDIR, "a directory of other files")
     values, malformed = _light_values(dataset)
+    identified = values["SOPClassUID"] or values["SOPInstanceUID"]
+    if not prefixed and not values["SOPClassUID"]:
+        raise HeaderError(Kind.NOT_DICOM, "no DICM prefix and no SOPClassUID")
+    cut = window.ended and (window.cut or window.is_past_end())
+    if not identified and (cut or not stop.asked):
+        raise HeaderError(Kind.TRUNCATED, "the file ends before its SOPClassUID")
     if syntax is not None:
         values["TransferSyntaxUID"] = syntax
     return LightHeader(values, malformed, cut)
@@ -93,7 +101,7 @@ def has_prefix(head: bytes) -> bool:
     return head[_PREFIX_AT : _PREFIX_AT + 4] == _PREFIX
 
 
-def read_until(window: Window, stop: StopWhen, tags: list[BaseTag | int] | None) -> FileDataset:
+def read_until(window: Window, stop: StopWhen, tags: list[BaseTag | int]) -> FileDataset:
     """Read a dataset with pydicom until `stop` says so.
 
     Parameters
@@ -102,8 +110,8 @@ def read_until(window: Window, stop: StopWhen, tags: list[BaseTag | int] | None)
         The bytes; not deflated. Left where reading stopped.
     stop : callable
         (tag, VR, length) to bool, as pydicom's ``stop_when``.
-    tags : list of int or None
-        Top-level elements to keep; None for all.
+    tags : list of int
+        Top-level elements to keep; all others are passed over, whatever their length.
 
     Raises
     ------
@@ -111,8 +119,10 @@ def read_until(window: Window, stop: StopWhen, tags: list[BaseTag | int] | None)
         ``corrupt`` where pydicom gives up, or what stopped the window's reads.
     """
     window.rewind()
+    sequences = {int(tag) for tag in tags if dictionary_VR(tag) == "SQ"}
+    sparing = _sparing(window, stop, sequences)
     try:
-        return read_partial(window, stop, force=True, specific_tags=tags)  # type: ignore[arg-type]
+        return read_partial(window, sparing, force=True, specific_tags=tags)  # type: ignore[arg-type]
     except HeaderError:
         raise
     except RecursionError as error:
@@ -123,8 +133,31 @@ def read_until(window: Window, stop: StopWhen, tags: list[BaseTag | int] | None)
         raise HeaderError(Kind.CORRUPT, f"pydicom gave up with {type(error).__name__}") from error
 
 
-def _after_light(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-    return int(tag) > _LAST
+def _sparing(window: Window, stop: StopWhen, wanted: set[int]) -> StopWhen:
+    """Give a `stop` that also moves the window past the items of sequences nobody wants.
+
+    pydicom asks it with the window at the value. What is left there is an empty sequence.
+    """
+
+    def sparing(tag: BaseTag, vr: str | None, length: int) -> bool:
+        if stop(tag, vr, length):
+            return True
+        if length == UNDEFINED and tag not in wanted and is_sequence(window, tag, vr):
+            pass_items(window, length, implicit=vr is None)
+        return False
+
+    return sparing
+
+
+class _AfterLight:
+    """Stops behind the last light attribute; knows whether there was any element at all."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self, tag: BaseTag, _vr: str | None, _length: int) -> bool:
+        self.asked = True
+        return int(tag) > _LAST
 
 
 def _first_element_parses(head: bytes) -> bool:
@@ -145,30 +178,24 @@ def _why_not(head: bytes) -> str:
     return "neither a DICM prefix nor a first DICOM element" if head else "the file is empty"
 
 
-def _refuse_directory(dataset: FileDataset) -> None:
-    meta = getattr(dataset, "file_meta", None)
-    if meta is not None and meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
-        raise HeaderError(Kind.DICOMDIR, "a directory of other files")
-
-
-def _is_cut(window: Window) -> bool:
-    """Tell whether a read ran past the end of the file inside an element."""
-    size = window.place.size
-    return window.ended and (window.cut or (size is not None and window.tell() > size))
-
-
 def _light_values(dataset: FileDataset) -> tuple[dict[str, Any], int]:
     values: dict[str, Any] = {}
     malformed = 0
-    meta = getattr(dataset, "file_meta", Dataset())
     for word in LIGHT:
-        holder = meta if word == "TransferSyntaxUID" else dataset
-        try:
-            value = convert(holder.get(word), INSTANCES.field(word).type)
-        except Exception:
-            value = MALFORMED
+        holder = dataset.file_meta if word == "TransferSyntaxUID" else dataset
+        value = _value(holder, word, INSTANCES.field(word).type)
         if value is MALFORMED:
             malformed += 1
             value = None
         values[word] = value
     return values, malformed
+
+
+def _value(holder: Dataset, word: str, kind: pa.DataType) -> Any:
+    try:
+        raw = holder.get_item(word)
+        if isinstance(raw, RawDataElement) and raw.length > _LONGEST:
+            return MALFORMED
+        return convert(holder.get(word), kind)
+    except Exception:
+        return MALFORMED

@@ -6,22 +6,31 @@ each series as it turns up, and references of every object of a kind that refers
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pydicom.config
+import pyarrow.compute as pc
+from pydicom.config import disable_value_validation
 
 from dcmdask.errors import HeaderError
 from dcmdask.extract.reading import Named
 from dcmdask.extract.registry import extractor_for
-from dcmdask.header.deep import describe_header
+from dcmdask.header.columnar import Walk
+from dcmdask.header.deep import Description, describe_header
 from dcmdask.header.light import LightHeader, scan_header
-from dcmdask.privacy import gives_away, pseudonym
+from dcmdask.privacy import gives_away, hidden, pseudonym
 from dcmdask.schema import DEFAULT_SUBSERIES, DESCRIBED, FAILURES, INSTANCES, KEY, NAMED, table_of
+from dcmdask.series import representatives
 from dcmdask.types import SKIPS, Failure, HeaderTables, Kind, Place, Window
+from dcmdask.windows import WINDOW, Heads
 
 _PLACE_COLUMNS = (
     "url",
@@ -34,38 +43,60 @@ _PLACE_COLUMNS = (
     "modified",
     "etag",
 )
+# Free text beside PatientName in which a name may stand.
+_MAY_NAME = ("PatientID", "StudyDescription", "SeriesDescription")
 _UIDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 _STAGE = "read"
+
+# Asking a schema for its names makes a list of them each time.
+_DESCRIBED = frozenset(DESCRIBED.names)
 
 Rank = tuple[bool, int, bool, str, str]
 
 
-def quiet_pydicom() -> None:
-    """Keep pydicom from judging values: what it says of them could hold a patient's name."""
-    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Keep pydicom from judging values: what it says of them could hold a patient's name.
+
+    It warns and logs of what it finds odd; a caller who makes errors of warnings would lose the
+    instance. Its settings are the process's: they are given back.
+    """
+    log = logging.getLogger("pydicom")
+    disabled = log.disabled
+    with disable_value_validation(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        log.disabled = True
+        try:
+            yield
+        finally:
+            log.disabled = disabled
 
 
-def read_headers(windows: Iterable[Window | Failure], *, desensitize: bool) -> HeaderTables:
+def read_headers(windows: Iterable[Window | Heads | Failure], *, desensitize: bool) -> HeaderTables:
     """Read the headers of some windows.
 
     Parameters
     ----------
-    windows : iterable of Window or Failure
-        From a source; each window is read before the next one is asked for.
+    windows : iterable of Window, Heads or Failure
+        From a source; each is read before the next one is asked for. Heads are scanned many at
+        once, windows one by one with pydicom.
     desensitize : bool
         Whether PatientName is replaced by its pseudonym.
 
     Returns
     -------
     HeaderTables
-        A row of ``instances`` or of ``failures`` for every item.
+        A row of ``instances`` or of ``failures`` for every file or member.
     """
     reading = _Reading(desensitize)
-    for found in windows:
-        if isinstance(found, Failure):
-            reading.add_failure(found)
-        else:
-            reading.read(found)
+    with quiet_pydicom():
+        for found in windows:
+            if isinstance(found, Failure):
+                reading.add_failure(found)
+            elif isinstance(found, Heads):
+                reading.scan(found)
+            else:
+                reading.read(found)
     return reading.tables()
 
 
@@ -85,11 +116,13 @@ class _Reading:
     columns: dict[str, list[Any]] = field(
         default_factory=lambda: {name: [] for name in INSTANCES.names}
     )
+    scanned: list[pa.Table] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     best: dict[tuple[Any, ...], _Best] = field(default_factory=dict)
     named: list[dict[str, Any]] = field(default_factory=list)
     series_named: dict[tuple[Any, ...], list[dict[str, Any]]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
 
     def add_failure(self, failure: Failure) -> None:
         self.failures.append(failure)
@@ -103,7 +136,41 @@ class _Reading:
             self.add_failure(Failure(place, Kind(error.kind), error.message, _STAGE))
             return
         self._add_instance(place, header)
-        self._describe(window, header.values)
+        self._describe(window, header.values, place.url)
+
+    def scan(self, heads: Heads) -> None:
+        """Scan many files at once; read with pydicom what the scan leaves, and describe."""
+        walk = Walk(heads.windows)
+        walk.first_pass()
+        last = np.zeros(len(walk.outgrown), bool)
+        needed = zip(walk.outgrown.tolist(), walk.resume_at.tolist(), strict=True)
+        for spot, (number, offset) in enumerate(needed):
+            row = heads.windows.files + number
+            count = heads.more(number, offset, heads.windows.row(row))
+            heads.windows.filled[row] = count
+            last[spot] = count < WINDOW
+        walk.second_pass(last)
+        found = walk.finish()
+        self.reasons.update(found.reasons)
+        accepted = np.flatnonzero(found.accepted)
+        places = heads.places.take(pa.array(accepted))
+        columns = {name: places[name] for name in _PLACE_COLUMNS} | found.columns
+        table = pa.table(columns, schema=INSTANCES)
+        self.scanned.append(table)
+        self.counts["instances"] += table.num_rows
+        self.counts["scanned"] += table.num_rows
+        self.counts["malformed_values"] += found.malformed
+        self.counts["unidentified"] += _lacking_identity(table)
+        for row in _worth_describing(table):
+            with heads.reopen(int(accepted[row])) as window:
+                values = table.slice(row, 1).to_pylist()[0]
+                self._describe(window, values, values["url"])
+        for number in np.flatnonzero(~found.accepted).tolist():
+            with heads.reopen(number) as window:
+                if isinstance(window, Failure):
+                    self.add_failure(window)
+                else:
+                    self.read(window)
 
     def _add_instance(self, place: Place, header: LightHeader) -> None:
         values = header.values
@@ -111,47 +178,44 @@ class _Reading:
         self.counts["malformed_values"] += header.malformed
         self.counts["cut_headers"] += header.cut
         self.counts["unidentified"] += any(values[word] is None for word in _UIDS)
-        if self.desensitize:
-            self.counts["named_paths"] += gives_away(place.path, values["PatientName"])
-            values["PatientName"] = pseudonym(values["PatientName"])
         for name in _PLACE_COLUMNS:
             self.columns[name].append(getattr(place, name))
         for name, value in values.items():
             self.columns[name].append(value)
 
-    def _describe(self, window: Window, values: dict[str, Any]) -> None:
+    def _describe(self, window: Window | Failure, values: dict[str, Any], url: str) -> None:
         """Read deeply what is, so far, the least of its series, or refers to others by itself."""
         extractor = extractor_for(values["SOPClassUID"], values["Modality"])
         key = series_key(values)
         least = False
         if key is not None:
-            rank = _rank(values, window.place.url)
+            rank = _rank(values, url)
             best = self.best.get(key)
             least = best is None or rank < best.rank
         # An object without Rows is no image: it is there for what it says of others.
-        refers = extractor.every_instance or values["Rows"] is None
+        refers = _refers(values["SOPClassUID"], values["Modality"], rows=values["Rows"])
         if not least and not refers:
             return
-        try:
-            description = describe_header(window, extractor, attributes=least)
-        except HeaderError:
-            # The instance stands; what could not be read of it stays null and is counted.
-            self.counts["undescribed"] += 1
-            described: dict[str, Any] = {}
-            references: list[Named] = []
-        else:
-            self.counts["malformed_values"] += description.malformed
-            described, references = description.attributes, description.references
+        description = Description(complete=False)
+        if isinstance(window, Window):
+            with suppress(HeaderError):
+                description = describe_header(window, extractor, attributes=least)
+        # The instance stands; what could not be read of it stays null and is counted.
+        self.counts["undescribed"] += not description.complete
+        self.counts["malformed_values"] += description.malformed
         rows = [
-            _named_row(values, window.place.url, reference, of_series=not refers)
-            for reference in references
+            _named_row(values, url, reference, of_series=not refers)
+            for reference in description.references
         ]
         if least:
             assert key is not None
             identity = dict(zip(KEY, key, strict=True))
-            sops = sorted({uid for ref in references for uid in ref.instances})
-            extra = {"url": window.place.url, "ReferencedSOPUIDs": sops or None}
-            self.best[key] = _Best(rank, {**_light_part(values), **described, **identity, **extra})
+            sops = sorted({uid for ref in description.references for uid in ref.instances})
+            extra = {"url": url, "ReferencedSOPUIDs": sops or None}
+            said = {**_light_part(values), **description.attributes}
+            if self.desensitize:
+                said = {word: _hide(value, values["PatientName"]) for word, value in said.items()}
+            self.best[key] = _Best(rank, {**said, **identity, **extra})
         if refers:
             self.named.extend(rows)
         elif key is not None:
@@ -160,13 +224,72 @@ class _Reading:
     def tables(self) -> HeaderTables:
         """Give what was read as tables of declared schemas."""
         named = [*self.named, *(row for rows in self.series_named.values() for row in rows)]
+        instances = pa.concat_tables([*self.scanned, pa.table(self.columns, schema=INSTANCES)])
+        if self.desensitize:
+            instances, self.counts["named_paths"] = _desensitize(instances)
         return HeaderTables(
-            instances=pa.table(self.columns, schema=INSTANCES),
+            instances=instances,
             described=table_of((best.values for best in self.best.values()), DESCRIBED),
             references=table_of(named, NAMED),
             failures=table_of((failure_row(failure) for failure in self.failures), FAILURES),
             counts=dict(self.counts),
+            reasons=dict(self.reasons),
         )
+
+
+@lru_cache(maxsize=1024)
+def _is_read_whole(sop_class: str | None, modality: str | None) -> bool:
+    return extractor_for(sop_class, modality).every_instance
+
+
+def _refers(sop_class: str | None, modality: str | None, *, rows: int | None) -> bool:
+    """Tell whether an object refers to others by itself, so that each is read deeply.
+
+    An object without Rows is no image: it is there for what it says of others.
+    """
+    return rows is None or _is_read_whole(sop_class, modality)
+
+
+def _worth_describing(table: pa.Table) -> list[int]:
+    """Give the rows to read deeply: the least of each series, and what refers to others."""
+    columns = (table[name].to_pylist() for name in ("SOPClassUID", "Modality", "Rows"))
+    referring = {
+        number
+        for number, (sop_class, modality, rows) in enumerate(zip(*columns, strict=True))
+        if _refers(sop_class, modality, rows=rows)
+    }
+    return sorted(referring | set(representatives(table).tolist()))
+
+
+def _lacking_identity(table: pa.Table) -> int:
+    lacking = [pc.is_null(table[word]) for word in _UIDS]
+    return int(pc.sum(pc.or_(pc.or_(lacking[0], lacking[1]), lacking[2])).as_py() or 0)
+
+
+def _hide(value: Any, name: str | None) -> Any:
+    """Replace a name in whatever an attribute holds."""
+    if isinstance(value, str):
+        return hidden(value, name)
+    if isinstance(value, list):
+        return [_hide(item, name) for item in value]
+    return value
+
+
+def _desensitize(instances: pa.Table) -> tuple[pa.Table, int]:
+    """Replace names by pseudonyms; count the paths that hold part of one."""
+    names = instances["PatientName"].to_pylist()
+    # With the folder: it begins with the name of the root, which may be the patient's.
+    folders, files = (instances[name].to_pylist() for name in ("folder", "file_name"))
+    where = zip(folders, files, names, strict=True)
+    named = sum(gives_away(f"{folder}/{file}", name) for folder, file, name in where)
+    changed = {"PatientName": [pseudonym(name) for name in names]}
+    for word in _MAY_NAME:
+        texts = zip(instances[word].to_pylist(), names, strict=True)
+        changed[word] = [hidden(text, name) for text, name in texts]
+    for word, values in changed.items():
+        spot = instances.column_names.index(word)
+        instances = instances.set_column(spot, word, pa.array(values, pa.string()))
+    return instances, named
 
 
 def series_key(values: dict[str, Any]) -> tuple[Any, ...] | None:
@@ -186,7 +309,7 @@ def _rank(values: dict[str, Any], url: str) -> Rank:
 
 
 def _light_part(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name in DESCRIBED.names}
+    return {name: value for name, value in values.items() if name in _DESCRIBED}
 
 
 def _named_row(

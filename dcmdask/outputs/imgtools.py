@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import posixpath
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -40,6 +40,7 @@ INSTANCE_COLUMNS = (
 """Columns of the instances that the JSON files need."""
 
 _COMPARED = tuple(name for name in INDEX_COLUMNS if name != "SubSeries")
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 _ADDED = ("ReferencedModality", "ReferencedSeriesUID", "ReferencedSOPUIDs")
 
 
@@ -81,13 +82,23 @@ def render_crawl_db(ranges: Iterable[tuple[pa.Table, pa.Table]]) -> Iterator[byt
         for row in series.to_pylist():
             by_uid[row["SeriesInstanceUID"]].append(row)
         for uid in sorted(by_uid):
-            content = {
-                name: _entry(row, places[_key(row)]) for name, row in _named(by_uid[uid]).items()
-            }
-            text = json.dumps({uid: content}, ensure_ascii=False, indent=2)[1:-1].rstrip("\n")
+            entries = [
+                (name, _entry(row, places[_key(row)])) for name, row in _named(by_uid[uid]).items()
+            ]
+            text = f"\n  {_encode(uid)}: {_object(entries, 2)}"
             yield (("" if first else ",") + text).encode("utf-8", "replace")
             first = False
     yield b"\n}\n"
+
+
+def _object(members: Iterable[tuple[str, str]], depth: int) -> str:
+    """Give a JSON object of members that are text already, one a line.
+
+    The standard library's encoder writes line by line in Python only, five times slower.
+    """
+    margin = "\n" + "  " * depth
+    lines = ",".join(f"{margin}{_encode(name)}: {text}" for name, text in members)
+    return "{" + lines + margin[:-2] + "}" if lines else "{}"
 
 
 def _key(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -99,11 +110,12 @@ def _places(instances: pa.Table) -> dict[tuple[Any, ...], dict[str, tuple[str, s
     rows = instances.filter(pc.is_valid(instances["SOPInstanceUID"]))
     rows = rows.sort_by([("SOPInstanceUID", "ascending"), ("url", "ascending")])
     found: dict[tuple[Any, ...], dict[str, tuple[str, str]]] = defaultdict(dict)
-    for row in rows.to_pylist():
-        number = row["AcquisitionNumber"]
-        row["SubSeries"] = DEFAULT_SUBSERIES if number is None else number
-        place = (row["folder"], row["file_name"])
-        found[_key(row)].setdefault(row["SOPInstanceUID"], place)
+    sub = pc.fill_null(rows["AcquisitionNumber"], DEFAULT_SUBSERIES)
+    names = ("StudyInstanceUID", "SeriesInstanceUID", "Modality")
+    keys = zip(*(rows[name].to_pylist() for name in names), sub.to_pylist(), strict=True)
+    spots = zip(rows["folder"].to_pylist(), rows["file_name"].to_pylist(), strict=True)
+    for key, sop, spot in zip(keys, rows["SOPInstanceUID"].to_pylist(), spots, strict=True):
+        found[key].setdefault(sop, spot)
     return found
 
 
@@ -114,7 +126,7 @@ def _named(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     where Med-ImageTools would have put it.
     """
     named: dict[str, dict[str, Any]] = {}
-    for row in sorted(rows, key=lambda row: tuple(str(part) for part in _key(row))):
+    for row in sorted(rows, key=lambda row: (*map(str, _key(row)[:-1]), row["SubSeries"])):
         name = str(row["SubSeries"])
         if name in named:
             name = f"{name}@{row['Modality']}"
@@ -124,24 +136,37 @@ def _named(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return named
 
 
-def _entry(row: dict[str, Any], places: dict[str, tuple[str, str]]) -> dict[str, Any]:
+def _entry(row: dict[str, Any], places: dict[str, tuple[str, str]]) -> str:
     extractor = extractor_for(row["SOPClassUID"], row["Modality"])
     names = [attribute.name for attribute in attributes_of(extractor)]
-    entry = {name: as_json(row[name]) for name in (*names, *_ADDED)}
-    entry["folder"] = row["folder"]
-    entry["instances"] = {
-        sop: _relative(folder, name, row["folder"]) for sop, (folder, name) in places.items()
-    }
-    return entry
+    start = row["folder"]
+    paths = (
+        (sop, _encode(_relative(folder, name, start))) for sop, (folder, name) in places.items()
+    )
+    members = [(name, _encode(as_json(row[name]))) for name in (*names, *_ADDED)]
+    members.append(("folder", _encode(start)))
+    members.append(("instances", _object(paths, 4)))
+    return _object(members, 3)
 
 
 def _relative(folder: str, name: str, start: str) -> str:
-    """Give the path of an instance relative to its series' folder, which it may lie outside of."""
-    return name if folder == start else posixpath.join(posixpath.relpath(folder, start), name)
+    """Give the path of an instance relative to its series' folder, which it may lie outside of.
+
+    Names of members may hold ``..`` as any other part, so that `posixpath.relpath` is not for them.
+    """
+    if folder == start:
+        return name
+    own, other = folder.split("/"), start.split("/")
+    pairs = zip(own, other, strict=False)
+    shared = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return "/".join([*[".."] * (len(other) - shared), *own[shared:], name])
 
 
 def render_sop_map(instances: Iterable[pa.Table]) -> Iterator[bytes]:
     """Give sop_map.json, piece by piece, sorted by series and instance.
+
+    An instance that stands in several series is given to the last of them, as by any reader of an
+    object in which a key stands twice: that may happen only where the series are ranges apart.
 
     Parameters
     ----------
@@ -151,12 +176,17 @@ def render_sop_map(instances: Iterable[pa.Table]) -> Iterator[bytes]:
     yield b"{"
     first = True
     for table in instances:
-        pairs = table.group_by(["SeriesInstanceUID", "SOPInstanceUID"]).aggregate([])
+        pairs = table.select(["SeriesInstanceUID", "SOPInstanceUID"])
         pairs = pairs.filter(pc.is_valid(pairs["SOPInstanceUID"]))
-        pairs = pairs.sort_by([("SeriesInstanceUID", "ascending"), ("SOPInstanceUID", "ascending")])
+        pairs = pairs.sort_by([(name, "ascending") for name in pairs.column_names])
         columns = (pairs["SOPInstanceUID"].to_pylist(), pairs["SeriesInstanceUID"].to_pylist())
-        lines = [f"\n  {json.dumps(s)}: {json.dumps(u)}" for s, u in zip(*columns, strict=True)]
+        last = dict(zip(*columns, strict=True))
+        lines = [
+            f"\n  {_encode(sop)}: {_encode(uid)}"
+            for sop, uid in dict.fromkeys(zip(*columns, strict=True))
+            if last[sop] == uid
+        ]
         if lines:
-            yield ("" if first else ",").encode() + ",".join(lines).encode()
+            yield ("" if first else ",").encode() + ",".join(lines).encode("utf-8", "replace")
             first = False
     yield b"\n}\n"

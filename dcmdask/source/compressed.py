@@ -3,16 +3,48 @@
 fsspec has file systems for zip and tar but none for a single compressed file, so that the one
 member of ``scan.dcm.gz`` would have no URL. These are registered under ``fsspec.specs``:
 ``gzip://scan.dcm::file:///in/scan.dcm.gz``.
+
+They also give a tar whose name is wrong about its compression another name, from which fsspec
+infers nothing: ``tar://b.dcm::gzip://a.tar::file:///in/a.tar.gz``, compressed or not.
 """
 
 from __future__ import annotations
 
-from typing import IO, Any, ClassVar
+import io
+from typing import IO, Any, ClassVar, cast
 
 import fsspec
 from fsspec.archive import AbstractArchiveFileSystem
 
 from dcmdask.source.codecs import OPENERS
+from dcmdask.source.sniff import archive_kind
+
+_MAGIC_BYTES = 16
+
+
+class _Nameless(io.RawIOBase):
+    """A stream that hides the name of another, from which fsspec would infer a compression."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def readinto(self, buffer: Any) -> int:
+        piece = self._stream.read(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
 
 
 class _CompressedFileSystem(AbstractArchiveFileSystem):  # type: ignore[misc]
@@ -49,7 +81,12 @@ class _CompressedFileSystem(AbstractArchiveFileSystem):  # type: ignore[misc]
         if mode != "rb":
             raise ValueError(f"{path}: a compressed file can only be read")
         self.fo.seek(0)
-        return OPENERS[self._format](self.fo)
+        compressed = archive_kind(self.fo.read(_MAGIC_BYTES)) == self._format
+        self.fo.seek(0)
+        nameless = cast(IO[bytes], _Nameless(self.fo))
+        if compressed:
+            return OPENERS[self._format](nameless)
+        return cast(IO[bytes], io.BufferedReader(cast(Any, nameless)))
 
     def info(self, path: str, **_options: Any) -> dict[str, Any]:
         """Describe the one file; its size is known only once it was read."""

@@ -6,25 +6,44 @@ written to disk, and an archive inside an archive is opened one level deep.
 
 from __future__ import annotations
 
+import errno
 import io
 import lzma
 import os
 import posixpath
+import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import IO, Any, cast
+from typing import IO, Any, ClassVar, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from dcmdask.errors import HeaderError
 from dcmdask.source.codecs import OPENERS
+from dcmdask.source.heads import (
+    AT_ONCE,
+    READ_FLAGS,
+    place_columns,
+    place_table,
+    read_heads,
+    read_into,
+)
 from dcmdask.source.local import ARCHIVE_SUFFIXES, shown
 from dcmdask.source.sniff import archive_kind, is_tar, unread_format
 from dcmdask.types import Failure, Kind, Place, Window
+from dcmdask.windows import WINDOW, Heads, Windows
 
-HEAD = 8 * 1024
+HEAD = WINDOW
 """Bytes of a first window: the last light attribute comes before the bulky private groups."""
+
+_MEMBERS_AT_ONCE = 1024
 
 LARGEST_HEADER = 64 * 1024 * 1024
 """Bytes of a header, read or inflated, before it is given up."""
@@ -33,20 +52,21 @@ LARGEST_NESTED = 512 * 1024 * 1024
 """Bytes of a zip inside another archive, which has to be held in memory to be read."""
 
 _STAGE = "fetch"
-_READ_FLAGS = (
-    os.O_RDONLY
-    | getattr(os, "O_BINARY", 0)
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_NOCTTY", 0)
-    # Should a FIFO have taken the place of a listed file: opening it does not wait.
-    | getattr(os, "O_NONBLOCK", 0)
-)
+_BLOCK = 64 * 1024
+_LEAST_TAR = 2 * 512
+_LARGEST_SIZE = 2**63 - 1
+_NO_MEMORY = "there is not the memory to inflate it"
+_END_SEARCHED = 1024 * 1024
+"""Bytes behind the end mark of a tar in which a member that it hides would show."""
+
 _DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
     lzma.LZMAError,
     EOFError,
+    NotImplementedError,
+    OverflowError,
     UnicodeError,
     ValueError,
 )
@@ -55,10 +75,27 @@ _DAMAGED_HEADERS: tuple[type[Exception], ...] = tuple(
     getattr(tarfile, name)
     for name in ("InvalidHeaderError", "TruncatedHeaderError")
 )
-# What fsspec's tar understands by a name's end alone.
-_INFERRED = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}
+# What fsspec's tar understands by a name's end alone, whatever the file is.
+_INFERRED = {
+    ".gz": "gzip",
+    ".bz2": "bz2",
+    ".xz": "xz",
+    ".lzma": "lzma",
+    ".zip": "zip",
+    ".zst": "zstd",
+    ".lz4": "lz4",
+}
 
-Found = Window | Failure
+# Headers that tarfile reads whole: long names, and pax headers of a member or of all.
+_EXTENDED = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+
+Found = Window | Heads | Failure
 
 
 @dataclass(slots=True)
@@ -97,6 +134,22 @@ class Roots:
         return Place(url, row["case"], path, folder, name, None, row["size"], row["modified"])
 
 
+@dataclass(frozen=True, slots=True)
+class RowWatch:
+    """What whoever watches over a process that reads wants to know, and has found out before.
+
+    Attributes
+    ----------
+    begin : callable
+        Told the number of each row before it is opened, and -1 behind the last one.
+    left_out : mapping
+        Number of a row to the kind and message of the failure that it is without being opened.
+    """
+
+    begin: Callable[[int], None] = lambda _row: None
+    left_out: Mapping[int, tuple[Kind, str]] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class Fetcher:
     """Opens what the manifest lists.
@@ -107,29 +160,110 @@ class Fetcher:
         Of the crawl.
     tally : Tally
         What has been seen so far.
+    watch : RowWatch
+        Of all fetchers of this process.
     """
 
     roots: Roots
     tally: Tally = field(default_factory=Tally)
+    watch: ClassVar[RowWatch] = RowWatch()
+    _buffer: npt.NDArray[np.uint8] | None = None
 
-    def fetch_windows(self, rows: Sequence[Mapping[str, Any]]) -> Iterator[Found]:
+    def fetch(self, manifest: pa.Table) -> Iterator[Found]:
+        """Give what some manifest rows hold: plain DICOM files many at once, all else singly.
+
+        Whatever it is, it can be read until the next is asked for.
+        """
+        for start in range(0, manifest.num_rows, AT_ONCE):
+            chunk = manifest.slice(start, AT_ONCE)
+            regular = pc.indices_nonzero(pc.is_null(chunk["kind"]).combine_chunks())
+            candidates = chunk.take(regular)
+            locations = candidates["location"].to_pylist()
+            numbers = [start + number for number in regular.to_pylist()]
+            reading = [number not in self.watch.left_out for number in numbers]
+            windows, kept, count = read_heads(
+                [
+                    location if read else None
+                    for location, read in zip(locations, reading, strict=True)
+                ],
+                numbers,
+                self.watch.begin,
+                self._buffer,
+            )
+            self.watch.begin(-1)
+            self._buffer = windows.buffer
+            self.tally.bytes_read += count
+            self.tally.files += len(kept)
+            chosen = candidates.take(pa.array(kept, pa.int64()))
+            if kept:
+                yield self._heads(chosen, windows, [numbers[spot] for spot in kept])
+            plain = set(regular.take(pa.array(kept, pa.int64())).to_pylist())
+            others = [number for number in range(chunk.num_rows) if number not in plain]
+            rows = chunk.take(pa.array(others, pa.int64())).to_pylist()
+            yield from self.fetch_windows(rows, [start + number for number in others])
+
+    def _heads(self, manifest: pa.Table, windows: Windows, numbers: list[int]) -> Heads:
+        """Give loose files with their first windows."""
+        places = place_columns(manifest, self.roots.names)
+        if places is None:
+            places = place_table([self.roots.place(row) for row in manifest.to_pylist()])
+
+        def more(number: int, offset: int, row: memoryview) -> int:
+            try:
+                handle = os.open(manifest["location"][number].as_py(), READ_FLAGS)
+            except OSError:
+                return 0
+            try:
+                count = read_into(handle, offset, row)
+            except OSError:
+                return 0
+            finally:
+                os.close(handle)
+            self.tally.bytes_read += count
+            return count
+
+        @contextmanager
+        def reopen(number: int) -> Iterator[Window | Failure]:
+            again = Fetcher(self.roots)
+            rows = manifest.slice(number, 1).to_pylist()
+            found = again.fetch_windows(rows, [numbers[number]])
+            with closing(cast(Any, found)):
+                yield cast(Window | Failure, next(found))
+            self.tally.bytes_read += again.tally.bytes_read
+
+        return Heads(places, windows, more, reopen)
+
+    def fetch_windows(
+        self, rows: Sequence[Mapping[str, Any]], numbers: Sequence[int] | None = None
+    ) -> Iterator[Found]:
         """Give a window or failure for every file and member of some manifest rows.
 
-        A window can be read until the next one is asked for.
+        A window can be read until the next one is asked for. `numbers` are those of the rows in
+        their partition; by default they are the whole of it.
         """
-        for row in rows:
+        for number, row in zip(numbers or range(len(rows)), rows, strict=True):
             self.tally.files += 1
             place = self.roots.place(row)
             if row["kind"]:
                 yield Failure(place, Kind(row["kind"]), row["message"], "list")
                 continue
+            if number in self.watch.left_out:
+                yield Failure(place, *self.watch.left_out[number], _STAGE)
+                continue
+            self.watch.begin(number)
             try:
-                handle = os.open(os.fsdecode(row["location"]), _READ_FLAGS)
+                handle = os.open(os.fsdecode(row["location"]), READ_FLAGS)
             except OSError as error:
                 yield _refusal(place, error)
                 continue
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                os.close(handle)
+                words = "something else has taken its place since it was listed"
+                yield Failure(place, Kind.VANISHED, words, _STAGE)
+                continue
             with io.FileIO(handle, closefd=True) as stream:
                 yield from self._fetch_file(_Counted(stream, self.tally), place)
+        self.watch.begin(-1)
 
     def _fetch_file(self, stream: _Counted, place: Place) -> Iterator[Found]:
         try:
@@ -137,13 +271,14 @@ class Fetcher:
         except HeaderError as error:
             yield Failure(place, Kind(error.kind), error.message, _STAGE)
             return
-        kind = archive_kind(head)
+        kind = archive_kind(head) or _kind_by_name(stream, head, place.file_name)
         if kind is not None:
+            stream.seek(0)
             yield from self._fetch_archive(cast(IO[bytes], stream), kind, place, nested=False)
-        elif _named_archive(place.file_name) and head[128:132] != b"DICM":
-            yield Failure(place, Kind.CORRUPT_ARCHIVE, "named an archive, is none", _STAGE)
         elif unread := unread_format(head):
             yield Failure(place, Kind.NOT_DICOM, f"{unread} is not read", _STAGE)
+        elif _named_archive(place.file_name) and head[128:132] != b"DICM":
+            yield Failure(place, Kind.CORRUPT_ARCHIVE, "named an archive, is none", _STAGE)
         else:
             more = stream.read_at if len(head) == HEAD else None
             yield Window(place, head, more, LARGEST_HEADER)
@@ -157,14 +292,16 @@ class Fetcher:
             if kind == "zip":
                 yield from self._fetch_zip(stream, place, nested=nested)
             elif kind == "tar":
-                mode = "r|" if nested else "r:"
-                yield from self._fetch_tar(stream, place, place.url, mode, nested=nested)
+                url = _tar_url(place, None, nested=nested)
+                yield from self._fetch_tar(stream, place, url, nested=nested)
             else:
                 yield from self._fetch_compressed(stream, kind, place, nested=nested)
         except HeaderError as error:
             yield Failure(place, Kind(error.kind), error.message, _STAGE)
         except _DAMAGE as error:
             yield Failure(place, Kind.CORRUPT_ARCHIVE, _damage(kind, error), _STAGE)
+        except MemoryError:
+            yield Failure(place, Kind.TOO_LARGE, _NO_MEMORY, _STAGE)
         except OSError as error:
             # bz2 and gzip say OSError without a number for damage, the system one with.
             if error.errno is None:
@@ -179,30 +316,51 @@ class Fetcher:
 
     def _fetch_zip(self, stream: IO[bytes], place: Place, *, nested: bool) -> Iterator[Found]:
         with zipfile.ZipFile(stream) as archive:
-            for info in archive.infolist():
-                if info.is_dir():
-                    continue
-                member = _member_place(place, info.filename, info.file_size, "zip", place.url)
-                self.tally.members += 1
-                if info.flag_bits & 1:
-                    yield Failure(member, Kind.ENCRYPTED_ARCHIVE, "the member is encrypted", _STAGE)
-                    continue
+            # is_dir fails on an empty name before Python 3.12
+            infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
+            for start in range(0, len(infos), _MEMBERS_AT_ONCE):
+                some = infos[start : start + _MEMBERS_AT_ONCE]
+                yield from self._fetch_zip_members(archive, some, place, nested=nested)
+
+    def _fetch_zip_members(
+        self, archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo], place: Place, *, nested: bool
+    ) -> Iterator[Found]:
+        """Give those members that begin as DICOM does together, all others as they come."""
+        windows = Windows.empty(len(infos))
+        plain: list[tuple[zipfile.ZipInfo, Place]] = []
+        for info in infos:
+            member = _member_place(place, info.filename, info.file_size, "zip", place.url)
+            self.tally.members += 1
+            opened = _open_member(archive, info, member)
+            if isinstance(opened, Failure):
+                yield opened
+                continue
+            with opened:
+                stream = _Forward(opened)
                 try:
-                    opened = archive.open(info)
-                except NotImplementedError:
-                    words = f"compression method {info.compress_type} is not known"
-                    yield Failure(member, Kind.CORRUPT_ARCHIVE, words, _STAGE)
+                    head = stream.fetch(0, HEAD)
+                except HeaderError as error:
+                    yield Failure(member, Kind(error.kind), error.message, _STAGE)
                     continue
-                except (*_DAMAGE, RuntimeError, OSError) as error:
-                    yield Failure(member, Kind.CORRUPT_ARCHIVE, _damage("zip", error), _STAGE)
-                    continue
-                with opened:
-                    yield from self._fetch_member(opened, member, nested=nested)
+                if head[128:132] == b"DICM":
+                    spot = len(plain)
+                    windows.row(spot)[: len(head)] = head
+                    windows.filled[spot] = len(head)
+                    windows.whole[spot] = len(head) < HEAD
+                    plain.append((info, member))
+                else:
+                    yield from self._fetch_content(stream, head, member, nested=nested)
+        if plain:
+            count = len(plain)
+            filled = Windows(windows.buffer, windows.filled[: 2 * count], windows.whole[:count])
+            yield _zip_heads(archive, plain, filled)
 
     def _fetch_tar(
-        self, stream: IO[bytes], place: Place, url: str, mode: str, *, nested: bool
+        self, stream: IO[bytes], place: Place, url: str, *, nested: bool
     ) -> Iterator[Found]:
-        with tarfile.open(fileobj=stream, mode=cast(Any, mode), tarinfo=_StrictTarInfo) as archive:
+        # Not tarfile's own mode for streams, "r|": it skips a member of the size that a damaged
+        # header claims in steps of 10 kB, also beyond the end, for hours.
+        with tarfile.open(fileobj=stream, mode="r:", tarinfo=_StrictTarInfo) as archive:
             for info in archive:
                 # The list that tarfile keeps of every member would grow with the archive.
                 cast(Any, archive).members.clear()
@@ -217,6 +375,7 @@ class Fetcher:
                 opened = archive.extractfile(info)
                 assert opened is not None
                 yield from self._fetch_member(opened, member, nested=nested)
+            _check_end(cast(IO[bytes], archive.fileobj))
 
     def _fetch_compressed(
         self, stream: IO[bytes], kind: str, place: Place, *, nested: bool
@@ -225,12 +384,11 @@ class Fetcher:
         opened = OPENERS[kind](stream)
         head = opened.read(HEAD)
         inner = cast(IO[bytes], _Replay(head, opened))
-        stem, suffix = posixpath.splitext(place.file_name)
         if is_tar(head) and head[128:132] != b"DICM":
-            plain = _INFERRED.get(suffix.lower()) == kind
-            url = place.url if plain else f"{kind}://{stem}.tar::{place.url}"
-            yield from self._fetch_tar(inner, place, url, "r|", nested=nested)
+            url = _tar_url(place, kind, nested=nested)
+            yield from self._fetch_tar(inner, place, url, nested=nested)
             return
+        stem, suffix = posixpath.splitext(place.file_name)
         name = stem if suffix else f"{place.file_name}.content"
         self.tally.members += 1
         member = _member_place(place, name, None, kind, place.url)
@@ -243,6 +401,12 @@ class Fetcher:
         except HeaderError as error:
             yield Failure(member, Kind(error.kind), error.message, _STAGE)
             return
+        yield from self._fetch_content(stream, head, member, nested=nested)
+
+    def _fetch_content(
+        self, stream: _Forward, head: bytes, member: Place, *, nested: bool
+    ) -> Iterator[Found]:
+        """Give a member as a window, or the members of the archive that it is."""
         kind = archive_kind(head)
         if kind is None and unread_format(head):
             yield Failure(member, Kind.NOT_DICOM, f"{unread_format(head)} is not read", _STAGE)
@@ -260,6 +424,56 @@ class Fetcher:
             yield from self._fetch_archive(inner, kind, member, nested=True)
 
 
+def _open_member(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, member: Place
+) -> IO[bytes] | Failure:
+    if info.flag_bits & 1:
+        return Failure(member, Kind.ENCRYPTED_ARCHIVE, "the member is encrypted", _STAGE)
+    try:
+        return archive.open(info)
+    except NotImplementedError:
+        words = f"it is compressed by method {info.compress_type}, which is not read"
+        return Failure(member, Kind.CORRUPT_ARCHIVE, words, _STAGE)
+    except (*_DAMAGE, RuntimeError, OSError) as error:
+        return Failure(member, Kind.CORRUPT_ARCHIVE, _damage("zip", error), _STAGE)
+
+
+def _zip_heads(
+    archive: zipfile.ZipFile, members: list[tuple[zipfile.ZipInfo, Place]], windows: Windows
+) -> Heads:
+    """Give members of an open archive with their first windows."""
+
+    def more(number: int, offset: int, row: memoryview) -> int:
+        opened = _open_member(archive, *members[number])
+        if isinstance(opened, Failure):
+            return 0
+        with opened:
+            try:
+                found = _Forward(opened).fetch(offset, len(row))
+            except HeaderError:
+                return 0
+        row[: len(found)] = found
+        return len(found)
+
+    @contextmanager
+    def reopen(number: int) -> Iterator[Window | Failure]:
+        info, member = members[number]
+        opened = _open_member(archive, info, member)
+        if isinstance(opened, Failure):
+            yield opened
+            return
+        with opened:
+            stream = _Forward(opened)
+            try:
+                head = stream.fetch(0, HEAD)
+            except HeaderError as error:
+                yield Failure(member, Kind(error.kind), error.message, _STAGE)
+                return
+            yield Window(member, head, stream.fetch if len(head) == HEAD else None, LARGEST_HEADER)
+
+    return Heads(place_table([place for _, place in members]), windows, more, reopen)
+
+
 class _Counted(io.RawIOBase):
     """A file whose reads are counted and whose errors are translated."""
 
@@ -275,6 +489,9 @@ class _Counted(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = 0) -> int:
+        if whence == 0 and offset < 0:
+            # The system's own words for it would pass for an error of the disk.
+            raise ValueError("an offset before the beginning")
         return self._stream.seek(offset, whence)
 
     def tell(self) -> int:
@@ -318,12 +535,12 @@ class _Forward:
 
     def _fill(self, wanted: int, largest: int) -> None:
         while len(self._kept) < wanted:
-            if len(self._kept) > largest:
-                raise HeaderError(Kind.TOO_LARGE, f"more than {largest} bytes would be inflated")
             try:
                 piece = self._stream.read(min(wanted - len(self._kept), 1 << 20))
             except _DAMAGE as error:
                 raise HeaderError(Kind.CORRUPT_ARCHIVE, _damage("member", error)) from error
+            except MemoryError as error:
+                raise HeaderError(Kind.TOO_LARGE, _NO_MEMORY) from error
             except OSError as error:
                 if error.errno is None:
                     words = _damage("member", error)
@@ -333,11 +550,14 @@ class _Forward:
             if not piece:
                 return
             self._kept += piece
+            if len(self._kept) > largest:
+                raise HeaderError(Kind.TOO_LARGE, f"more than {largest} bytes would be inflated")
 
     def in_memory(self) -> IO[bytes]:
         """Give the whole member in memory, for a format that is read from its end."""
-        self._fill(LARGEST_NESTED + 2, LARGEST_NESTED)
-        return io.BytesIO(bytes(self._kept))
+        self._fill(LARGEST_NESTED + 1, LARGEST_NESTED)
+        whole, self._kept = bytes(self._kept), bytearray()
+        return io.BytesIO(whole)
 
     def from_start(self) -> IO[bytes]:
         """Give the member from its start, for formats that are read once."""
@@ -345,7 +565,7 @@ class _Forward:
 
 
 class _Replay(io.RawIOBase):
-    """What was already read of a stream, then the rest of it."""
+    """What was already read of a stream, then the rest of it; it seeks forward only."""
 
     def __init__(self, kept: bytes, rest: IO[bytes]) -> None:
         super().__init__()
@@ -359,22 +579,47 @@ class _Replay(io.RawIOBase):
     def tell(self) -> int:
         return self._at
 
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        ahead = offset if whence == 1 else offset - self._at
+        if whence == 2 or ahead < 0:
+            raise io.UnsupportedOperation("a stream is not read backwards")
+        kept = min(ahead, len(self._kept))
+        self._kept = self._kept[kept:]
+        if ahead > kept:
+            self._rest.seek(ahead - kept, 1)
+        self._at += ahead
+        return self._at
+
+    def read(self, count: int | None = -1) -> bytes:
+        # All that is asked for, unlike a raw stream: tarfile takes a short read for the end.
+        whole = count is None or count < 0
+        found = bytearray(self._kept if whole else self._kept[:count])
+        self._kept = self._kept[len(found) :]
+        while whole or len(found) < cast(int, count):
+            piece = self._rest.read(-1 if whole else cast(int, count) - len(found))
+            if not piece:
+                break
+            found += piece
+        self._at += len(found)
+        return bytes(found)
+
     def readinto(self, buffer: Any) -> int:
-        piece = bytes(self._kept[: len(buffer)])
-        if piece:
-            self._kept = self._kept[len(piece) :]
-        else:
-            piece = self._rest.read(len(buffer))
+        piece = self.read(len(buffer))
         buffer[: len(piece)] = piece
-        self._at += len(piece)
         return len(piece)
 
 
 class _StrictTarInfo(tarfile.TarInfo):
-    """A tar header that says when it is damaged.
+    """A tar header that says when it is damaged, and that is of bounded size.
 
     `tarfile` takes a bad header after the first one for the end of the archive, and what follows
-    would be lost without a word.
+    would be lost without a word. It reads long names and extended headers whole, however long they
+    say they are; and a negative size leads it back to where it was, for ever (CVE-2025-8194).
+
+    The methods are those that the standard library leaves to subclasses; its stubs leave them out.
     """
 
     @classmethod
@@ -384,13 +629,46 @@ class _StrictTarInfo(tarfile.TarInfo):
         except _DAMAGED_HEADERS as error:
             raise tarfile.ReadError("a header in the archive is damaged") from error
 
+    def _proc_member(self, tarfile_: tarfile.TarFile) -> Any:
+        if self.type in _EXTENDED and self.size > LARGEST_HEADER:
+            words = f"more than {LARGEST_HEADER} bytes of a name or extended header"
+            raise HeaderError(Kind.TOO_LARGE, words)
+        return cast(Any, super())._proc_member(tarfile_)  # noqa: SLF001 - its own base
+
+    def _block(self, count: int) -> int:
+        if count < 0:
+            raise tarfile.ReadError("a size in the archive is negative")
+        return int(cast(Any, super())._block(count))  # noqa: SLF001 - its own base
+
+
+def _check_end(stream: IO[bytes]) -> None:
+    """Raise where a tar goes on behind the mark that ends it: a header there was wiped out."""
+    left = _END_SEARCHED
+    while left > 0 and (piece := stream.read(min(left, _BLOCK))):
+        if piece.strip(b"\0"):
+            raise tarfile.ReadError("the archive goes on behind its end mark")
+        left -= len(piece)
+
+
+def _tar_url(place: Place, kind: str | None, *, nested: bool) -> str:
+    """Give the URL by which fsspec's tar finds the archive in a file, compressed by `kind` or not.
+
+    fsspec infers from the name alone how a tar is compressed, for one inside another archive even
+    from that one's name. Where that is wrong, the name is hidden behind the file system of a single
+    compressed file, which looks at the content.
+    """
+    stem, suffix = posixpath.splitext(place.file_name)
+    if not nested and _INFERRED.get(suffix.lower()) == kind:
+        return place.url
+    return f"{kind or 'gzip'}://{stem}.tar::{place.url}"
+
 
 def _member_place(archive: Place, name: str, size: int | None, protocol: str, url: str) -> Place:
     inside = shown(name)
     tidy = inside.removeprefix("./").lstrip("/") or "unnamed"
     top = archive.archive if archive.archive is not None else archive.path
     parent, file_name = posixpath.split(tidy)
-    holder = f"{archive.folder}/{archive.file_name}"
+    holder = f"{archive.folder.partition('/')[0]}/{archive.path}"
     folder = f"{holder}!{parent}" if parent else holder
     return replace(
         archive,
@@ -399,12 +677,22 @@ def _member_place(archive: Place, name: str, size: int | None, protocol: str, ur
         folder=folder,
         file_name=file_name,
         archive=top,
-        size=size,
+        size=size if size is None or size <= _LARGEST_SIZE else None,
     )
 
 
+def _kind_by_name(stream: _Counted, head: bytes, name: str) -> str | None:
+    """Tell two kinds of archive that their first bytes do not: something before it, or nothing in it."""
+    lower = name.lower()
+    if lower.endswith(".zip") and head[128:132] != b"DICM":
+        return "zip" if zipfile.is_zipfile(cast(IO[bytes], stream)) else None
+    if lower.endswith(".tar") and len(head) >= _LEAST_TAR and not head.strip(b"\0"):
+        return "tar"
+    return None
+
+
 def _named_archive(name: str) -> bool:
-    return name.lower().endswith((*ARCHIVE_SUFFIXES, ".gz"))
+    return name.lower().endswith((*ARCHIVE_SUFFIXES, ".gz", ".bz2", ".xz"))
 
 
 def _damage(kind: str, error: Exception) -> str:
@@ -414,7 +702,7 @@ def _damage(kind: str, error: Exception) -> str:
 def _reason(error: OSError) -> tuple[Kind, str]:
     if isinstance(error, PermissionError):
         return Kind.ACCESS_DENIED, "permission denied"
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)) or error.errno == errno.ESTALE:
         return Kind.VANISHED, "the file was there when it was listed"
     return Kind.UNEXPECTED, error.strerror or type(error).__name__
 

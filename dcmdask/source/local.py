@@ -6,6 +6,7 @@ are listed as skips and never opened.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -157,10 +158,7 @@ def list_root(
         except OSError:
             folder = False
         if folder:
-            if os.path.realpath(item.path) in leave_out:
-                continue
-            found_case(path)
-            yield from walk.tree(item, path)
+            yield from walk.tree(item, path, found_case)
         else:
             case = top_level_case(item.name, root.name)
             for entry in walk.file(item, path, case):
@@ -180,16 +178,25 @@ class _Walk:
     ) -> None:
         self._root = root
         self._leave_out = leave_out
+        # A folder that is no link keeps its last name when links above it are resolved: resolving
+        # costs a call to the system for each folder above it, and is done only under these names.
+        self._left_out_names = {os.path.basename(path).casefold() for path in leave_out}
         self._inside = inside
         self._wanted = wanted
         self._linked: set[str] = set()
 
     def names(self) -> list[os.DirEntry[str]]:
-        items = _sorted_scan(self._root.path)
+        try:
+            items = _sorted_scan(self._root.path)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise SourceError(self._root.path, reason, "check the path and the mount") from error
         only = self._root.only
         return [item for item in items if item.name in only] if only else items
 
-    def tree(self, item: os.DirEntry[str], case: str) -> Iterator[Entry]:
+    def tree(
+        self, item: os.DirEntry[str], case: str, found_case: Callable[[str], None]
+    ) -> Iterator[Entry]:
         # A stack, not recursion: a folder may be nested deeper than Python likes to call.
         waiting: list[tuple[os.DirEntry[str], str, bool]] = [(item, case, False)]
         while waiting:
@@ -197,6 +204,8 @@ class _Walk:
             linked = linked or folder.is_symlink()
             if not self._enters(folder, linked):
                 continue
+            if folder is item:
+                found_case(case)
             try:
                 items = _sorted_scan(folder.path)
             except OSError as error:
@@ -212,10 +221,10 @@ class _Walk:
             waiting.extend(reversed(below))
 
     def _enters(self, folder: os.DirEntry[str], linked: bool) -> bool:
-        if not linked and not self._leave_out:
+        if not linked and folder.name.casefold() not in self._left_out_names:
             return True
         real = os.path.realpath(folder.path)
-        if real in self._leave_out:
+        if any(_lies_in(real, other) for other in self._leave_out):
             return False
         if not linked:
             return True
@@ -231,10 +240,11 @@ class _Walk:
         location = os.fsencode(item.path)
         try:
             status = item.stat()
-        except FileNotFoundError:
-            yield Entry(path, location, case, None, None, Kind.VANISHED, "the link leads nowhere")
-            return
         except OSError as error:
+            if isinstance(error, FileNotFoundError) or error.errno == errno.ELOOP:
+                words = "the link leads nowhere"
+                yield Entry(path, location, case, None, None, Kind.VANISHED, words)
+                return
             yield self._refused(item, path, case, error)
             return
         modified = status.st_mtime_ns // 1000

@@ -1,0 +1,156 @@
+"""Take manifest rows; read the first bytes of many files, one open and one read each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dcmdask.schema import INSTANT
+from dcmdask.types import Place
+from dcmdask.windows import WINDOW, Windows
+
+AT_ONCE = 4096
+"""Files of one lockstep: a step costs little more for four thousand than for one."""
+
+READ_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_BINARY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    # Should a FIFO have taken the place of a listed file: opening it does not wait.
+    | getattr(os, "O_NONBLOCK", 0)
+)
+
+_PREFIX_AT = slice(128, 132)
+_PREFIX = b"DICM"
+_PLACE_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("url", "case", "path", "folder", "file_name")),
+        ("archive", pa.string()),
+        ("size", pa.int64()),
+        ("modified", INSTANT),
+        ("etag", pa.string()),
+    ]
+)
+
+
+def read_into(handle: int, offset: int, row: memoryview) -> int:
+    """Read into a row from an offset of an open file; give how many bytes."""
+    if hasattr(os, "preadv"):
+        return os.preadv(handle, [row], offset)
+    os.lseek(handle, offset, os.SEEK_SET)
+    found = os.read(handle, len(row))
+    row[: len(found)] = found
+    return len(found)
+
+
+def read_heads(
+    locations: Sequence[bytes | None],
+    numbers: Sequence[int],
+    begin: Callable[[int], None],
+    buffer: npt.NDArray[np.uint8] | None,
+) -> tuple[Windows, list[int], int]:
+    """Read the first windows of some files; keep those with a DICM prefix.
+
+    Parameters
+    ----------
+    locations : sequence of bytes or None
+        Paths as the system wants them; None is passed over.
+    numbers : sequence of int
+        What each of them is called.
+    begin : callable
+        Told the number of each before it is opened.
+    buffer : numpy.ndarray or None
+        Room that may be used again.
+
+    Returns
+    -------
+    windows : Windows
+        Of the files that were kept, row after row.
+    kept : list of int
+        Their positions in `locations`. All others, also those that could not be opened, are for
+        the reader that takes one file at a time.
+    count : int
+        Bytes read.
+    """
+    room = Windows.empty(len(locations), buffer)
+    kept: list[int] = []
+    count = 0
+    row = room.row(0)
+    for number, location in enumerate(locations):
+        if location is None:
+            continue
+        begin(numbers[number])
+        try:
+            handle = os.open(location, READ_FLAGS)
+        except OSError:
+            continue
+        try:
+            found = read_into(handle, 0, row)
+        except OSError:
+            continue
+        finally:
+            os.close(handle)
+        count += found
+        if row[_PREFIX_AT] == _PREFIX and found > _PREFIX_AT.stop:
+            spot = len(kept)
+            room.filled[spot] = found
+            room.whole[spot] = found < WINDOW
+            kept.append(number)
+            row = room.row(spot + 1)
+    files = len(kept)
+    return Windows(room.buffer, room.filled[: 2 * files], room.whole[:files]), kept, count
+
+
+def place_columns(manifest: pa.Table, roots: tuple[str, ...]) -> pa.Table | None:
+    """Give the place columns of loose files, all at once.
+
+    Parameters
+    ----------
+    manifest : pyarrow.Table
+        Rows of `dcmdask.schema.MANIFEST`.
+    roots : tuple of str
+        Names of the source roots, by number.
+
+    Returns
+    -------
+    pyarrow.Table or None
+        None where a path needs more care than columns can give: bytes that are no UTF-8, or
+        another separator than ``/``.
+    """
+    if os.sep != "/":
+        return None
+    try:
+        location = manifest["location"].cast(pa.string())
+    except pa.ArrowInvalid:
+        return None
+    path = manifest["path"]
+    root = pa.array(roots).take(manifest["root"].combine_chunks())
+    parent = pc.replace_substring_regex(path, r"(?s)/?[^/]*$", "")
+    below = pc.binary_join_element_wise(root, parent, "/")
+    columns = {
+        "url": pc.binary_join_element_wise("file://", location, ""),
+        "case": manifest["case"],
+        "path": path,
+        "folder": pc.if_else(pc.equal(parent, ""), root, below),
+        "file_name": pc.replace_substring_regex(path, r"(?s)^.*/", ""),
+        "archive": pa.nulls(manifest.num_rows, pa.string()),
+        "size": manifest["size"],
+        "modified": manifest["modified"].cast(INSTANT),
+        "etag": pa.nulls(manifest.num_rows, pa.string()),
+    }
+    return pa.table(columns, schema=_PLACE_SCHEMA)
+
+
+def place_table(places: list[Place]) -> pa.Table:
+    """Give places as columns."""
+    columns: dict[str, list[Any]] = {
+        name: [getattr(place, name) for place in places] for name in _PLACE_SCHEMA.names
+    }
+    return pa.table(columns, schema=_PLACE_SCHEMA)

@@ -1,0 +1,88 @@
+"""The first bytes of many files at once: what a source fills and the columnar scan walks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dcmdask.types import Failure, Window
+
+WINDOW: Final = 8 * 1024
+"""Bytes of a window; even, as every element of a well-formed file begins at an even offset."""
+
+_AHEAD = 16
+"""Bytes behind the last row, so that looking at an element's head stays inside."""
+
+
+@dataclass(slots=True)
+class Windows:
+    """The first bytes of some files in one buffer.
+
+    Attributes
+    ----------
+    buffer : numpy.ndarray of uint8
+        Rows of `WINDOW` bytes, at least twice as many as files: the second half is for second
+        windows. A few bytes more at the end.
+    filled : numpy.ndarray of int64
+        Bytes of each row that hold something, shape (2 * files,).
+    whole : numpy.ndarray of bool
+        Whether the file ends with its first window, shape (files,).
+    """
+
+    buffer: npt.NDArray[np.uint8]
+    filled: npt.NDArray[np.int64]
+    whole: npt.NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls, files: int, buffer: npt.NDArray[np.uint8] | None = None) -> Self:
+        """Make room for the windows of some files, in a buffer that is there if it is large enough.
+
+        What an earlier use left in the buffer does no harm: nothing beyond `filled` is looked at.
+        """
+        size = 2 * files * WINDOW + _AHEAD
+        if buffer is None or len(buffer) < size:
+            # Not zeroed by hand: pages that no second window needs are never touched.
+            buffer = np.zeros(size, np.uint8)
+        return cls(buffer, np.zeros(2 * files, np.int64), np.zeros(files, bool))
+
+    @property
+    def files(self) -> int:
+        """How many files there is room for."""
+        return len(self.whole)
+
+    def row(self, number: int) -> memoryview:
+        """Give a row to read into."""
+        return memoryview(self.buffer.data)[number * WINDOW : (number + 1) * WINDOW]
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """Files that begin as DICOM does, with their first windows.
+
+    Attributes
+    ----------
+    places : pyarrow.Table
+        The columns of `dcmdask.schema.INSTANCES` that say where each file is.
+    windows : Windows
+        Their first bytes.
+    more : callable
+        (file, offset, row) to bytes read: reads on at an offset of a file.
+    reopen : callable
+        File to a context that gives its `Window`, for a reader that takes one at a time, or the
+        failure that it has become.
+
+    Notes
+    -----
+    `more` and `reopen` work until the next thing is asked of the source.
+    """
+
+    places: pa.Table
+    windows: Windows
+    more: Callable[[int, int, memoryview], int]
+    reopen: Callable[[int], AbstractContextManager[Window | Failure]]

@@ -1,0 +1,361 @@
+"""The lockstep scan equals pydicom's reading wherever it accepts a file, and never does worse."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom import config
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filewriter import dcmwrite
+from pydicom.sequence import Sequence
+from pydicom.uid import (
+    CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+)
+from support import encode
+
+from dcmdask.errors import HeaderError
+from dcmdask.header.columnar import Scan, Walk
+from dcmdask.header.light import scan_header
+from dcmdask.schema import LIGHT
+from dcmdask.synthetic import write_synthetic
+from dcmdask.types import Place, Window
+from dcmdask.windows import WINDOW, Windows
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read as a worker does, and write what pydicom would rather not."""
+    for mode in ("reading_validation_mode", "writing_validation_mode"):
+        monkeypatch.setattr(config.settings, mode, config.IGNORE)
+
+
+def scan(files: list[bytes]) -> Scan:
+    """Scan some files given as bytes, second windows included."""
+    windows = Windows.empty(len(files))
+    for number, content in enumerate(files):
+        head = content[:WINDOW]
+        windows.row(number)[: len(head)] = head
+        windows.filled[number] = len(head)
+        windows.whole[number] = len(content) <= WINDOW
+    walk = Walk(windows)
+    walk.first_pass()
+    last = np.zeros(len(walk.outgrown), bool)
+    for spot, (number, start) in enumerate(
+        zip(walk.outgrown.tolist(), walk.resume_at.tolist(), strict=True)
+    ):
+        more = files[number][start : start + WINDOW]
+        row = len(files) + number
+        windows.row(row)[: len(more)] = more
+        windows.filled[row] = len(more)
+        last[spot] = start + WINDOW >= len(files[number])
+    walk.second_pass(last)
+    return walk.finish()
+
+
+def by_pydicom(content: bytes) -> tuple[dict[str, Any], bool] | None:
+    """Give the light attributes as the reader of record has them, and whether the file is cut."""
+    place = Place("", "", "", "", "", None, len(content), None)
+    window = Window(place, content[:WINDOW], lambda at, count: content[at : at + count], 1 << 30)
+    try:
+        header = scan_header(window)
+    except HeaderError:
+        return None
+    return header.values, header.cut
+
+
+def compare(files: list[bytes]) -> Scan:
+    """Scan some files and hold every accepted value against pydicom's."""
+    found = scan(files)
+    columns = {word: found.columns[word].to_pylist() for word in LIGHT}
+    for row, number in enumerate(np.flatnonzero(found.accepted).tolist()):
+        expected = by_pydicom(files[number])
+        assert expected is not None
+        assert expected == ({word: columns[word][row] for word in LIGHT}, False)
+    return found
+
+
+def written(dataset: Dataset, syntax: str = ExplicitVRLittleEndian) -> bytes:
+    """Encode a dataset as a file."""
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.file_meta.MediaStorageSOPClassUID = CTImageStorage
+    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    stream = io.BytesIO()
+    dcmwrite(stream, dataset, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def contents(paths: Iterable[Path]) -> list[bytes]:
+    """Read whole files."""
+    return [path.read_bytes() for path in paths if path.is_file()]
+
+
+@pytest.mark.data
+def test_the_sample_data_reads_as_pydicom_reads_it(data: Path) -> None:
+    """Of all real files, those that are accepted have pydicom's values, and most are."""
+    files = contents(sorted(data.rglob("*")))
+    found = compare(files)
+    assert int(found.accepted.sum()) >= 1080
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_synthetic_files_are_all_accepted(tmp_path: Path, syntax: str) -> None:
+    """Both little endian encodings, every modality, vendor elements: nothing goes to pydicom."""
+    write_synthetic(
+        tmp_path / "in", patients=2, slices=3, transfer_syntax=syntax, vendor_elements=40
+    )
+    found = compare(contents(sorted((tmp_path / "in").rglob("*"))))
+    assert {} == found.reasons
+    assert found.accepted.all()
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian])
+def test_other_encodings_are_left_to_pydicom(tmp_path: Path, syntax: str) -> None:
+    """Big endian and deflated files are not accepted, and the reason is counted."""
+    write_synthetic(tmp_path / "in", patients=1, slices=2, transfer_syntax=syntax)
+    files = contents(sorted((tmp_path / "in").rglob("*")))
+    assert {"syntax": len(files)} == compare(files).reasons
+
+
+def test_an_encapsulated_syntax_is_explicit() -> None:
+    """A compressed image has an explicit little endian header."""
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.Modality, dataset.Rows = CTImageStorage, "CT", 7
+    dataset.file_meta = FileMetaDataset()
+    content = written(dataset)
+    old, new = ExplicitVRLittleEndian.encode() + b"\0", JPEGBaseline8Bit.encode()
+    content = content.replace(
+        b"UI" + len(old).to_bytes(2, "little") + old, b"UI" + len(new).to_bytes(2, "little") + new
+    )
+    found = compare([content])
+    assert [JPEGBaseline8Bit] == found.columns["TransferSyntaxUID"].to_pylist()
+
+
+def test_a_second_window_is_read_where_the_first_ends() -> None:
+    """An element of 100 kB before the wanted ones is passed over, not read."""
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.Modality = CTImageStorage, "CT"
+    dataset.add_new(0x00091001, "OB", b"\1" * 100_000)
+    dataset.add_new(0x00090010, "LO", "SOMEBODY")
+    dataset.Rows, dataset.PixelSpacing, dataset.InstanceNumber = 5, [1.5, 2.25], 9
+    found = compare([written(dataset), written(dataset, ImplicitVRLittleEndian)])
+    assert [5, 5] == found.columns["Rows"].to_pylist()
+
+
+def test_a_wanted_value_across_the_border_of_windows() -> None:
+    """A value that begins in one window and ends in the next is read whole, at every offset."""
+    files = []
+    for length in range(WINDOW - 700, WINDOW, 2):
+        dataset = Dataset()
+        dataset.SOPClassUID, dataset.Modality = CTImageStorage, "CT"
+        dataset.add_new(0x00090010, "LO", "SOMEBODY")
+        dataset.add_new(0x00091001, "OB", b"\1" * length)
+        dataset.PatientID, dataset.SeriesInstanceUID = "SOMEONE", "1.2.3.4.5.6"
+        dataset.ImagePositionPatient = [1, -2.5, 3e-5]
+        files.append(written(dataset))
+    found = compare(files)
+    assert found.accepted.all()
+
+
+def nested(depth: int, *, undefined: bool) -> Dataset:
+    """Give a dataset with sequences before and between the wanted elements."""
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.Modality, dataset.Rows = CTImageStorage, "CT", 3
+    inner = Dataset()
+    inner.PatientID, inner.Rows = "NOT THIS", 99
+    for _ in range(depth):
+        outer = Dataset()
+        outer.ReferencedSOPInstanceUID = "1.2"
+        outer.ReferencedImageSequence = Sequence([inner, Dataset(), inner])
+        outer["ReferencedImageSequence"].is_undefined_length = undefined
+        for item in outer.ReferencedImageSequence:
+            item.is_undefined_length_sequence_item = undefined
+        inner = outer
+    dataset.ReferencedStudySequence = Sequence([inner])
+    dataset["ReferencedStudySequence"].is_undefined_length = undefined
+    return dataset
+
+
+def test_sequences_of_undefined_length_are_walked() -> None:
+    """Nested sequences and items of either length form are passed in both encodings."""
+    files = [
+        written(nested(depth, undefined=undefined), syntax)
+        for depth in range(1, 6)
+        for undefined in (True, False)
+        for syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+    ]
+    found = compare(files)
+    assert found.accepted.all()
+    assert [3] * len(files) == found.columns["Rows"].to_pylist()
+
+
+ODD = [
+    ("InstanceNumber", "IS", "+7"),
+    ("InstanceNumber", "IS", " 12 "),
+    ("InstanceNumber", "IS", "1.0"),
+    ("InstanceNumber", "IS", "many"),
+    ("InstanceNumber", "IS", "1\\2"),
+    ("ImagePositionPatient", "DS", "1\\2"),
+    ("ImagePositionPatient", "DS", " 1.5 \\-2.\\.5"),
+    ("ImagePositionPatient", "DS", "1e3\\1E-2\\nan"),
+    ("ImagePositionPatient", "DS", "1,5\\2\\3"),
+    ("PatientName", "PN", "Müller^Jörg"),
+    ("PatientName", "PN", "A=B=C"),
+    ("PatientName", "PN", "A\\B"),
+    ("PatientID", "LO", " leading and trailing "),
+    ("StudyDate", "DA", "2004.08.26"),
+    ("StudyDate", "DA", "20040231"),
+    ("SeriesDescription", "LO", "a\\b"),
+    ("SOPInstanceUID", "UI", "1.2.3 "),
+    ("SOPInstanceUID", "UI", "1.2\\1.3"),
+]
+
+
+@pytest.mark.parametrize(("keyword", "vr", "value"), ODD)
+@pytest.mark.parametrize("copies", [0, 100])
+def test_odd_values_read_as_pydicom_reads_them(
+    keyword: str, vr: str, value: str, copies: int
+) -> None:
+    """Values that are not plain, alone or among a hundred plain ones."""
+    files = [
+        encode(
+            {
+                "SpecificCharacterSet": "ISO_IR 100",
+                "SOPInstanceUID": f"1.2.3.{number}",
+                "InstanceNumber": number,
+                "PatientName": f"Plain^{number}",
+                "PatientID": f"ID{number}",
+                "ImagePositionPatient": [number, 0.5, -number],
+                "SeriesDescription": f"series {number}",
+            }
+        )
+        for number in range(copies)
+    ]
+    raw = value.encode("latin-1")
+    raw += b" " * (len(raw) % 2)
+    mark = b"LO\x02\x00zz"
+    odd = Dataset()
+    odd.SpecificCharacterSet, odd.SOPClassUID, odd.Modality = "ISO_IR 100", CTImageStorage, "CT"
+    odd.add_new(keyword, "LO", "zz")
+    content = written(odd)
+    assert mark in content
+    content = content.replace(mark, vr.encode() + len(raw).to_bytes(2, "little") + raw)
+    assert compare([*files, content]).accepted.all()
+
+
+CHARSETS = {
+    "ISO_IR 100": "Äneas^Rüdiger",
+    "ISO_IR 101": "Wałęsa",
+    "ISO_IR 144": "Люкceмдypж",
+    "ISO_IR 126": "Διονυσιος",
+    "ISO_IR 192": "Wang^XiaoDong=王^小东=",
+    "GB18030": "Wang^XiaoDong=王^小东=",
+    "GBK": "王^小东",
+    "ISO 2022 IR 87": "Yamada^Tarou=山田^太郎=やまだ^たろう",
+    "ISO 2022 IR 149": "Hong^Gildong=洪^吉洞=홍^길동",
+    "ISO_IR 13": "ﾔﾏﾀﾞ^ﾀﾛｳ",
+}
+
+
+@pytest.mark.parametrize("charset", CHARSETS)
+@pytest.mark.parametrize("others", [0, 100])
+def test_character_sets(charset: str, others: int) -> None:
+    """Names decode as SpecificCharacterSet says, alone and beside a hundred of another set."""
+    files = []
+    for number in range(others + 1):
+        dataset = Dataset()
+        own = "ISO_IR 100" if number else charset
+        dataset.SpecificCharacterSet = ["", own] if own.startswith("ISO 2022") else own
+        dataset.SOPClassUID, dataset.Modality = CTImageStorage, "CT"
+        dataset.PatientName = f"Other^{number}" if number else CHARSETS[charset]
+        dataset.SeriesDescription = f"plain {number}"
+        files.append(written(dataset))
+    assert compare(files).accepted.all()
+
+
+VALUES = st.fixed_dictionaries(
+    {},
+    optional={
+        "SpecificCharacterSet": st.sampled_from(["ISO_IR 100", "ISO_IR 192", "ISO_IR 6", ""]),
+        "SOPInstanceUID": st.sampled_from(["1.2.3", "1.2.3.4.5", ""]),
+        "Modality": st.sampled_from(["CT", "MR", "", "rubbish "]),
+        "PatientName": st.text("ABCdef^=\\ äö", max_size=12),
+        "PatientID": st.text("AB12 _-", max_size=12),
+        "StudyDate": st.sampled_from(["20200101", "2020", "", "20201399", "2020.01.02"]),
+        "InstanceNumber": st.sampled_from(["1", "-3", " 7", "", "0012"]),
+        "AcquisitionNumber": st.sampled_from(["1", "2", ""]),
+        "ImagePositionPatient": st.sampled_from(["1\\2\\3", "", "1", "0.1\\-5e3\\ 7 "]),
+        "SliceThickness": st.sampled_from(["1.5", "", ".5", "1."]),
+        "Rows": st.integers(0, 65535),
+        "NumberOfFrames": st.sampled_from(["1", "", "300"]),
+    },
+)
+
+
+def build(values: dict[str, Any], private: int, depth: int, *, undefined: bool) -> Dataset:
+    """Build a dataset of values, private elements and nested sequences."""
+    dataset = nested(depth, undefined=undefined) if depth else Dataset()
+    dataset.SOPClassUID = CTImageStorage
+    for keyword, value in values.items():
+        setattr(dataset, keyword, value)
+    if private:
+        dataset.add_new(0x00190010, "LO", "SOMEBODY")
+        for number in range(private):
+            dataset.add_new(0x00191000 + number, "UN", b"\1" * (2 * number))
+    return dataset
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(VALUES, st.integers(0, 40), st.integers(0, 3), st.booleans(), st.booleans()),
+        min_size=1,
+        max_size=10,
+    )
+)
+def test_generated_datasets_read_as_pydicom_reads_them(
+    made: list[tuple[dict[str, Any], int, int, bool, bool]],
+) -> None:
+    """Random elements, private blocks, nested sequences, odd and empty values, both encodings."""
+    files = []
+    for values, private, depth, undefined, implicit in made:
+        syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        try:
+            files.append(written(build(values, private, depth, undefined=undefined), syntax))
+        except UnicodeError:
+            continue  # the character set has no such letter: there is no such file
+    if files:
+        assert compare(files).accepted.all()
+
+
+@settings(max_examples=250, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), implicit=st.booleans(), depth=st.integers(0, 3))
+def test_damaged_headers_never_crash_nor_differ(seed: int, implicit: bool, depth: int) -> None:
+    """Flipped bits, lying lengths, cut files: what is accepted is what pydicom reads."""
+    chance = random.Random(seed)
+    syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    values = {"PatientID": "P", "InstanceNumber": "1", "Rows": 4, "Modality": "CT"}
+    content = bytearray(written(build(values, 4, depth, undefined=True), syntax))
+    for _ in range(chance.randint(1, 4)):
+        kind = chance.randrange(3)
+        at = chance.randrange(len(content))
+        if kind == 0:
+            content[at] ^= 1 << chance.randrange(8)
+        elif kind == 1:
+            content[at : at + 4] = chance.randbytes(4)
+        elif len(content) > 140:
+            del content[chance.randrange(140, len(content)) :]
+    compare([bytes(content), encode()])

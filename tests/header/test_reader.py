@@ -1,0 +1,194 @@
+"""A partition's windows become its tables, whatever their order and whatever they hold."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import warnings
+from typing import Any
+
+import pydicom
+import pytest
+from header.windows import element, file_of, place_of, window_of
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import CTImageStorage, RTStructureSetStorage
+
+from dcmdask.header.reader import quiet_pydicom, read_headers, series_key
+from dcmdask.schema import DESCRIBED, FAILURES, INSTANCES, NAMED
+from dcmdask.types import Failure, HeaderTables, Kind, Window
+
+
+def ct(number: int | None = 1, **values: Any) -> Dataset:
+    """Give a CT slice."""
+    dataset = Dataset()
+    defaults = {
+        "SOPClassUID": CTImageStorage,
+        "SOPInstanceUID": f"1.2.3.{number or 0}",
+        "StudyInstanceUID": "1.2",
+        "SeriesInstanceUID": "1.2.3",
+        "Modality": "CT",
+        "PatientName": "Doe^Jane",
+        "InstanceNumber": number,
+        "KVP": f"{100 + (number or 0)}",
+        "Rows": 4,
+        "Columns": 4,
+    }
+    for word, value in {**defaults, **values}.items():
+        setattr(dataset, word, value)
+    return dataset
+
+
+def structure_set(number: int) -> Dataset:
+    """Give a structure set that names an image of its own number."""
+    dataset = Dataset()
+    dataset.SOPClassUID = RTStructureSetStorage
+    dataset.SOPInstanceUID = f"1.2.5.{number}"
+    dataset.SeriesInstanceUID = "1.2.5"
+    dataset.Modality = "RTSTRUCT"
+    image = Dataset()
+    image.ReferencedSOPInstanceUID = f"1.2.3.{number}"
+    dataset.ReferencedImageSequence = Sequence([image])
+    return dataset
+
+
+def windows(*contents: Dataset | bytes | Failure) -> list[Window | Failure]:
+    """Give a window for each of some objects, named a, b, c, ..."""
+    names = "abcdefghijklmnopqrstuvwxyz"
+    found: list[Window | Failure] = []
+    for name, content in zip(names, contents, strict=False):
+        if isinstance(content, Failure):
+            found.append(content)
+        else:
+            data = content if isinstance(content, bytes) else file_of(content)
+            found.append(window_of(data, name=name)[0])
+    return found
+
+
+def read(*contents: Dataset | bytes | Failure, desensitize: bool = False) -> HeaderTables:
+    """Read some objects as one partition."""
+    return read_headers(windows(*contents), desensitize=desensitize)
+
+
+def test_every_item_is_a_row() -> None:
+    """An instance, a file that is none, and what a source could not open each have their row."""
+    lost = Failure(place_of("z"), Kind.ACCESS_DENIED, "permission denied", "fetch")
+    tables = read(ct(), b"a text", lost)
+    assert ["file:///in/a"] == tables.instances["url"].to_pylist()
+    expected = [("not_dicom", "read"), ("access_denied", "fetch")]
+    rows = tables.failures.select(["kind", "stage"]).to_pylist()
+    assert expected == [(row["kind"], row["stage"]) for row in rows]
+    assert (1, 1, 1) == tuple(tables.counts[name] for name in ("instances", "skips", "failures"))
+
+
+def test_tables_have_their_declared_schemas() -> None:
+    """Columns and types are those of the schema, in the empty partition too."""
+    for tables in (read(), read(ct(), structure_set(1), b"")):
+        assert INSTANCES == tables.instances.schema
+        assert DESCRIBED == tables.described.schema
+        assert NAMED == tables.references.schema
+        assert FAILURES == tables.failures.schema
+
+
+def test_the_least_instance_describes_its_series() -> None:
+    """In whatever order instances come, the one of least number describes the series."""
+    for order in itertools.permutations((ct(3), ct(1), ct(2))):
+        described = read(*order).described
+        assert [(101.0, "1.2.3")] == [
+            (row["KVP"], row["SeriesInstanceUID"]) for row in described.to_pylist()
+        ]
+
+
+def test_instances_without_a_number_come_last() -> None:
+    """An instance without InstanceNumber describes a series only where none has one."""
+    described = read(ct(None, KVP="80"), ct(9)).described
+    assert [109.0] == described["KVP"].to_pylist()
+
+
+def test_every_object_of_a_referring_kind_names_others() -> None:
+    """References of a structure set are its own; those of an image are its series'."""
+    slice_ = ct()
+    slice_.ReferencedImageSequence = structure_set(7).ReferencedImageSequence
+    rows = read(structure_set(2), structure_set(1), slice_).references.to_pylist()
+    found = sorted((row["SourceModality"], row["target_uid"], row["of_series"]) for row in rows)
+    expected = [
+        ("CT", "1.2.3.7", True),
+        ("RTSTRUCT", "1.2.3.1", False),
+        ("RTSTRUCT", "1.2.3.2", False),
+    ]
+    assert expected == found
+
+
+def test_references_of_a_series_are_those_of_its_least_instance() -> None:
+    """An image that is not the representative names nothing for its series."""
+    least, other = ct(1), ct(2)
+    other.ReferencedImageSequence = structure_set(7).ReferencedImageSequence
+    assert 0 == read(other, least).references.num_rows
+    assert 0 == read(least, other).references.num_rows
+
+
+def test_what_cannot_be_read_deeply_stays_an_instance() -> None:
+    """Damage behind the light attributes costs the deep ones, and is counted."""
+    content = file_of(structure_set(1)).replace(b"\x55\x11UI", b"\x55\x11ZZ")
+    tables = read(content)
+    assert ["1.2.5.1"] == tables.instances["SOPInstanceUID"].to_pylist()
+    assert 1 == tables.counts["undescribed"]
+    assert ["1.2.5"] == tables.described["SeriesInstanceUID"].to_pylist()
+
+
+def test_an_instance_without_identity_has_no_series() -> None:
+    """Without SeriesInstanceUID an object is an instance and nothing more."""
+    dataset = ct()
+    del dataset.SeriesInstanceUID
+    tables = read(dataset)
+    assert (1, 0) == (tables.instances.num_rows, tables.described.num_rows)
+    assert 1 == tables.counts["unidentified"]
+
+
+@pytest.mark.parametrize(("number", "sub"), [("7", 7), ("", 1), ("x", 1)])
+def test_subseries_is_the_acquisition_or_one(number: str, sub: int) -> None:
+    """SubSeries is AcquisitionNumber, or 1 where it is absent, empty or malformed."""
+    content = file_of(ct()) if not number else file_of(ct(AcquisitionNumber="7"))
+    content = content.replace(b"IS\x02\x007 ", f"IS\x02\0{number} ".encode())
+    assert [sub] == read(content).described["SubSeries"].to_pylist()
+    assert None is series_key({"SeriesInstanceUID": None})
+
+
+def test_a_name_that_no_column_holds_costs_its_value_only() -> None:
+    """Text that Arrow cannot encode is malformed: it must not end the partition."""
+    content = file_of(ct(PatientName="+2AA-"))
+    at = content.index(b"\x08\x00\x16\x00UI")
+    content = content[:at] + element(0x00080005, "CS", b"utf-7 ") + content[at:]
+    tables = read(content, ct(2))
+    assert [None, "Doe^Jane"] == tables.instances["PatientName"].to_pylist()
+    assert 1 <= tables.counts["malformed_values"]
+
+
+def test_names_leave_as_pseudonyms() -> None:
+    """With the switch no table holds the name."""
+    tables = read(ct(), desensitize=True)
+    assert ["hash:ff37cfdaa95116a3"] == tables.instances["PatientName"].to_pylist()
+
+
+def test_pydicom_warns_and_logs_of_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """An odd value costs no instance where warnings are errors, and leaves no line in a log."""
+    odd = file_of(ct(PatientName="Doe^Jane")).replace(
+        b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2\0\0\0"
+    )
+    caplog.set_level(logging.DEBUG)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tables = read(odd)
+    assert ["Doe^Jane"] == tables.instances["PatientName"].to_pylist()
+    assert [] == caplog.records
+
+
+def test_the_settings_of_pydicom_are_given_back() -> None:
+    """Whoever crawls from a program of their own finds pydicom as it was."""
+    before = pydicom.config.settings.reading_validation_mode
+    log = logging.getLogger("pydicom")
+    with quiet_pydicom():
+        assert pydicom.config.IGNORE == pydicom.config.settings.reading_validation_mode
+        assert log.disabled
+    assert before == pydicom.config.settings.reading_validation_mode
+    assert not log.disabled

@@ -1,0 +1,128 @@
+"""CSV as RFC 4180 has it, and as a spreadsheet may open it."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dcmdask.outputs.csv import render_csv, render_header, render_rows
+
+
+def table(**columns: list[Any]) -> pa.Table:
+    """Give a table of some columns."""
+    return pa.table(columns)
+
+
+def parsed(content: bytes) -> list[list[str]]:
+    """Give the cells as a reader of RFC 4180 sees them."""
+    return list(csv.reader(io.StringIO(content.decode(), newline="")))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("plain", b"plain"),
+        ("a,b", b'"a,b"'),
+        ('a"b', b'"a""b"'),
+        ("a\nb", b'"a\nb"'),
+        ("a\r\nb", b'"a\r\nb"'),
+        ("a\rb", b'"a\rb"'),
+        (" a ", b" a "),
+        ("a;b", b"a;b"),
+        ("山田^太郎", "山田^太郎".encode()),
+        ("=1+1", b"=1+1"),
+        (None, b""),
+        (-7, b"-7"),
+        (0.1, b"0.1"),
+        (True, b"True"),
+        (dt.date(804, 8, 6), b"08040806"),
+        (dt.time(1, 2, 3), b"010203"),
+        (dt.time(1, 2, 3, 40), b"010203.000040"),
+        (["CT", "RTSTRUCT"], b"CT;RTSTRUCT"),
+        ([1.5, None], b"1.5;"),
+        ([], b""),
+    ],
+)
+def test_a_value_is_a_cell(value: Any, expected: bytes) -> None:
+    """Values as they are, quoted where RFC 4180 wants it; dates and times as DICOM writes them."""
+    assert expected + b",1\r\n" == render_rows(table(x=[value], y=[1]), ["x", "y"], excel=False)
+
+
+def test_columns_are_those_asked_for_in_their_order() -> None:
+    """The table may hold others, in another order."""
+    rows = table(b=[1, 2], hidden=["x", "y"], a=["p", "q"])
+    assert render_csv(rows, ["a", "b"], excel=False) == b"a,b\r\np,1\r\nq,2\r\n"
+
+
+def test_a_table_without_rows_is_its_header() -> None:
+    """A case without DICOM has a file with the columns."""
+    assert render_csv(table(a=[], b=[]), ["a", "b"], excel=False) == b"a,b\r\n"
+
+
+def test_a_row_of_one_empty_cell_is_no_empty_line() -> None:
+    """Readers skip empty lines: an absent value in an only column is quoted."""
+    assert render_csv(table(a=["", None]), ["a"], excel=False) == b'a\r\n""\r\n""\r\n'
+
+
+def test_pieces_join_to_the_whole() -> None:
+    """A file may be written a piece at a time: one header, one BOM."""
+    rows = table(a=["=x", "y", "z"])
+    pieces = [render_rows(rows.slice(start, 1), ["a"], excel=True) for start in range(3)]
+    assert render_csv(rows, ["a"], excel=True) == b"".join(
+        [render_header(["a"], excel=True), *pieces]
+    )
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_excel_neutralises_formulas(start: str) -> None:
+    """Text that a spreadsheet would run gets an apostrophe; numbers and inner signs do not."""
+    rows = table(text=[f"{start}1"], inner=[f"a{start}1"], many=[[f"{start}1", "b"]], number=[-1])
+    content = render_csv(rows, ["text", "inner", "many", "number"], excel=True)
+    assert content.startswith(b"\xef\xbb\xbftext,")
+    assert parsed(content)[1] == [f"'{start}1", f"a{start}1", f"'{start}1;b", "-1"]
+
+
+_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+_GRID = st.lists(st.tuples(_TEXT, _TEXT), max_size=6)
+
+
+@given(_GRID)
+def test_any_text_is_read_back(grid: list[tuple[str, str]]) -> None:
+    """Whatever stands in the cells, a reader of RFC 4180 gets it back."""
+    rows = table(
+        a=pa.array([a for a, _ in grid], pa.string()), b=pa.array([b for _, b in grid], pa.string())
+    )
+    expected = [["a", "b"], *map(list, grid)]
+    assert expected == parsed(render_csv(rows, ["a", "b"], excel=False))
+
+
+@given(_GRID)
+def test_excel_changes_nothing_but_an_apostrophe(grid: list[tuple[str, str]]) -> None:
+    """No text cell begins like a formula, and without the apostrophe it is what it was."""
+    rows = table(
+        a=pa.array([a for a, _ in grid], pa.string()), b=pa.array([b for _, b in grid], pa.string())
+    )
+    cells = parsed(render_rows(rows, ["a", "b"], excel=True))
+    assert not [cell for row in cells for cell in row if cell.startswith(tuple("=+-@\t\r"))]
+    for row, before in zip(cells, grid, strict=True):
+        for cell, text in zip(row, before, strict=True):
+            assert text in (cell, cell.removeprefix("'"))
+
+
+def test_pandas_reads_both_forms() -> None:
+    """The BOM is not part of the first column's name, and absent values are absent."""
+    rows = table(ProjectID=[1, 2], PatientName=["Doe^Jane", None])
+    for excel in (False, True):
+        content = render_csv(rows, ["ProjectID", "PatientName"], excel=excel)
+        frame = pd.read_csv(io.BytesIO(content))
+        assert list(frame.columns) == ["ProjectID", "PatientName"]
+        assert frame["ProjectID"].tolist() == [1, 2]
+        assert frame["PatientName"].isna().tolist() == [False, True]

@@ -1,0 +1,380 @@
+"""Med-ImageTools' files: index.csv as Interlacer takes it, crawl_db.json and sop_map.json."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset
+from pydicom.uid import CTImageStorage, RTStructureSetStorage
+from support import crawl, encode
+
+from dcmdask.outputs.imgtools import (
+    INDEX_COLUMNS,
+    INSTANCE_COLUMNS,
+    render_crawl_db,
+    render_index,
+    render_sop_map,
+)
+from dcmdask.schema import CRAWL_DB, INDEX, INSTANCES, table_of
+
+HEADER = (
+    "PatientID,StudyInstanceUID,SeriesInstanceUID,SubSeries,Modality,"
+    "ReferencedModality,ReferencedSeriesUID,instances,folder\r\n"
+)
+_SERIES = pa.schema([*CRAWL_DB, ("case", pa.string()), ("folder", pa.string())])
+
+
+def index_of(*rows: dict[str, Any]) -> pa.Table:
+    """Give an index: series of one patient and study unless they say otherwise."""
+    common = {
+        "PatientID": "P1",
+        "StudyInstanceUID": "1.2",
+        "SubSeries": 1,
+        "Modality": "CT",
+        "instances": 2,
+        "folder": "in/P1",
+    }
+    return table_of([{**common, **row} for row in rows], INDEX)
+
+
+def series_of(*rows: dict[str, Any]) -> pa.Table:
+    """Give merged series with their references."""
+    common = {"StudyInstanceUID": "1.2", "SubSeries": 1, "Modality": "CT", "folder": "in/P1"}
+    return table_of([{**common, **row} for row in rows], _SERIES)
+
+
+def instances_of(*rows: dict[str, Any]) -> pa.Table:
+    """Give instances of one study; the URL follows from folder and name."""
+    common = {"StudyInstanceUID": "1.2", "Modality": "CT", "folder": "in/P1"}
+    filled = [{**common, **row} for row in rows]
+    for row in filled:
+        row["url"] = f"file:///{row['folder']}/{row['file_name']}"
+    return table_of(filled, INSTANCES).select(list(INSTANCE_COLUMNS))
+
+
+def crawl_db(*ranges: tuple[pa.Table, pa.Table]) -> dict[str, Any]:
+    """Give crawl_db.json, read."""
+    return json.loads(b"".join(render_crawl_db(ranges)))
+
+
+# -- index.csv -----------------------------------------------------------------------------------
+
+
+def test_the_index_has_nine_columns() -> None:
+    """Seed B's columns in their order, whatever else the table holds; absent values are empty."""
+    index = index_of(
+        {"SeriesInstanceUID": "1.3", "ProjectID": 7, "case": "P1"},
+        {
+            "SeriesInstanceUID": "1.4",
+            "Modality": "RTSTRUCT",
+            "instances": 1,
+            "ReferencedModality": ["CT"],
+            "ReferencedSeriesUID": ["1.3"],
+        },
+        {"SeriesInstanceUID": "1.5", "Modality": None, "PatientID": None, "SubSeries": 12},
+    )
+    expected = HEADER + (
+        "P1,1.2,1.3,1,CT,,,2,in/P1\r\n"
+        "P1,1.2,1.4,1,RTSTRUCT,CT,1.3,1,in/P1\r\n"
+        ",1.2,1.5,12,,,,2,in/P1\r\n"
+    )
+    assert expected == render_index(index, excel=False).decode()
+
+
+def test_several_targets_are_aligned_lists() -> None:
+    """The n-th modality is that of the n-th series; one that is not in the crawl has none."""
+    index = index_of(
+        {
+            "SeriesInstanceUID": "1.9",
+            "Modality": "SEG",
+            "ReferencedModality": ["CT", None, "PT"],
+            "ReferencedSeriesUID": ["1.3", "1.4", "1.5"],
+        }
+    )
+    row = pd.read_csv(io.BytesIO(render_index(index, excel=False))).iloc[0]
+    assert row["ReferencedModality"] == "CT;;PT"
+    assert row["ReferencedSeriesUID"] == "1.3;1.4;1.5"
+
+
+def is_refused(content: bytes) -> bool:
+    """Tell whether Interlacer would refuse an index: two rows that differ in SubSeries only."""
+    columns = [name for name in INDEX_COLUMNS if name != "SubSeries"]
+    return bool(pd.read_csv(io.BytesIO(content)).duplicated(subset=columns).any())
+
+
+def test_acquisitions_of_one_size_stay_two_rows() -> None:
+    """2 + 2 instances of one series in one folder: the folder is the same, its text is not."""
+    index = index_of(
+        *({"SeriesInstanceUID": "1.3", "SubSeries": number} for number in (1, 2, 3)),
+        {"SeriesInstanceUID": "1.3", "SubSeries": 4, "instances": 5},
+    )
+    content = render_index(index, excel=False)
+    expected = HEADER + (
+        "P1,1.2,1.3,1,CT,,,2,in/P1\r\n"
+        "P1,1.2,1.3,2,CT,,,2,in/P1/.\r\n"
+        "P1,1.2,1.3,3,CT,,,2,in/P1/./.\r\n"
+        "P1,1.2,1.3,4,CT,,,5,in/P1\r\n"
+    )
+    assert expected == content.decode()
+    assert not is_refused(content)
+
+
+_ROW = st.fixed_dictionaries(
+    {
+        "PatientID": st.sampled_from([None, "1", "P"]),
+        "StudyInstanceUID": st.sampled_from([None, "1.2", "1.3"]),
+        "SeriesInstanceUID": st.sampled_from(["1.4", "1.5"]),
+        "SubSeries": st.integers(1, 4),
+        "Modality": st.sampled_from([None, "CT"]),
+        "instances": st.integers(1, 2),
+    }
+)
+
+
+@given(st.lists(_ROW, max_size=12))
+def test_interlacer_refuses_no_index(rows: list[dict[str, Any]]) -> None:
+    """However many acquisitions look alike, no row is refused and none is lost."""
+    content = render_index(index_of(*rows), excel=False)
+    assert not is_refused(content)
+    assert len(rows) == len(pd.read_csv(io.BytesIO(content)))
+
+
+def test_an_empty_index_is_its_header() -> None:
+    """A source without series has an index that opens."""
+    assert render_index(index_of(), excel=False).decode() == HEADER
+    assert render_index(index_of(), excel=True).decode("utf-8-sig") == HEADER
+
+
+# -- crawl_db.json -------------------------------------------------------------------------------
+
+
+def test_a_series_has_its_metadata_folder_and_instances() -> None:
+    """Keyed by series and SubSeries; attributes of its modality, no other's; typed values."""
+    series = series_of(
+        {"SeriesInstanceUID": "1.3", "SliceThickness": 2.5, "PixelSpacing": [0.5, 0.25], "Rows": 4}
+    )
+    instances = instances_of(
+        {"SeriesInstanceUID": "1.3", "SOPInstanceUID": "1.3.2", "file_name": "b"},
+        {"SeriesInstanceUID": "1.3", "SOPInstanceUID": "1.3.1", "file_name": "c"},
+        {"SeriesInstanceUID": "1.3", "SOPInstanceUID": None, "file_name": "d"},
+    )
+    entry = crawl_db((series, instances))["1.3"]["1"]
+    assert entry["SliceThickness"] == 2.5
+    assert entry["PixelSpacing"] == [0.5, 0.25]
+    assert entry["PatientID"] is None
+    assert "ROINames" not in entry
+    assert entry["folder"] == "in/P1"
+    assert entry["instances"] == {"1.3.1": "c", "1.3.2": "b"}
+
+
+def test_acquisitions_are_entries_of_their_own() -> None:
+    """SubSeries is the AcquisitionNumber, 1 where there is none; 2 stands before 10."""
+    series = series_of(*({"SeriesInstanceUID": "1.3", "SubSeries": n} for n in (10, 1, 2)))
+    instances = instances_of(
+        *(
+            {
+                "SeriesInstanceUID": "1.3",
+                "SOPInstanceUID": f"1.3.{number}",
+                "AcquisitionNumber": number,
+                "file_name": f"{number}",
+            }
+            for number in (None, 2, 10)
+        )
+    )
+    entries = crawl_db((series, instances))["1.3"]
+    assert list(entries) == ["1", "2", "10"]
+    assert [list(entry["instances"].values()) for entry in entries.values()] == [
+        ["None"],
+        ["2"],
+        ["10"],
+    ]
+
+
+def test_objects_that_share_a_series_uid_both_stay() -> None:
+    """A CT and an RTSTRUCT, and two studies, with one series UID: none overwrites another."""
+    shared = {"SeriesInstanceUID": "1.3"}
+    keys = [("1.2", "RTSTRUCT"), ("1.2", "CT"), ("1.1", "CT"), (None, "CT")]
+    series = series_of(*({**shared, "StudyInstanceUID": s, "Modality": m} for s, m in keys))
+    instances = instances_of(
+        *(
+            {
+                **shared,
+                "StudyInstanceUID": study,
+                "Modality": modality,
+                "SOPInstanceUID": f"9.{number}",
+                "file_name": f"{number}",
+            }
+            for number, (study, modality) in enumerate(keys)
+        )
+    )
+    entries = crawl_db((series, instances))["1.3"]
+    found = {name: list(entry["instances"].values()) for name, entry in entries.items()}
+    assert found == {"1": ["2"], "1@CT": ["1"], "1@RTSTRUCT": ["0"], "1@CT@None": ["3"]}
+
+
+@pytest.mark.parametrize(
+    ("folder", "start", "expected"),
+    [
+        ("in/P1", "in/P1", "f"),
+        ("in/P1/b", "in/P1/a", "../b/f"),
+        ("in/P1/a/b", "in/P1/a", "b/f"),
+        ("in/P10", "in/P1", "../P10/f"),
+        ("in", "in/P1/a", "../../f"),
+        ("second/P1", "in/P1", "../../second/P1/f"),
+        ("in/P1/x.zip!s", "in/P1", "x.zip!s/f"),
+        ("in/x.zip!a/../b", "in/x.zip!a", "../b/f"),
+    ],
+)
+def test_a_path_leads_from_the_folder_to_the_file(folder: str, start: str, expected: str) -> None:
+    """A series may span folders, archives and sources; its folder is one of them."""
+    series = series_of({"SeriesInstanceUID": "1.3", "folder": start})
+    instances = instances_of(
+        {"SeriesInstanceUID": "1.3", "SOPInstanceUID": "1", "folder": folder, "file_name": "f"}
+    )
+    assert crawl_db((series, instances))["1.3"]["1"]["instances"] == {"1": expected}
+
+
+def test_an_instance_at_two_places_is_named_once() -> None:
+    """The place that is least by URL, whatever the order of rows."""
+    series = series_of({"SeriesInstanceUID": "1.3"})
+    rows = [
+        {"SeriesInstanceUID": "1.3", "SOPInstanceUID": "1", "folder": folder, "file_name": "f"}
+        for folder in ("in/P1/b", "in/P1/a")
+    ]
+    for chosen in (rows, rows[::-1]):
+        entry = crawl_db((series, instances_of(*chosen)))["1.3"]["1"]
+        assert entry["instances"] == {"1": "a/f"}
+
+
+def test_ranges_join_to_one_object() -> None:
+    """The file is written range by range, and is the same JSON however many there are."""
+    one, two = {"SeriesInstanceUID": "1.3"}, {"SeriesInstanceUID": "1.4"}
+    rows = [{**uid, "SOPInstanceUID": "1", "file_name": "山"} for uid in (one, two)]
+    whole = (series_of(one, two), instances_of(*rows))
+    cut = [(series_of(uid), instances_of(row)) for uid, row in zip((one, two), rows, strict=True)]
+    assert b"".join(render_crawl_db([whole])) == b"".join(render_crawl_db(cut))
+    assert "山".encode() in b"".join(render_crawl_db([whole]))
+
+
+def test_an_empty_crawl_has_empty_objects() -> None:
+    """No series is no error, here as everywhere."""
+    assert crawl_db() == {}
+    assert json.loads(b"".join(render_sop_map([]))) == {}
+    assert json.loads(b"".join(render_sop_map([instances_of()]))) == {}
+
+
+# -- sop_map.json --------------------------------------------------------------------------------
+
+
+def sops(*pairs: tuple[str | None, str]) -> pa.Table:
+    """Give instances of (SOPInstanceUID, SeriesInstanceUID)."""
+    rows = [
+        {"SOPInstanceUID": sop, "SeriesInstanceUID": uid, "file_name": f"{number}"}
+        for number, (sop, uid) in enumerate(pairs)
+    ]
+    return instances_of(*rows)
+
+
+def test_the_map_is_sorted_by_series_then_instance() -> None:
+    """One line an instance, over all ranges; instances without a UID have no key."""
+    ranges = [sops(("1.9", "1.3"), ("1.1", "1.3"), (None, "1.3")), sops(), sops(("1.5", "1.4"))]
+    expected = '{\n  "1.1": "1.3",\n  "1.9": "1.3",\n  "1.5": "1.4"\n}\n'
+    assert expected == b"".join(render_sop_map(ranges)).decode()
+
+
+def test_an_instance_stands_in_the_map_once() -> None:
+    """At two places, or under two series UIDs: a key stands once, with the last series."""
+    ranges = [sops(("1", "1.3"), ("1", "1.3"), ("1", "1.4"), ("2", "1.3"))]
+    expected = '{\n  "2": "1.3",\n  "1": "1.4"\n}\n'
+    assert expected == b"".join(render_sop_map(ranges)).decode()
+
+
+_PAIRS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz")), max_size=8)
+
+
+@given(_PAIRS)
+def test_the_cut_into_ranges_decides_nothing(pairs: list[tuple[str, str]]) -> None:
+    """A reader gets the same map, however many ranges the series were cut into."""
+    cut = [sops(*(pair for pair in pairs if pair[1] == uid)) for uid in "xyz"]
+    expected = dict(sorted(pairs, key=lambda pair: pair[1]))
+    assert expected == json.loads(b"".join(render_sop_map([sops(*pairs)])))
+    assert expected == json.loads(b"".join(render_sop_map(cut)))
+
+
+# -- end to end ----------------------------------------------------------------------------------
+
+
+def structure_set(**values: Any) -> bytes:
+    """Give an RTSTRUCT that refers to CT series 1.3 and 1.4, and to 1.77, which nobody has."""
+    study, frame = Dataset(), Dataset()
+    series = [Dataset(), Dataset(), Dataset()]
+    for item, uid in zip(series, ("1.77", "1.4", "1.3"), strict=True):
+        item.SeriesInstanceUID = uid
+        image = Dataset()
+        image.ReferencedSOPClassUID = CTImageStorage
+        image.ReferencedSOPInstanceUID = f"{uid}.1"
+        item.ContourImageSequence = [image]
+    study.RTReferencedSeriesSequence = series
+    frame.RTReferencedStudySequence = [study]
+    frame.FrameOfReferenceUID = "1.8"
+    defaults = {
+        "SOPClassUID": RTStructureSetStorage,
+        "Modality": "RTSTRUCT",
+        "StudyInstanceUID": "1.2",
+        "Rows": None,
+        "Columns": None,
+        "ReferencedFrameOfReferenceSequence": [frame],
+    }
+    return encode({**defaults, **values})
+
+
+def test_a_crawl_writes_what_med_imagetools_reads(tmp_path: Path) -> None:
+    """A series of two folders and acquisitions, and an RTSTRUCT that shares its UID."""
+    files = [("1.3", 1, "b", 1), ("1.3", 2, "a", 1), ("1.3", 3, "b", 2), ("1.3", 4, "b", 2)]
+    for uid, number, folder, acquisition in [*files, ("1.4", 1, "c", None)]:
+        path = tmp_path / "in" / "P1" / folder / f"{number}.dcm"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = {
+            "SOPInstanceUID": f"{uid}.{number}",
+            "StudyInstanceUID": "1.2",
+            "SeriesInstanceUID": uid,
+            "AcquisitionNumber": acquisition,
+            "InstanceNumber": number,
+        }
+        path.write_bytes(encode(values))
+    for number, uid in ((5, "1.3"), (6, "1.6")):
+        path = tmp_path / "in" / "P1" / f"{number}"
+        path.write_bytes(structure_set(SOPInstanceUID=f"1.3.{number}", SeriesInstanceUID=uid))
+    out = crawl(tmp_path / "in", tmp_path / "out").out
+    expected = HEADER + (
+        "P1,1.2,1.3,1,CT,,,2,in/P1/a\r\n"
+        "P1,1.2,1.3,2,CT,,,2,in/P1/b\r\n"
+        "P1,1.2,1.3,1,RTSTRUCT,CT;CT,1.3;1.4,1,in/P1\r\n"
+        "P1,1.2,1.4,1,CT,,,1,in/P1/c\r\n"
+        "P1,1.2,1.6,1,RTSTRUCT,CT;CT,1.3;1.4,1,in/P1\r\n"
+    )
+    assert expected == (out / "index.csv").read_bytes().decode()
+    series = json.loads((out / "crawl_db.json").read_text())
+    assert {uid: list(entries) for uid, entries in series.items()} == {
+        "1.3": ["1", "2", "1@RTSTRUCT"],
+        "1.4": ["1"],
+        "1.6": ["1"],
+    }
+    assert series["1.3"]["1"]["instances"] == {"1.3.1": "../b/1.dcm", "1.3.2": "2.dcm"}
+    for entries in series.values():
+        for entry in entries.values():
+            for path in entry["instances"].values():
+                assert (tmp_path / entry["folder"] / path).is_file()
+    assert json.loads((out / "sop_map.json").read_text()) == {
+        **{f"1.3.{number}": "1.3" for number in (1, 2, 3, 4, 5)},
+        "1.4.1": "1.4",
+        "1.3.6": "1.6",
+    }

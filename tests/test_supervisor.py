@@ -1,0 +1,450 @@
+"""The process that reads: ended when it hangs, replaced when it dies, gone when nobody needs it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from source.making import instance
+from support import crawl
+
+from dcmdask import supervisor
+from dcmdask.config import ReadOptions
+from dcmdask.errors import ClusterError, DcmdaskError, OutputError
+from dcmdask.listing import Listing, open_roots, write_manifest
+from dcmdask.store import FAILURES, Parts, Store
+from dcmdask.supervisor import ReaderProcess
+from dcmdask.types import PartitionSummary
+
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+
+# Reading a file of a certain name hangs or dies in the call that opens it, as it does in the kernel
+# on a disk that is gone, or in C code: no exception reaches the reader.
+_HOOK = """
+import os, sys, time
+def audit(event, args):
+    if event == "open" and isinstance(args[0], (str, bytes)):
+        name = os.fsencode(args[0])
+        if name.endswith(b"hangs.dcm"):
+            time.sleep(600)
+        if name.endswith(b"dies.dcm"):
+            os.kill(os.getpid(), 9)
+sys.addaudithook(audit)
+"""
+
+
+class _Reader(ReaderProcess):
+    """A reader for which some files hang, and some kill it."""
+
+    program = f"{_HOOK}\n{ReaderProcess.program}"
+
+
+class Work:
+    """A listing in an output folder, and what reads it."""
+
+    def __init__(self, folder: Path, partition_size: int, reader: ReaderProcess) -> None:
+        self.store = Store(folder / "out")
+        self.store.__enter__()
+        self.reader = reader
+        growing = write_manifest(
+            open_roots([str(folder / "in")]),
+            self.store.piece_writer(),
+            partition_size=partition_size,
+            leave_out=frozenset(),
+            wanted=lambda _path: True,
+        )
+        self.listing: Listing = list(growing)[-1]
+
+    def read(self, number: int = 0, timeout: float = 60) -> PartitionSummary:
+        """Read one partition."""
+        options = ReadOptions(
+            roots=("in",),
+            staging=str(self.store.staging),
+            desensitize=False,
+            timeout=timeout,
+            settings="",
+        )
+        return self.reader.read(self.listing.partitions[number], options)
+
+    def failures(self, *summaries: PartitionSummary) -> dict[str, tuple[str, str]]:
+        """Give path to kind and message of what failed."""
+        parts = Parts(self.store.staging / "parts", tuple(one.part for one in summaries))
+        table = parts.read("failures")
+        assert FAILURES == table.schema
+        return {row["path"]: (row["kind"], row["message"]) for row in table.to_pylist()}
+
+    def close(self) -> None:
+        """End the reader and let go of the output."""
+        self.reader.stop()
+        self.store.__exit__()
+
+
+@contextmanager
+def _work(
+    folder: Path, *names: str, partition_size: int = 100, reader: ReaderProcess | None = None
+) -> Iterator[Work]:
+    (folder / "in").mkdir()
+    for number, name in enumerate(names):
+        (folder / "in" / name).write_bytes(instance(number))
+    work = Work(folder, partition_size, reader or _Reader())
+    try:
+        yield work
+    finally:
+        work.close()
+
+
+def _children() -> set[int]:
+    """Give the processes that this one has started and that still run."""
+    found = set()
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            try:
+                fields = Path(entry.path, "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) == os.getpid() and fields[0] != "Z":
+                found.add(int(entry.name))
+    return found
+
+
+def _counts(summary: PartitionSummary) -> tuple[int, int, int]:
+    return (summary.files, summary.instances, summary.failures)
+
+
+# -- what hangs ------------------------------------------------------------------------------------
+
+
+@LINUX
+def test_a_file_that_hangs_is_ended_and_left_out(tmp_path: Path) -> None:
+    """The file at which reading hung is a row; the rest of its task is read, and no child is left."""
+    before = _children()
+    with _work(tmp_path, "a.dcm", "b hangs.dcm", "c.dcm") as work:
+        begun = time.monotonic()
+        summary = work.read(timeout=1)
+        assert time.monotonic() - begun < 15
+        assert (3, 2, 1) == _counts(summary)
+        assert summary.listed == summary.instances + summary.failures
+        words = "the task took longer than 1 s while reading it"
+        assert {"b hangs.dcm": ("timeout", words)} == work.failures(summary)
+        assert 1 == len(_children() - before)
+    assert set() == _children() - before
+
+
+@LINUX
+def test_where_many_files_hang_their_task_is_given_up(tmp_path: Path) -> None:
+    """After some tries every file of the partition is a row, and the next partition is read."""
+    before = _children()
+    names = ("0 hangs.dcm", "1 hangs.dcm", "2 hangs.dcm", "3.dcm", "4.dcm")
+    with _work(tmp_path, *names, partition_size=4) as work:
+        summary = work.read(0, timeout=0.5)
+        assert (4, 0, 4) == _counts(summary)
+        words = ("timeout", "the task took longer than 0.5 s")
+        assert dict.fromkeys(names[:4], words) == work.failures(summary)
+        assert (1, 1, 0) == _counts(work.read(1))
+    assert set() == _children() - before
+
+
+def test_a_task_that_hangs_at_no_file_is_given_up(tmp_path: Path) -> None:
+    """Where no file is being read, none is blamed alone and none is read again."""
+
+    class Reader(ReaderProcess):
+        program = (
+            "import time; from dcmdask import worker\n"
+            f"worker.process_partition = lambda *_: time.sleep(600)\n{ReaderProcess.program}"
+        )
+
+    with _work(tmp_path, "a", "b", reader=Reader()) as work:
+        begun = time.monotonic()
+        summary = work.read(timeout=0.3)
+        assert time.monotonic() - begun < 5
+        assert (2, 0, 2) == _counts(summary)
+        assert {("timeout", "the task took longer than 0.3 s")} == set(
+            work.failures(summary).values()
+        )
+
+
+def test_a_time_without_end_is_a_time(tmp_path: Path) -> None:
+    """Seconds beyond what the system can wait for are as good as no bound."""
+    with _work(tmp_path, "a") as work:
+        assert (1, 1, 0) == _counts(work.read(timeout=float("inf")))
+        assert (1, 1, 0) == _counts(work.read(timeout=1e300))
+
+
+@POSIX
+@pytest.mark.timeout(30)
+def test_a_child_of_the_child_does_not_hold_up_the_run(tmp_path: Path) -> None:
+    """A pipe that somebody else keeps open, as a process stuck in the kernel does, is not closed."""
+
+    class Reader(ReaderProcess):
+        program = (
+            "import subprocess, sys; from dcmdask import worker\n"
+            "sleeper = [sys.executable, '-c', 'import time; time.sleep(9)']\n"
+            "worker.process_partition = lambda *_: subprocess.run(sleeper)\n"
+            f"{ReaderProcess.program}"
+        )
+
+    with _work(tmp_path, "a", reader=Reader()) as work:
+        begun = time.monotonic()
+        assert (1, 0, 1) == _counts(work.read(timeout=0.3))
+        assert time.monotonic() - begun < 5
+
+
+# -- what dies -------------------------------------------------------------------------------------
+
+
+@POSIX
+def test_a_file_that_kills_the_reader_is_left_out(tmp_path: Path) -> None:
+    """The file at which the child died is a row, the rest is read, and so is the next partition."""
+    with _work(tmp_path, "a.dcm", "b dies.dcm", "c.dcm", "d.dcm", partition_size=3) as work:
+        summary = work.read(0)
+        assert (3, 2, 1) == _counts(summary)
+        words = "the reading process ended with signal 9 while reading it"
+        assert {"b dies.dcm": ("unexpected", words)} == work.failures(summary)
+        assert (1, 1, 0) == _counts(work.read(1))
+
+
+def test_a_reader_that_cannot_start_gives_failures(tmp_path: Path) -> None:
+    """A child that ends before it reads anything is asked once, and its code is said."""
+
+    class Reader(ReaderProcess):
+        program = "import sys; sys.exit(7)"
+
+    with _work(tmp_path, "a", "b", reader=Reader()) as work:
+        summary = work.read()
+        assert (2, 0, 2) == _counts(summary)
+        words = {("unexpected", "the reading process ended with code 7")}
+        assert words == set(work.failures(summary).values())
+
+
+@pytest.mark.parametrize(
+    "says",
+    ["b'xyz'", "b'\\x04' + bytes(7) + b'ab'", "b'\\x02' + bytes(7) + b'ab'", "b'words, words'"],
+    ids=["half a length", "half a message", "rubbish", "words"],
+)
+def test_a_reader_that_dies_in_the_middle_of_a_word_gives_failures(
+    tmp_path: Path, says: str
+) -> None:
+    """An answer that is cut off or makes no sense is no answer, at once and not after the time."""
+
+    class Reader(ReaderProcess):
+        program = (
+            "import os; from dcmdask import worker\n"
+            f"worker.process_partition = lambda *_: (os.write(answers, {says}), os._exit(1))\n"
+            f"answers = os.dup(1)\n{ReaderProcess.program}"
+        )
+
+    with _work(tmp_path, "a", reader=Reader()) as work:
+        begun = time.monotonic()
+        assert (1, 0, 1) == _counts(work.read())
+        assert time.monotonic() - begun < 10
+
+
+def test_a_reader_that_answers_something_else_is_an_error(tmp_path: Path) -> None:
+    """What is neither a summary nor an error of ours ends the run with one line."""
+
+    class Reader(ReaderProcess):
+        program = (
+            "from dcmdask import worker\n"
+            f"worker.process_partition = lambda *_: 1\n{ReaderProcess.program}"
+        )
+
+    with (
+        _work(tmp_path, "a", reader=Reader()) as work,
+        pytest.raises(ClusterError, match="the reading process answered with int"),
+    ):
+        work.read()
+
+
+@pytest.mark.parametrize("says", ["print('hello', flush=True)", "pass"], ids=["rubbish", "nothing"])
+def test_a_reader_that_does_not_start_gives_failures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str
+) -> None:
+    """A child that says nothing, or something else, before its first partition is given up."""
+    monkeypatch.setattr(supervisor, "_STARTING", 1)
+
+    class Reader(ReaderProcess):
+        program = f"import time; {says}; time.sleep(600)"
+
+    with _work(tmp_path, "a", reader=Reader()) as work:
+        words = ("unexpected", "the reading process did not start")
+        assert {"a": words} == work.failures(work.read())
+
+
+def test_what_the_child_cannot_go_on_without_is_raised_here(tmp_path: Path) -> None:
+    """An output folder that is gone under the child is the run's error, not the files'."""
+    with _work(tmp_path, "a") as work:
+        for path in (work.store.staging / "parts", work.store.staging / "manifest"):
+            path.rename(path.with_name("gone " + path.name))
+            with pytest.raises(OutputError) as caught:
+                work.read()
+            assert isinstance(caught.value, DcmdaskError)
+            path.with_name("gone " + path.name).rename(path)
+
+
+def test_a_reader_that_died_between_partitions_is_replaced(tmp_path: Path) -> None:
+    """A child that somebody killed while it was idle costs nothing."""
+    with _work(tmp_path, "a", "b", partition_size=1) as work:
+        assert (1, 1, 0) == _counts(work.read(0))
+        child = work.reader._child
+        assert child is not None
+        child.kill()
+        child.wait()
+        assert (1, 1, 0) == _counts(work.read(1))
+
+
+# -- whose answer ----------------------------------------------------------------------------------
+
+
+def test_an_interrupted_read_leaves_no_answer_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an interrupt, the answer to the next request is not that to the one before."""
+    with _work(tmp_path, "a", "b", partition_size=1) as work:
+        work.read(0)
+
+        class Interrupting:
+            def get(self, timeout: float) -> None:
+                raise KeyboardInterrupt(timeout)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(work.reader, "_answers", Interrupting())
+            with pytest.raises(KeyboardInterrupt):
+                work.read(0)
+        assert 1 == work.read(1).number
+
+
+def test_every_thread_has_a_reader_of_its_own() -> None:
+    """Two threads do not share a pipe."""
+    mine = supervisor.reader()
+    found: list[ReaderProcess] = []
+    thread = threading.Thread(target=lambda: found.append(supervisor.reader()))
+    thread.start()
+    thread.join()
+    assert mine is supervisor.reader()
+    assert mine is not found[0]
+
+
+# -- when nobody needs it --------------------------------------------------------------------------
+
+_PARENT = f"""
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_supervisor import Work, _Reader
+work = Work(Path(sys.argv[1]), 100, _Reader())
+work.reader.start()
+print(work.reader._child.pid, flush=True)
+work.read(timeout=600)
+"""
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return "Z" != Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+@LINUX
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_the_child_ends_with_its_parent(tmp_path: Path, number: int) -> None:
+    """However the parent ends, also in the middle of a read that hangs, its child does too."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "hangs.dcm").write_bytes(instance())
+    parent = subprocess.Popen(
+        [sys.executable, "-c", _PARENT, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+    assert parent.stdout is not None
+    with parent, parent.stdout as stream:
+        child = int(stream.readline())
+        time.sleep(0.7)
+        assert _runs(child)
+        parent.send_signal(number)
+        parent.wait(10)
+    deadline = time.monotonic() + 5
+    while _runs(child) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not _runs(child)
+
+
+def test_the_child_imports_nothing_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that happens to lie where the user is, and is called like a module, is not run."""
+    (tmp_path / "queue.py").write_text("raise SystemExit('not this one')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    with _work(tmp_path, "a") as work:
+        assert (1, 1, 0) == _counts(work.read())
+
+
+def test_no_file_is_left_for_the_shared_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What parent and child share has no name any more when the first partition is read."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with _work(tmp_path, "a") as work:
+        work.read()
+        if sys.platform != "win32":
+            assert [] == list(tmp_path.glob("dcmdask-row-*"))
+    assert [] == list(tmp_path.glob("dcmdask-row-*"))
+
+
+# -- in a crawl ------------------------------------------------------------------------------------
+
+
+@LINUX
+@pytest.mark.parametrize("below", [4000, 0], ids=["in process", "local cluster"])
+def test_a_crawl_goes_on_past_files_that_hang_and_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: int
+) -> None:
+    """In this process and on Dask workers, each such file is a row and all others are instances."""
+    # Every Python that is started from here runs this file first: workers and their readers.
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(_HOOK)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "site"), *sys.path])
+    names = [f"{number}.dcm" for number in range(8)] + ["3 hangs.dcm", "5 dies.dcm"]
+    for number, name in enumerate(names):
+        path = tmp_path / "in" / "P1" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(instance(number))
+    supervisor.reader().stop()
+    before = _children()
+    catalog = crawl(
+        tmp_path / "in",
+        tmp_path / "out",
+        timeout=1,
+        workers=2,
+        partition_size=4,
+        in_process_below=below,
+    )
+    supervisor.reader().stop()
+    kinds = {row["path"]: row["kind"] for row in catalog.failures.to_pylist()}
+    assert {"P1/3 hangs.dcm": "timeout", "P1/5 dies.dcm": "unexpected"} == kinds
+    assert 8 == catalog.instances.count_rows()
+    deadline = time.monotonic() + 5
+    while _children() - before and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert set() == {pid for pid in _children() - before if not _is_tracker(pid)}
+
+
+def _is_tracker(pid: int) -> bool:
+    """Tell whether a process is multiprocessing's own, which stays as long as this one."""
+    try:
+        return b"resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return True
