@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from dcmdask.config import RunOptions
@@ -76,19 +78,39 @@ def _local(workers: int) -> Iterator[Client]:
 
     with dask.config.set(_CONFIG):
         try:
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0" if _has_dashboard() else None,
-                silence_logs=logging.CRITICAL,
-            )
+            with _interrupts_are_ours():
+                cluster = LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    host="127.0.0.1",
+                    dashboard_address="127.0.0.1:0" if _has_dashboard() else None,
+                    silence_logs=logging.CRITICAL,
+                )
         except (OSError, RuntimeError, TimeoutError) as error:
             words = f"no local Dask cluster could be started ({type(error).__name__})"
             raise ClusterError(f"{words}: try --workers 1") from error
         with cluster, Client(cluster) as client:
             yield client
+
+
+@contextmanager
+def _interrupts_are_ours() -> Iterator[None]:
+    """Start processes that an interrupt at the terminal does not reach.
+
+    It goes to the whole process group, and workers would each print what it did to them. Threads
+    and processes that begin here have it blocked for good; this thread gets it when all is started.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    # It would be started with the first worker, and lets interrupts through again once it runs.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _has_dashboard() -> bool:
@@ -97,8 +119,18 @@ def _has_dashboard() -> bool:
     return find_spec("bokeh") is not None
 
 
-def results(bag: Bag, client: Client | None) -> Iterator[Any]:
+def results(bag: Bag, client: Client | None, threads: int) -> Iterator[Any]:
     """Compute a bag of one item a partition; give the items as they come.
+
+    Parameters
+    ----------
+    bag : dask.bag.Bag
+        One partition an item.
+    client : distributed.Client or None
+        None: in so many threads of this process. Each has a process of its own to read in, so that
+        threads are enough.
+    threads : int
+        Tasks at once without a client.
 
     Raises
     ------
@@ -107,8 +139,7 @@ def results(bag: Bag, client: Client | None) -> Iterator[Any]:
     """
     delayed = bag.to_delayed(optimize_graph=False)
     if client is None:
-        for one in delayed:
-            yield from one.compute(scheduler="synchronous")
+        yield from _results_here(delayed, min(threads, len(delayed)))
         return
     from distributed import as_completed
 
@@ -129,3 +160,19 @@ def results(bag: Bag, client: Client | None) -> Iterator[Any]:
             future.release()
     finally:
         client.cancel(futures)
+
+
+def _results_here(delayed: list[Any], threads: int) -> Iterator[Any]:
+    from concurrent.futures import ThreadPoolExecutor, as_completed
+
+    def compute(one: Any) -> Any:
+        return one.compute(scheduler="synchronous")
+
+    pool = ThreadPoolExecutor(threads)
+    try:
+        for future in as_completed([pool.submit(compute, one) for one in delayed]):
+            yield from future.result()
+    finally:
+        # After an error or an interrupt nothing is begun, and nothing waited for: whoever called
+        # ends the processes that still read.
+        pool.shutdown(wait=False, cancel_futures=True)

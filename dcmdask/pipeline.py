@@ -22,7 +22,7 @@ from dcmdask.listing import Listing, open_roots, output_of, write_manifest
 from dcmdask.schema import VERSION
 from dcmdask.source.local import Root, move_archives_into_folders
 from dcmdask.store import CATALOG, PRIVATE, Parts, Store, writing
-from dcmdask.supervisor import read_partition, reader
+from dcmdask.supervisor import read_partition, start_reader, stop_readers
 from dcmdask.types import PartitionSummary, Progress
 
 DEFAULT_MAP = "projectid_map.json"
@@ -124,7 +124,7 @@ def run(sources: Iterable[str], options: RunOptions, watch: Watch = _ignore) -> 
         known = cases.read_projectid_map(map_path)
         moved = [move for root in roots for move in _moved(root, options)]
         # It loads while the sources are listed.
-        reader().start()
+        start_reader()
         listing = _list(roots, store, options, watch)
         clock.stop("list")
         totals = _read(listing, store, options, watch)
@@ -208,10 +208,13 @@ def _read(listing: Listing, store: Store, options: RunOptions, watch: Watch) -> 
     bag = db.from_sequence(listing.partitions, npartitions=len(listing.partitions))
     bag = bag.map(read_partition, reading)
     watch(_progress("read", listing, totals))
-    with cluster.connect(options, listing.weight) as client:
-        for summary in cluster.results(bag, client):
-            totals.add(summary)
-            watch(_progress("read", listing, totals))
+    try:
+        with cluster.connect(options, listing.weight) as client:
+            for summary in cluster.results(bag, client, options.worker_count):
+                totals.add(summary)
+                watch(_progress("read", listing, totals))
+    finally:
+        stop_readers()
     return totals
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dcmdask.extract.table import ASIDE
 from dcmdask.schema import REFERENCES
 from dcmdask.values import TEXT
 
@@ -360,7 +361,8 @@ def referred_series(references: pa.Table) -> dict[Key, list[tuple[str, str]]]:
     """Give, for every series that refers to others, what the index shows.
 
     Of each object direct references outrank those found through a plan or structure set, and these
-    what a frame of reference suggests. A series does not refer to itself.
+    what a frame of reference suggests. Last comes what the object is not about: a predecessor, the
+    dose of a plan, which names that plan in its turn. A series does not refer to itself.
 
     Returns
     -------
@@ -369,10 +371,10 @@ def referred_series(references: pa.Table) -> dict[Key, list[tuple[str, str]]]:
     """
     names = ("_study", "SourceSeriesInstanceUID", "SourceModality", "_sub_series")
     sop = "SourceSOPInstanceUID"
-    columns = [*names, sop, "TargetSeriesInstanceUID", "TargetModality", "resolution"]
+    columns = [*names, sop, "role", "TargetSeriesInstanceUID", "TargetModality", "resolution"]
     tiers: dict[Key, dict[int, set[tuple[str, str]]]] = defaultdict(lambda: defaultdict(set))
     for row in references.select(columns).to_pylist():
-        tier = _tier(row["resolution"])
+        tier = _tier(row["role"], row["resolution"])
         target = (row["TargetSeriesInstanceUID"], row["TargetModality"] or "")
         key = tuple(row[name] for name in names)
         if tier is not None and target != (key[1], key[2] or ""):
@@ -383,9 +385,11 @@ def referred_series(references: pa.Table) -> dict[Key, list[tuple[str, str]]]:
     return {key: sorted(targets) for key, targets in shown.items()}
 
 
-def _tier(resolution: str) -> int | None:
+def _tier(role: str, resolution: str) -> int | None:
+    if resolution == UNRESOLVED:
+        return None
+    if role in ASIDE:
+        return 3
     if resolution in DIRECT:
         return 0
-    if resolution in DERIVED:
-        return 1
-    return 2 if resolution == INFERRED else None
+    return 1 if resolution in DERIVED else 2

@@ -20,6 +20,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -49,7 +51,8 @@ _UNREADABLE = (
     struct.error,
     pickle.UnpicklingError,
 )
-_local = threading.local()
+_readers: set[ReaderProcess] = set()
+_idle: deque[ReaderProcess] = deque()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class ReaderProcess:
     """What the child runs."""
 
     def __init__(self) -> None:
+        self._closed = False
         self._child: subprocess.Popen[bytes] | None = None
         self._row: _SharedRow | None = None
         self._ready = False
@@ -115,6 +119,8 @@ class ReaderProcess:
         left_out: dict[int, tuple[Kind, str]] = {}
         while True:
             answer = self._ask((partition, options, left_out), options.timeout)
+            if self._closed:
+                raise ClusterError("the run was ended while it read")
             if not isinstance(answer, _Loss):
                 return _accepted(answer)
             if answer.row == _NO_ROW or len(left_out) + 1 == _ATTEMPTS:
@@ -149,6 +155,8 @@ class ReaderProcess:
             # An interrupt: the answer to this request must not be taken for that to the next.
             self.stop()
             raise
+        if self._closed:
+            return None
         if answer is None:
             at = row.get()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -156,6 +164,11 @@ class ReaderProcess:
             words = f"the reading process ended with {_exit_words(self.stop())}"
             return _Loss(Kind.UNEXPECTED, words, at)
         return answer
+
+    def close(self) -> None:
+        """End the child for good, also from another thread than the one that waits for it."""
+        self._closed = True
+        self.stop()
 
     def stop(self) -> int | None:
         """End the child; give its exit code."""
@@ -225,17 +238,38 @@ def _exit_words(code: int | None) -> str:
     return f"signal {-code}" if code is not None and code < 0 else f"code {code}"
 
 
-def reader() -> ReaderProcess:
-    """Give the reading process of this thread."""
-    if not hasattr(_local, "reader"):
-        _local.reader = ReaderProcess()
-    found: ReaderProcess = _local.reader
-    return found
+@contextlib.contextmanager
+def _borrowed() -> Iterator[ReaderProcess]:
+    """Give a reading process that no other thread uses; it waits for the next one afterwards."""
+    try:
+        reader = _idle.pop()
+    except IndexError:
+        reader = ReaderProcess()
+        _readers.add(reader)
+    try:
+        yield reader
+    finally:
+        if reader in _readers:
+            _idle.append(reader)
+
+
+def start_reader() -> None:
+    """Start a reading process ahead of its first partition: it loads while sources are listed."""
+    with _borrowed() as reader:
+        reader.start()
+
+
+def stop_readers() -> None:
+    """End all reading processes of this process, whatever they read."""
+    _idle.clear()
+    while _readers:
+        _readers.pop().close()
 
 
 def read_partition(partition: Partition, options: ReadOptions) -> PartitionSummary:
-    """Read one partition in this thread's reading process: the body of a Dask task."""
-    return reader().read(partition, options)
+    """Read one partition in a reading process of its own: the body of a Dask task."""
+    with _borrowed() as reader:
+        return reader.read(partition, options)
 
 
 def serve() -> None:

@@ -313,7 +313,8 @@ def test_a_broken_chain_is_inferred_beside_what_is_named() -> None:
 def emission(study: str = "study") -> dict[str, Any]:
     """Give a PT series that names its frame."""
     source = ("e.1", "E", "PT", study)
-    return name("F", level="frame_of_reference", source=source, prefer="CT>MR", of_series=True)
+    own = {"attribute_path": "FrameOfReferenceUID", "prefer": "CT>MR", "of_series": True}
+    return name("F", level="frame_of_reference", source=source, **own)
 
 
 @pytest.mark.parametrize(
@@ -419,6 +420,32 @@ def test_each_object_of_a_series_shows_its_own_targets() -> None:
     ]
     table = resolve(rows, found(), [held("A"), held("B", frame="F")])
     assert {("study", "R", "RTSTRUCT", 1): [("A", "CT"), ("B", "CT")]} == referred_series(table)
+
+
+def test_a_plan_shows_its_structure_set_not_its_dose() -> None:
+    """What a plan led to, or a plan it is related to, is shown only where it names nothing else."""
+    plan = ("p.1", "P", "RTPLAN", "study")
+    aside = [
+        name("d.1", source=plan, role="dose"),
+        name("p.2", source=plan, role="related_plan"),
+    ]
+    instances = found(("d.1", "D", "RTDOSE"), ("p.2", "Q", "RTPLAN"), ("r.1", "R", "RTSTRUCT"))
+    both = [*aside, name("r.1", source=plan, role="structure_set")]
+    expected = {("study", "P", "RTPLAN", 1): [("R", "RTSTRUCT")]}
+    assert expected == referred_series(resolve(both, instances, []))
+    expected = {("study", "P", "RTPLAN", 1): [("D", "RTDOSE"), ("Q", "RTPLAN")]}
+    assert expected == referred_series(resolve(aside, instances, []))
+
+
+def test_a_structure_set_shows_its_images_not_its_predecessor() -> None:
+    """Images that share the frame say more of a structure set than the one it replaces."""
+    source = ("r.1", "R", "RTSTRUCT", "study")
+    rows = [
+        name("r.0", source=source, role="predecessor"),
+        name("F", level="frame_of_reference", source=source),
+    ]
+    table = resolve(rows, found(("r.0", "R0", "RTSTRUCT")), [held("A", frame="F")])
+    assert {("study", "R", "RTSTRUCT", 1): [("A", "CT")]} == referred_series(table)
 
 
 def test_an_unresolved_reference_is_not_shown() -> None:
@@ -616,6 +643,7 @@ def test_radiotherapy_chain_of_objects(undefined: bool) -> None:
         "1.4.1",
         BeamSequence=[item(BeamNumber=1), item(BeamNumber=2)],
         ReferencedStructureSetSequence=sops("1.3.1"),
+        ReferencedDoseSequence=sops("1.5.1"),
     )
     dose = image(RTDoseStorage, "RTDOSE", "1.5", "1.5.1", ReferencedRTPlanSequence=sops("1.4.1"))
     references, shown = crawl(CT, structures, plan, dose, undefined=undefined)
@@ -627,6 +655,7 @@ def test_radiotherapy_chain_of_objects(undefined: bool) -> None:
         ("RTSTRUCT", "image"): "series_uid",
         ("RTPLAN", "structure_set"): "sop_uid",
         ("RTPLAN", "image"): "via_structure_set",
+        ("RTPLAN", "dose"): "sop_uid",
         ("RTDOSE", "plan"): "sop_uid",
         ("RTDOSE", "structure_set"): "via_plan",
         ("RTDOSE", "image"): "via_structure_set",
@@ -702,7 +731,7 @@ def evidence(series: str, sop: str) -> list[Dataset]:
 
 
 def test_report_of_objects() -> None:
-    """A report shows its evidence, other evidence and predecessor, and not its content."""
+    """A report shows its evidence and other evidence, not its predecessor, nor its content."""
     content = item(ContentSequence=item(ReferencedSOPSequence=sops("1.7.1")))
     report = thing(
         ComprehensiveSRStorage,
@@ -716,7 +745,7 @@ def test_report_of_objects() -> None:
     )
     before = thing(ComprehensiveSRStorage, "SR", "1.7", "1.7.1", ContentSequence=Dataset())
     references, shown = crawl(CT, MR, before, report)
-    assert {"1.8": ["1.1", "1.2", "1.7"]} == shown
+    assert {"1.8": ["1.1", "1.2"]} == shown
     assert {"evidence", "other_evidence", "predecessor"} == set(references["role"].to_pylist())
 
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -322,15 +321,14 @@ def test_an_interrupted_read_leaves_no_answer_behind(
         assert 1 == work.read(1).number
 
 
-def test_every_thread_has_a_reader_of_its_own() -> None:
-    """Two threads do not share a pipe."""
-    mine = supervisor.reader()
-    found: list[ReaderProcess] = []
-    thread = threading.Thread(target=lambda: found.append(supervisor.reader()))
-    thread.start()
-    thread.join()
-    assert mine is supervisor.reader()
-    assert mine is not found[0]
+def test_no_two_threads_share_a_reader() -> None:
+    """A reader that is in use is not given to another; one that waits is used again."""
+    with supervisor._borrowed() as mine:
+        with supervisor._borrowed() as other:
+            assert mine is not other
+        with supervisor._borrowed() as again:
+            assert other is again
+    supervisor.stop_readers()
 
 
 # -- when nobody needs it --------------------------------------------------------------------------
@@ -422,7 +420,7 @@ def test_a_crawl_goes_on_past_files_that_hang_and_kill(
         path = tmp_path / "in" / "P1" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(instance(number))
-    supervisor.reader().stop()
+    supervisor.stop_readers()
     before = _children()
     catalog = crawl(
         tmp_path / "in",
@@ -432,7 +430,7 @@ def test_a_crawl_goes_on_past_files_that_hang_and_kill(
         partition_size=4,
         in_process_below=below,
     )
-    supervisor.reader().stop()
+    supervisor.stop_readers()
     kinds = {row["path"]: row["kind"] for row in catalog.failures.to_pylist()}
     assert {"P1/3 hangs.dcm": "timeout", "P1/5 dies.dcm": "unexpected"} == kinds
     assert 8 == catalog.instances.count_rows()

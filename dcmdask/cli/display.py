@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -84,14 +84,21 @@ def _all(watches: list[Watch]) -> Watch:
     return watch
 
 
-def _log(path: Path | None) -> IO[str] | nullcontext[None]:
+@contextmanager
+def _log(path: Path | None) -> Iterator[IO[str] | None]:
     if path is None:
-        return nullcontext()
+        yield None
+        return
     try:
-        return open(path, "a", encoding="utf-8", errors="backslashreplace")
+        stream = open(path, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - below
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise OutputError(str(path), reason, "choose another --log-file") from error
+    try:
+        yield stream
+    finally:
+        with suppress(OSError):
+            stream.close()
 
 
 class _Lines:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -89,4 +91,7 @@ def closing_lines(catalog: dict[str, Any], out: str) -> Iterator[str]:
 
 
 def _quoted(path: str) -> str:
+    """Give a path as a shell takes it."""
+    if os.name == "posix":
+        return shlex.quote(path)
     return f'"{path}"' if " " in path else path

@@ -14,6 +14,9 @@ from pydicom.dataset import Dataset
 
 from dcmdask.values import arrow_type
 
+ASIDE = ("predecessor", "identical_document", "related_plan", "dose")
+"""Roles that say what an object was made from, or what was made of it: not what it is about."""
+
 
 @dataclass(frozen=True, slots=True)
 class Attribute:

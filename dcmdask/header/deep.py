@@ -27,7 +27,7 @@ from dcmdask.extract.reading import (
     wanted_tags,
 )
 from dcmdask.extract.registry import attributes_of
-from dcmdask.extract.table import Extractor
+from dcmdask.extract.table import ASIDE, Extractor
 from dcmdask.header.deflate import plain_window
 from dcmdask.header.light import read_until
 from dcmdask.types import Kind, Window
@@ -36,8 +36,6 @@ from dcmdask.values import MALFORMED
 _PER_FRAME = GROUPS[1]
 _PIXELS = 0x7FE00008  # FloatPixelData and its like; all that follows is no header
 _ITEM = 0xFFFEE000
-# References that say where an object comes from, not what it is about.
-_ANCESTRY = ("predecessor", "identical_document")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +162,7 @@ def _tag(head: bytes, order: str) -> int:
 
 def _says_nothing(references: list[Named]) -> bool:
     return not any(
-        ref.level in ("series", "instance") and ref.role not in _ANCESTRY for ref in references
+        ref.level in ("series", "instance") and ref.role not in ASIDE for ref in references
     )
 
 

@@ -7,13 +7,14 @@ each series as it turns up, and references of every object of a kind that refers
 from __future__ import annotations
 
 import logging
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -54,22 +55,38 @@ _DESCRIBED = frozenset(DESCRIBED.names)
 Rank = tuple[bool, int, bool, str, str]
 
 
+class _Quiet:
+    """What keeps pydicom quiet, shared by all threads of a process that read at the same time."""
+
+    lock: Final = threading.Lock()
+    users = 0
+    settings = ExitStack()
+
+
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
     """Keep pydicom from judging values: what it says of them could hold a patient's name.
 
     It warns and logs of what it finds odd; a caller who makes errors of warnings would lose the
-    instance. Its settings are the process's: they are given back.
+    instance. Its settings are the process's: whoever reads first changes them, whoever reads last
+    gives them back.
     """
-    log = logging.getLogger("pydicom")
-    disabled = log.disabled
-    with disable_value_validation(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        log.disabled = True
-        try:
-            yield
-        finally:
-            log.disabled = disabled
+    with _Quiet.lock:
+        _Quiet.users += 1
+        if _Quiet.users == 1:
+            log = logging.getLogger("pydicom")
+            _Quiet.settings.enter_context(disable_value_validation())
+            _Quiet.settings.enter_context(warnings.catch_warnings())
+            _Quiet.settings.callback(setattr, log, "disabled", log.disabled)
+            warnings.simplefilter("ignore")
+            log.disabled = True
+    try:
+        yield
+    finally:
+        with _Quiet.lock:
+            _Quiet.users -= 1
+            if not _Quiet.users:
+                _Quiet.settings.close()
 
 
 def read_headers(windows: Iterable[Window | Heads | Failure], *, desensitize: bool) -> HeaderTables:

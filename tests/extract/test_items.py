@@ -34,7 +34,7 @@ def encode(nested: list[Dataset], *, implicit: bool, little: bool) -> bytes:
     return stream.getvalue()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     st.lists(items(2), max_size=4),
     st.sampled_from(((False, True), (True, True), (False, False))),

@@ -357,6 +357,18 @@ def test_content_is_read_where_a_report_lists_only_its_predecessor(undefined: bo
     assert expected == named(describe(file_of(dataset, undefined=undefined), SR))
 
 
+def test_a_long_sequence_of_unknown_vr() -> None:
+    """A sequence that an archive stored as UN is one however long it is (PS3.5 section 6.2.2)."""
+    sops = [item(ReferencedSOPInstanceUID=f"1.2.9.{number}") for number in range(3000)]
+    dataset = item(ReferencedImageSequence=sops)
+    value = file_of(dataset, ImplicitVRLittleEndian)
+    value = value[value.index(struct.pack("<HH", 0x0008, 0x1140)) + 8 :]
+    assert len(value) > 0xFFFF
+    head = file_of(item(SOPClassUID=CTImageStorage))
+    description = describe(head + element(0x00081140, "UN", value), CT)
+    assert 3000 == len(description.references)
+
+
 # Hostile objects
 
 

@@ -100,8 +100,6 @@ def test_a_stream_that_inflates_to_nothing_ends_with_the_budget() -> None:
 
 def test_only_what_is_read_is_inflated() -> None:
     """Pixels behind the last light attribute stay deflated."""
-    dataset = Dataset()
-    dataset.update({"SOPClassUID": CT, "SOPInstanceUID": "1.2.3", "Rows": 4, "Columns": 4})
     body = BODY + element(0x00280012, "US", b"\1\0") + element(0x7FE00010, "OW", b"", 2**25)
     noise = b"".join(number.to_bytes(4, "little") for number in range(2**18))
     window, store = window_of(meta() + deflate(body + noise))

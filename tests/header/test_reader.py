@@ -192,3 +192,21 @@ def test_the_settings_of_pydicom_are_given_back() -> None:
         assert log.disabled
     assert before == pydicom.config.settings.reading_validation_mode
     assert not log.disabled
+
+
+def test_pydicom_stays_quiet_while_anyone_reads() -> None:
+    """A thread that ends first does not make pydicom talk of what another one reads."""
+    log = logging.getLogger("pydicom")
+    first, second = quiet_pydicom(), quiet_pydicom()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert (True, pydicom.config.IGNORE) == (
+        log.disabled,
+        pydicom.config.settings.reading_validation_mode,
+    )
+    second.__exit__(None, None, None)
+    assert (False, pydicom.config.WARN) == (
+        log.disabled,
+        pydicom.config.settings.reading_validation_mode,
+    )

@@ -1,0 +1,134 @@
+"""An interrupt: one line, the code 130, nothing published, no process left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from source.making import instance
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="process groups, /proc")
+
+# Opening a file of this name takes longer than any test: a run is certain to be under way.
+_HOOK = """
+import os, sys, time
+def audit(event, args):
+    if event == "open" and isinstance(args[0], (str, bytes)):
+        if os.fsencode(args[0]).endswith(b"hangs.dcm"):
+            time.sleep(600)
+sys.addaudithook(audit)
+"""
+_LINE = "dcmdask: interrupted: nothing was published; run the same command again"
+
+
+@contextmanager
+def _running(folder: Path, *args: object) -> Iterator[subprocess.Popen[str]]:
+    """Start a run that hangs, in a process group of its own; give it when it reads."""
+    (folder / "site").mkdir()
+    (folder / "site" / "sitecustomize.py").write_text(_HOOK)
+    (folder / "in").mkdir()
+    (folder / "in" / "hangs.dcm").write_bytes(instance())
+    paths = [str(folder / "site"), *(path for path in sys.path if path)]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "dcmdask", "run", str(folder / "in"), "--out", str(folder / "out")]
+        + [str(arg) for arg in args],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+    )
+    assert child.stdout is not None
+    assert child.stderr is not None
+    with child, child.stdout, child.stderr:
+        try:
+            assert "listing" in child.stderr.readline()
+            assert "reading headers" in child.stderr.readline()
+            yield child
+        finally:
+            for pid in _session(child.pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _session(leader: int) -> list[int]:
+    """Give the processes of a session that still run."""
+    found = []
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            try:
+                fields = Path(entry.path, "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == leader and fields[0] != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+def _wait_for_the_end(leader: int) -> list[int]:
+    deadline = time.monotonic() + 10
+    while _session(leader) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return _session(leader)
+
+
+def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
+    """Ctrl-C reaches every process of the terminal; one of them answers."""
+    with _running(tmp_path) as child:
+        time.sleep(0.7)
+        os.killpg(child.pid, signal.SIGINT)
+        out, err = child.communicate(timeout=10)
+        assert (130, "") == (child.returncode, out)
+        assert [_LINE] == [line for line in err.splitlines() if line]
+        assert [] == _wait_for_the_end(child.pid)
+    assert ["in", "site"] == sorted(os.listdir(tmp_path))
+
+
+def test_an_interrupted_run_keeps_the_previous_catalog(tmp_path: Path) -> None:
+    """What an earlier run published stands, and the folder is free for the next run."""
+    (tmp_path / "before").mkdir()
+    (tmp_path / "before" / "a").write_bytes(instance())
+    command = [sys.executable, "-m", "dcmdask", "run", str(tmp_path / "before"), "-q"]
+    command += ["--out", str(tmp_path / "out")]
+    subprocess.run(command, check=True)
+    catalog = (tmp_path / "out" / "catalog.json").read_bytes()
+    with _running(tmp_path) as child:
+        os.killpg(child.pid, signal.SIGINT)
+        assert 130 == child.wait(10)
+    assert catalog == (tmp_path / "out" / "catalog.json").read_bytes()
+    assert ["lock"] == os.listdir(tmp_path / "out" / ".dcmdask")
+    subprocess.run(command, check=True)
+
+
+@pytest.mark.parametrize("wait", [0.0, 4.0], ids=["starting", "reading"])
+def test_an_interrupted_run_on_a_local_cluster_leaves_nothing(tmp_path: Path, wait: float) -> None:
+    """Workers, and the processes that read for them, leave the interrupt to the run."""
+    with _running(tmp_path, "--in-process-below", 0, "--workers", 2) as child:
+        time.sleep(wait)
+        os.killpg(child.pid, signal.SIGINT)
+        out, err = child.communicate(timeout=20)
+        assert (130, "") == (child.returncode, out)
+        assert [_LINE] == [line for line in err.splitlines() if line]
+        assert [] == _wait_for_the_end(child.pid)
+    assert ["in", "site"] == sorted(os.listdir(tmp_path))
+
+
+@pytest.mark.parametrize("args", [(), ("--in-process-below", 0, "--workers", 2)])
+def test_a_killed_run_leaves_no_process(tmp_path: Path, args: tuple[object, ...]) -> None:
+    """Without any chance to tidy up, its children end by themselves, and the next run takes over."""
+    with _running(tmp_path, *args) as child:
+        time.sleep(3 if args else 0.7)
+        child.kill()
+        child.wait()
+        assert [] == _wait_for_the_end(child.pid)
+    assert (tmp_path / "out" / ".dcmdask").exists()
+    (tmp_path / "in" / "hangs.dcm").rename(tmp_path / "in" / "a.dcm")
+    command = [sys.executable, "-m", "dcmdask", "run", str(tmp_path / "in"), "-q"]
+    subprocess.run([*command, "--out", str(tmp_path / "out")], check=True)
+    assert ["lock"] == os.listdir(tmp_path / "out" / ".dcmdask")

@@ -1,0 +1,118 @@
+"""Settings from the command line, the environment and a file, in this order."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def settled(command, source: Path, tmp_path: Path):
+    """Run with a settings file and arguments; give the settings the run was made with."""
+
+    def settle(content: str, *args: str) -> dict[str, object]:
+        (tmp_path / "s.toml").write_text(content)
+        done = command(
+            "run", source, "-o", tmp_path / "out", "--config", tmp_path / "s.toml", *args, "--json"
+        )
+        assert (0, "") == (done.code, done.err)
+        return json.loads(done.out)["settings"]
+
+    return settle
+
+
+def test_a_file_gives_settings(settled) -> None:
+    """Keys are option names with either dash; every kind of value is taken."""
+    settings = settled(
+        'layout = "native"\nin-process-below = 5000\npartition_size = 3\ntimeout = 10\n'
+        'excel = true\ninclude = ["P1/*", "P2/*"]\nexclude = "*.txt"\n'
+    )
+    assert ("native", True, ["P1/*", "P2/*"], ["*.txt"]) == tuple(
+        settings[name] for name in ("layout", "excel", "include", "exclude")
+    )
+
+
+def test_the_environment_outranks_the_file(settled, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable named after the option takes the place of the file's value."""
+    monkeypatch.setenv("DCMDASK_LAYOUT", "cases")
+    monkeypatch.setenv("DCMDASK_EXCLUDE", "*.txt *.cut")
+    settings = settled('layout = "native"\nexclude = ["a"]\nexcel = true\n')
+    assert ("cases", ["*.txt", "*.cut"], True) == tuple(
+        settings[name] for name in ("layout", "exclude", "excel")
+    )
+
+
+def test_the_command_line_outranks_both(settled, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written last by hand holds."""
+    monkeypatch.setenv("DCMDASK_LAYOUT", "cases")
+    settings = settled('layout = "native"\nexclude = ["a"]\n', "--layout", "all", "--exclude", "b")
+    assert ("all", ["b"]) == (settings["layout"], settings["exclude"])
+
+
+def test_the_file_may_be_named_in_the_environment(
+    command, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A site can settle things for everybody."""
+    (tmp_path / "s.toml").write_text("strict = true\nquiet = true\n")
+    monkeypatch.setenv("DCMDASK_CONFIG", str(tmp_path / "s.toml"))
+    done = command("run", source)
+    assert (3, "", "") == (done.code, done.out, done.err)
+
+
+def test_the_output_may_be_a_setting(
+    command, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan takes the same variables as run."""
+    monkeypatch.setenv("DCMDASK_OUT", str(tmp_path / "there"))
+    assert f"  {tmp_path / 'there'}: no catalog there yet" in command("plan", source).out
+    assert 0 == command("run", source, "-q").code
+    assert (tmp_path / "there" / "catalog.json").exists()
+
+
+WRONG = {
+    "unknown key": ("wrokers = 2", "wrokers is no setting: use one of desensitize, "),
+    "no setting": ('sources = ["x"]', "sources is no setting"),
+    "itself": ('config = "x"', "config is no setting"),
+    "no TOML": ("workers: 2", "is no TOML: write lines such as: workers = 4"),
+    "no text": ("\udcff", "is no TOML"),
+    "text for a number": ('workers = "2"', "workers: write a whole number"),
+    "half a worker": ("workers = 2.5", "workers: write a whole number"),
+    "true seconds": ("timeout = true", "timeout: write a number"),
+    "number for a switch": ("excel = 1", "excel: write true or false"),
+    "number for a text": ("layout = 1", "layout: write a text in quotes"),
+    "numbers for globs": ("include = [1]", 'include: write a list of texts such as ["*.dcm"]'),
+    "one number for globs": ("include = 1", "include: write a list of texts"),
+    "unknown layout": ('layout = "x"', "'x' is not one of 'native'"),
+    "section": ("[run]\nworkers = 2", "run is no setting"),
+    "bad value": ("timeout = 0", "give a number of seconds above 0"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_file_ends_with_one_line(command, source: Path, tmp_path: Path, name: str) -> None:
+    """What is wrong in it is named with what to write, and the exit code is 2."""
+    content, words = WRONG[name]
+    (tmp_path / "s.toml").write_bytes(content.encode("utf-8", "surrogateescape"))
+    done = command("run", source, "--config", tmp_path / "s.toml")
+    assert (2, "") == (done.code, done.out)
+    assert words in done.line
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("WORKERS", "two", "'two' is not a valid integer"),
+        ("DESENSITIZE", "perhaps", "'perhaps' is not a valid boolean"),
+        ("LAYOUT", "x", "'x' is not one of 'native'"),
+    ],
+)
+def test_a_wrong_variable_ends_with_one_line(
+    command, source: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, words: str
+) -> None:
+    """A value of the environment is checked as one of the command line."""
+    monkeypatch.setenv(f"DCMDASK_{variable}", value)
+    done = command("run", source)
+    assert (2, "") == (done.code, done.out)
+    assert words in done.line
