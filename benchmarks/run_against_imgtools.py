@@ -31,8 +31,9 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where to write; default: a temporary folder")
+    parser.add_argument("--python", type=Path, help="a Python that has med-imagetools already")
     arguments = parser.parse_args()
-    python = python_with("med-imagetools")
+    python = arguments.python or python_with("med-imagetools")
     with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="dcmdask-benchmark-") as folder:
         base = Path(folder)
         slices = min(SLICES, arguments.files)

@@ -41,6 +41,7 @@ _SUMMED = (
     "unidentified",
     "undescribed",
     "named_paths",
+    "scanned",
 )
 
 Watch = Callable[[Progress], None]
@@ -56,6 +57,7 @@ class Totals:
 
     counts: Counter[str] = field(default_factory=Counter)
     series: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
     parts: dict[int, str] = field(default_factory=dict)
 
     def add(self, summary: PartitionSummary) -> None:
@@ -64,6 +66,7 @@ class Totals:
             self.counts[name] += getattr(summary, name)
         self.counts["listed"] += summary.listed
         self.series.update(summary.series)
+        self.reasons.update(summary.reasons)
         self.parts[summary.number] = summary.part
 
     def check(self) -> None:
@@ -252,6 +255,7 @@ def _catalog(
             **{name: totals.counts[name] for name in ("listed", *_SUMMED)},
             "cases": len(listing.cases),
             "archives_named": listing.archives,
+            "left_to_pydicom": dict(sorted(totals.reasons.items())),
             **{name: value for name, value in asdict(assembled).items() if name != "files"},
         },
         "moved": [list(pair) for pair in moved],

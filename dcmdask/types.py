@@ -302,8 +302,12 @@ class PartitionSummary:
     malformed_values, cut_headers, unidentified, undescribed, named_paths : int
         Values that became null; headers that end inside an element; instances that lack a UID;
         series or references that pydicom could not read deeply; paths that hold a hidden value.
+    scanned : int
+        Instances whose light attributes the columnar scan read; pydicom read the others.
     series : dict
         SeriesInstanceUID to its number of instances here: how the merge is cut into ranges.
+    reasons : dict
+        Why files that begin as DICOM does were left to pydicom, and how many.
     """
 
     number: int
@@ -321,7 +325,9 @@ class PartitionSummary:
     unidentified: int = 0
     undescribed: int = 0
     named_paths: int = 0
+    scanned: int = 0
     series: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
 
     @property
     def listed(self) -> int:

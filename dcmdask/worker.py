@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from dcmdask._version import __version__
 from dcmdask.config import ReadOptions
 from dcmdask.errors import DcmdaskError
-from dcmdask.header.reader import failure_row, quiet_pydicom, read_headers
+from dcmdask.header.reader import failure_row, read_headers
 from dcmdask.schema import DESCRIBED, FAILURES, INSTANCES, NAMED, stamped, table_of
 from dcmdask.source.fetch import Fetcher, Roots
 from dcmdask.store import read_manifest, write_part
@@ -25,6 +25,7 @@ _COUNTERS = (
     "unidentified",
     "undescribed",
     "named_paths",
+    "scanned",
 )
 
 
@@ -36,7 +37,6 @@ def process_partition(partition: Partition, options: ReadOptions) -> PartitionSu
     OutputError
         The part cannot be written.
     """
-    quiet_pydicom()
     manifest = read_manifest(partition)
     fetcher = Fetcher(Roots(options.roots))
     windows = fetcher.fetch(manifest)
@@ -90,12 +90,19 @@ def _summary(
     partition: Partition, part: str, tables: HeaderTables, **seen: int
 ) -> PartitionSummary:
     counts = {name: tables.counts.get(name, 0) for name in _COUNTERS}
-    series = tables.instances["SeriesInstanceUID"]
-    return PartitionSummary(partition.number, part, **seen, **counts, series=_counted(series))
+    return PartitionSummary(
+        partition.number,
+        part,
+        **seen,
+        **counts,
+        series=_counted(tables.instances["SeriesInstanceUID"]),
+        reasons=tables.reasons,
+    )
 
 
 def _counted(column: pa.ChunkedArray) -> dict[str, int]:
-    return dict(sorted(Counter(value for value in column.to_pylist() if value is not None).items()))
+    counted = pc.value_counts(column.drop_null()).to_pylist()
+    return {item["values"]: item["counts"] for item in counted}
 
 
 def _where(error: Exception) -> str:

@@ -36,6 +36,9 @@ def items(dataset: Dataset, keyword: str | BaseTag) -> list[Dataset]:
     if isinstance(raw, RawDataElement) and raw.value and raw.VR in _MAY_BE_SEQUENCE:
         stream = io.BytesIO(raw.value)
         pass_items(stream, len(raw.value), implicit=raw.is_implicit_VR, build=True)
+        if raw.VR == "UN" and _is_sequence(dataset, tag):
+            # pydicom looks up the VR of short values only.
+            dataset[tag] = raw._replace(VR="SQ")
     value = dataset[tag].value
     return list(value) if isinstance(value, Sequence) else []
 

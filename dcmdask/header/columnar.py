@@ -42,6 +42,7 @@ Bytes = npt.NDArray[np.uint8]
 _META_AT = 132
 _UNDEFINED = 0xFFFFFFFF
 _DEEPEST = 16
+_LONGEST_VALUE = 0xFFFE  # what explicit VR has room for; a longer one is judged by pydicom's reader
 _NO_END = np.iinfo(np.int64).max
 _META = 0x0002
 _DELIMITERS = 0xFFFE
@@ -502,6 +503,7 @@ class Walk:
         for slot in range(1, len(_TAGS)):
             filled = self._lengths[slot] > 0
             fits &= ~filled | (self._vr[slot] == _VRS[slot])
+            fits &= self._lengths[slot] <= _LONGEST_VALUE
         self._reason[good & ~fits] = "value_vr"
         files = np.flatnonzero(good & fits)
         columns, malformed = self._columns(files)
