@@ -64,10 +64,17 @@ def _remote(address: str) -> Iterator[Client]:
     with dask.config.set(_CONFIG):
         try:
             client = Client(address, timeout=_CONNECT_SECONDS)
-        except (OSError, ValueError, TimeoutError) as error:
+        except Exception as error:
+            # Beside what a network raises, whatever unpacking a stranger's answer comes to, or a
+            # security setting that is missing: to the user it is one thing.
             words = f"no Dask scheduler answers at {address}: check the address and the network"
             raise ClusterError(words) from error
         with client:
+            try:
+                client.wait_for_workers(1, timeout=_CONNECT_SECONDS)
+            except TimeoutError as error:
+                words = f"the scheduler at {address} has no workers: start some, then run again"
+                raise ClusterError(words) from error
             yield client
 
 
@@ -84,7 +91,8 @@ def _local(workers: int) -> Iterator[Client]:
                     threads_per_worker=1,
                     processes=True,
                     host="127.0.0.1",
-                    dashboard_address="127.0.0.1:0" if _has_dashboard() else None,
+                    # Any port: the usual one may be another crawl's, and Dask warns of that.
+                    dashboard_address="127.0.0.1:0",
                     silence_logs=logging.CRITICAL,
                 )
         except (OSError, RuntimeError, TimeoutError) as error:
@@ -111,12 +119,6 @@ def _interrupts_are_ours() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _has_dashboard() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("bokeh") is not None
 
 
 def results(bag: Bag, client: Client | None, threads: int) -> Iterator[Any]:

@@ -11,6 +11,7 @@ The tree::
     ├── ProjectIdMapError        a ProjectID map that is not what it should be
     ├── InvariantError           files listed and files accounted for differ: a defect, never published
     ├── ClusterError             a Dask scheduler or worker that cannot be used
+    ├── ReaderError              what nobody foresaw while a partition was read; never ends a run
     └── MissingExtraError        an optional package that is not installed
 
     HeaderError                  one file or member gives no instance; becomes a row of ``failures``
@@ -129,6 +130,20 @@ class InvariantError(DcmdaskError):
 
 class ClusterError(DcmdaskError):
     """A Dask cluster could not be reached or gave up on a task."""
+
+
+class ReaderError(DcmdaskError):
+    """Reading a partition met an error that nobody foresaw: its supervisor looks for the file.
+
+    Parameters
+    ----------
+    where : str
+        Class and place of the error, without its words.
+    """
+
+    def __init__(self, where: str) -> None:
+        super().__init__(f"the reader failed: {where}")
+        self.where = where
 
 
 class MissingExtraError(DcmdaskError):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dcmdask.errors import UsageError
-from dcmdask.source.local import ARCHIVE_SUFFIXES, Entry, Root, list_root, root_of
+from dcmdask.source.local import ARCHIVE_SUFFIXES, OUTPUTS, Entry, Root, list_root, root_of
 from dcmdask.store import PieceWriter
 from dcmdask.types import Partition
 
@@ -102,8 +102,8 @@ def output_of(roots: list[Root], out: str | None) -> Path:
     root = roots[0]
     if len(root.only) == 1:
         name = Path(root.only[0]).name.split(".")[0] or "crawl"
-        return Path(root.path) / ".imgtools" / name
-    return Path(root.path).parent / ".imgtools" / root.name
+        return Path(root.path) / OUTPUTS / name
+    return Path(root.path).parent / OUTPUTS / root.name
 
 
 def _is_same(path: Path, other: str) -> bool:

@@ -21,9 +21,9 @@ from dcmdask.errors import InvariantError, OutputError, UsageError
 from dcmdask.listing import Listing, open_roots, output_of, write_manifest
 from dcmdask.schema import VERSION
 from dcmdask.source.local import Root, move_archives_into_folders
-from dcmdask.store import CATALOG, PRIVATE, Parts, Store, writing
+from dcmdask.store import CATALOG, Parts, Store, writing
 from dcmdask.supervisor import read_partition, start_reader, stop_readers
-from dcmdask.types import PartitionSummary, Progress
+from dcmdask.types import PRIVATE, PartitionSummary, Progress
 
 DEFAULT_MAP = "projectid_map.json"
 

@@ -26,10 +26,9 @@ from filelock import FileLock, Timeout
 
 from dcmdask.errors import CatalogError, LockedError, OutputError
 from dcmdask.schema import DESCRIBED, FAILURES, INSTANCES, MANIFEST, NAMED
-from dcmdask.types import HeaderTables, Partition
+from dcmdask.types import PRIVATE, HeaderTables, Partition
 
 CATALOG = "catalog.json"
-PRIVATE = ".dcmdask"
 FOLDERS = ("cases", "instances")
 """Folders of a catalog: such a one in an OUT without a catalog is the user's, and is not touched."""
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from dcmdask.config import ReadOptions
-from dcmdask.errors import ClusterError, DcmdaskError
+from dcmdask.errors import ClusterError, DcmdaskError, ReaderError
 from dcmdask.types import Kind, Partition, PartitionSummary
 
 _LENGTH = struct.Struct("<Q")
@@ -57,11 +57,12 @@ _idle: deque[ReaderProcess] = deque()
 
 @dataclass(frozen=True, slots=True)
 class _Loss:
-    """A child that was ended or died: why, and at which row of its partition."""
+    """A partition that was not read: why, at which of its rows, and whether it was begun at all."""
 
     kind: Kind
     words: str
     row: int
+    begun: bool
 
 
 class ReaderProcess:
@@ -117,12 +118,17 @@ class ReaderProcess:
         from dcmdask.worker import give_up
 
         left_out: dict[int, tuple[Kind, str]] = {}
+        singly = False
         while True:
-            answer = self._ask((partition, options, left_out), options.timeout)
+            answer = self._ask((partition, options, left_out, singly), options.timeout)
             if self._closed:
                 raise ClusterError("the run was ended while it read")
             if not isinstance(answer, _Loss):
                 return _accepted(answer)
+            if answer.row == _NO_ROW and answer.begun and not singly:
+                # Headers of many files were being scanned at once: one by one, it will show whose.
+                singly = True
+                continue
             if answer.row == _NO_ROW or len(left_out) + 1 == _ATTEMPTS:
                 return give_up(partition, options, answer.kind, answer.words)
             left_out[answer.row] = (answer.kind, f"{answer.words} while reading it")
@@ -145,10 +151,11 @@ class ReaderProcess:
         except queue.Empty:
             if not self._ready:
                 self.stop()
-                return _Loss(Kind.UNEXPECTED, "the reading process did not start", _NO_ROW)
+                words = "the reading process did not start"
+                return _Loss(Kind.UNEXPECTED, words, _NO_ROW, begun=False)
             at = row.get()
             self.stop()
-            return _Loss(Kind.TIMEOUT, f"the task took longer than {seconds:g} s", at)
+            return _Loss(Kind.TIMEOUT, f"the task took longer than {seconds:g} s", at, begun=True)
         except OSError:
             answer = None
         except BaseException:
@@ -162,7 +169,9 @@ class ReaderProcess:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(_GRACE)
             words = f"the reading process ended with {_exit_words(self.stop())}"
-            return _Loss(Kind.UNEXPECTED, words, at)
+            return _Loss(Kind.UNEXPECTED, words, at, begun=self._ready)
+        if isinstance(answer, ReaderError):
+            return _Loss(Kind.UNEXPECTED, str(answer), row.get(), begun=True)
         return answer
 
     def close(self) -> None:
@@ -286,8 +295,8 @@ def serve() -> None:
 
     _send(answers, _READY)
     while (request := requests.get()) is not None:
-        partition, options, left_out = request
-        Fetcher.watch = RowWatch(row.set, left_out)
+        partition, options, left_out, singly = request
+        Fetcher.watch = RowWatch(row.set, left_out, singly)
         answer: PartitionSummary | DcmdaskError
         try:
             answer = process_partition(partition, options)

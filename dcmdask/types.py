@@ -32,6 +32,9 @@ class Kind(StrEnum):
     UNEXPECTED = "unexpected"
 
 
+PRIVATE = ".dcmdask"
+"""Folder in an output that a run keeps for itself; what holds one is an output and no source."""
+
 SKIPS = (Kind.NOT_DICOM, Kind.DICOMDIR)
 """Kinds that say that the file is not what a crawl is after."""
 

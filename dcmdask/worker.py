@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from dcmdask._version import __version__
 from dcmdask.config import ReadOptions
-from dcmdask.errors import DcmdaskError
+from dcmdask.errors import DcmdaskError, ReaderError
 from dcmdask.header.reader import failure_row, read_headers
 from dcmdask.schema import DESCRIBED, FAILURES, INSTANCES, NAMED, stamped, table_of
 from dcmdask.source.fetch import Fetcher, Roots
@@ -36,6 +36,8 @@ def process_partition(partition: Partition, options: ReadOptions) -> PartitionSu
     ------
     OutputError
         The part cannot be written.
+    ReaderError
+        Something nobody foresaw, told by its class and place only.
     """
     manifest = read_manifest(partition)
     fetcher = Fetcher(Roots(options.roots))
@@ -44,8 +46,9 @@ def process_partition(partition: Partition, options: ReadOptions) -> PartitionSu
         tables = read_headers(windows, desensitize=options.desensitize)
     except DcmdaskError:
         raise
-    except Exception as error:  # the one place: whatever it is, it costs this partition only
-        return give_up(partition, options, Kind.UNEXPECTED, f"the reader failed: {_where(error)}")
+    except Exception as error:
+        # The one place: whatever it is, the supervisor finds the file that it costs.
+        raise ReaderError(_where(error)) from error
     tally = fetcher.tally
     return _summary(
         partition,

@@ -13,6 +13,7 @@ from dcmdask import store
 from dcmdask.config import RunOptions
 from dcmdask.errors import SourceError, UsageError
 from dcmdask.listing import BYTES_AS_A_FILE, Listing, open_roots, output_of, write_manifest
+from dcmdask.source.local import list_root
 from dcmdask.store import PieceWriter, read_manifest
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="links of POSIX")
@@ -301,3 +302,18 @@ def test_names_that_are_no_text_go_through_the_manifest(tmp_path: Path) -> None:
     assert [("\\xff", name)] == [
         (row["path"], row["location"]) for row in read_manifest(partition).to_pylist()
     ]
+
+
+def test_outputs_of_other_runs_are_not_listed(tmp_path: Path) -> None:
+    """A catalog that lies in a source, under any name or where it goes by default, is no case."""
+    for name in ("in/a/scan", "in/.imgtools/x/index.csv", "in/results/index.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "in" / "results" / ".dcmdask").mkdir()
+    (tmp_path / "in" / "a" / "deep" / ".dcmdask").mkdir(parents=True)
+    (tmp_path / "in" / "a" / "deep" / "index.csv").write_bytes(b"")
+    (root,) = open_roots([str(tmp_path / "in")])
+    cases: set[str] = set()
+    found = list_root(root, found_case=cases.add)
+    assert ["a/scan"] == [entry.path for entry in found]
+    assert {"a"} == cases

@@ -123,15 +123,18 @@ def test_a_first_publishing_that_fails_leaves_nothing(
 _CRASH = """
 import os, sys
 from pathlib import Path
-from test_store import NAMES, _publish
+from dcmdask.store import FOLDERS, Store
 real, calls = os.replace, [0]
 def replace(source, target):
     calls[0] += 1
     if calls[0] == int(sys.argv[2]):
         os.kill(os.getpid(), 9)
     real(source, target)
-os.replace = replace
-_publish(Path(sys.argv[1]), "new")
+with Store(Path(sys.argv[1])) as store:
+    for name in ("cases", "index.csv", "instances"):
+        store.staged(f"{name}/part" if name in FOLDERS else name).write_text("new")
+    os.replace = replace
+    store.publish({"text": "new"}, ("cases", "index.csv", "instances", "old.csv"))
 """
 
 
@@ -148,7 +151,7 @@ def _python(code: str, *args: object, **options: Any) -> subprocess.CompletedPro
 
 
 @POSIX
-@pytest.mark.parametrize("fail_at", [1, 3, 6, 8])
+@pytest.mark.parametrize("fail_at", [2, 6, 8])
 def test_a_crash_between_moves_is_healed(tmp_path: Path, fail_at: int) -> None:
     """After a kill half way, entering again brings the old catalog back, and no file of the new."""
     out = tmp_path / "out"
@@ -349,7 +352,7 @@ def _case_folder(folder: Path, files: int = 40) -> Path:
 
 
 @POSIX
-@pytest.mark.parametrize("limit", [0, 2_000, 8_000, 12_000])
+@pytest.mark.parametrize("limit", [0, 2_000, 12_000])
 def test_a_file_that_outgrows_what_may_be_written_ends_with_one_line(
     tmp_path: Path, limit: int
 ) -> None:

@@ -300,6 +300,56 @@ def test_a_reader_that_died_between_partitions_is_replaced(tmp_path: Path) -> No
         assert (1, 1, 0) == _counts(work.read(1))
 
 
+# -- what is wrong with a header -------------------------------------------------------------------
+
+# Deep descriptions are made of one object at a time; this stands for a header that loops in C code,
+# that crashes it, or that raises what nobody thought of.
+_HEADER = """
+import os, time
+from dcmdask.header import reader
+describe = reader.describe_header
+def describe_header(window, *args, **options):
+    if "odd" in window.place.path:
+        {does}
+    return describe(window, *args, **options)
+reader.describe_header = describe_header
+"""
+
+
+@pytest.mark.parametrize(
+    ("does", "outcome"),
+    [
+        ("time.sleep(600)", ("timeout", "the task took longer than 1.5 s while reading it")),
+        ("os._exit(5)", ("unexpected", "the reading process ended with code 5 while reading it")),
+        (
+            "raise ReaderError('LookupError')",
+            ("unexpected", "the reader failed: LookupError while reading it"),
+        ),
+    ],
+    ids=["loops", "crashes", "raises"],
+)
+def test_a_header_that_is_at_fault_is_found_among_others(
+    tmp_path: Path, does: str, outcome: tuple[str, str]
+) -> None:
+    """Scanned together with others, it is looked for one by one; the others are instances."""
+
+    class Reader(ReaderProcess):
+        program = (
+            f"from dcmdask.errors import ReaderError\n{_HEADER.format(does=does)}\n"
+            f"{ReaderProcess.program}"
+        )
+
+    names = ("a", "b odd", "c", "d")
+    with _work(tmp_path, *names, reader=Reader()) as work:
+        # A series each, so that each is described.
+        for number, name in enumerate(names):
+            content = instance(number, SeriesInstanceUID=f"1.2.{number}")
+            (tmp_path / "in" / name).write_bytes(content)
+        summary = work.read(timeout=1.5)
+        assert (4, 3, 1) == _counts(summary)
+        assert {"b odd": outcome} == work.failures(summary)
+
+
 # -- whose answer ----------------------------------------------------------------------------------
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import IO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Column
 
 from dcmdask.cli.terminal import one_line
 from dcmdask.errors import DcmdaskError, OutputError
@@ -135,13 +136,15 @@ def _live() -> Iterator[Watch]:
     pace = _Pace()
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[words]}"),
-        TimeRemainingColumn(compact=True),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=16),
+        # It takes what room there is and goes on in a second line: a cut number helps nobody.
+        TextColumn("{task.fields[words]}", table_column=Column(ratio=1, overflow="fold")),
     )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, refresh_per_second=5) as progress:
+    with Progress(
+        *columns, console=console, transient=True, refresh_per_second=5, expand=True
+    ) as progress:
         task = progress.add_task("starting", total=None, words="")
 
         def watch(state: State) -> None:

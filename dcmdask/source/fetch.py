@@ -144,10 +144,14 @@ class RowWatch:
         Told the number of each row before it is opened, and -1 behind the last one.
     left_out : mapping
         Number of a row to the kind and message of the failure that it is without being opened.
+    singly : bool
+        Whether no file is read together with others, so that `begin` names the one at fault also
+        where a header is, not its file.
     """
 
     begin: Callable[[int], None] = lambda _row: None
     left_out: Mapping[int, tuple[Kind, str]] = field(default_factory=dict)
+    singly: bool = False
 
 
 @dataclass(slots=True)
@@ -174,6 +178,9 @@ class Fetcher:
 
         Whatever it is, it can be read until the next is asked for.
         """
+        if self.watch.singly:
+            yield from self.fetch_windows(manifest.to_pylist())
+            return
         for start in range(0, manifest.num_rows, AT_ONCE):
             chunk = manifest.slice(start, AT_ONCE)
             regular = pc.indices_nonzero(pc.is_null(chunk["kind"]).combine_chunks())

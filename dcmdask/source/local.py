@@ -1,6 +1,7 @@
 """Take folders and files of this machine; give manifest entries, one stat a file, none opened.
 
-Symbolic links to folders are followed once each and never into a source; FIFOs, sockets and devices
+Folders that hold a catalog are not entered: their files are not anybody's data. Symbolic links to
+folders are followed once each and never into a source; FIFOs, sockets and devices
 are listed as skips and never opened.
 """
 
@@ -15,7 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dcmdask.errors import SourceError
-from dcmdask.types import Kind
+from dcmdask.types import PRIVATE, Kind
+
+OUTPUTS = ".imgtools"
+"""Folder beside sources that catalogs go to where nothing else is asked for."""
 
 ARCHIVE_SUFFIXES = (
     ".zip",
@@ -157,6 +161,9 @@ def list_root(
             folder = item.is_dir()
         except OSError:
             folder = False
+        if folder and item.name == OUTPUTS:
+            # Where catalogs go by default: of an archive that lies here, say.
+            continue
         if folder:
             yield from walk.tree(item, path, found_case)
         else:
@@ -204,13 +211,17 @@ class _Walk:
             linked = linked or folder.is_symlink()
             if not self._enters(folder, linked):
                 continue
-            if folder is item:
-                found_case(case)
             try:
                 items = _sorted_scan(folder.path)
             except OSError as error:
+                if folder is item:
+                    found_case(case)
                 yield self._refused(folder, path, case, error)
                 continue
+            if any(child.name == PRIVATE for child in items):
+                continue
+            if folder is item:
+                found_case(case)
             below: list[tuple[os.DirEntry[str], str, bool]] = []
             for child in items:
                 child_path = f"{path}/{shown(child.name)}"
