@@ -11,8 +11,7 @@ The tree::
     ├── ProjectIdMapError        a ProjectID map that is not what it should be
     ├── InvariantError           files listed and files accounted for differ: a defect, never published
     ├── ClusterError             a Dask scheduler or worker that cannot be used
-    ├── ReaderError              what nobody foresaw while a partition was read; never ends a run
-    └── MissingExtraError        an optional package that is not installed
+    └── ReaderError              what nobody foresaw while a partition was read; never ends a run
 
     HeaderError                  one file or member gives no instance; becomes a row of ``failures``
 
@@ -144,23 +143,6 @@ class ReaderError(DcmdaskError):
     def __init__(self, where: str) -> None:
         super().__init__(f"the reader failed: {where}")
         self.where = where
-
-
-class MissingExtraError(DcmdaskError):
-    """A feature needs a package that is not installed.
-
-    Parameters
-    ----------
-    feature : str
-        What was asked for.
-    extra : str
-        The extra of this package that brings it.
-    """
-
-    def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f"{feature} needs one more package: pip install 'dcmdask[{extra}]'")
-        self.feature = feature
-        self.extra = extra
 
 
 class HeaderError(_TravellingError):

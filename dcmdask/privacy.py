@@ -6,9 +6,6 @@ import hashlib
 import re
 import unicodedata
 
-HIDDEN_COLUMNS = ("PatientName",)
-"""Columns that --desensitize replaces in every output."""
-
 _PREFIX = "hash:"
 _DIGITS = 16
 # Bytes of UTF-8: two Latin letters are found in any path by chance, one ideograph is a surname.

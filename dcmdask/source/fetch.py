@@ -344,10 +344,9 @@ class Fetcher:
                 continue
             with opened:
                 stream = _Forward(opened)
-                try:
-                    head = stream.fetch(0, HEAD)
-                except HeaderError as error:
-                    yield Failure(member, Kind(error.kind), error.message, _STAGE)
+                head = _head_of(stream, member)
+                if isinstance(head, Failure):
+                    yield head
                     continue
                 if head[128:132] == b"DICM":
                     spot = len(plain)
@@ -403,12 +402,11 @@ class Fetcher:
 
     def _fetch_member(self, opened: IO[bytes], member: Place, *, nested: bool) -> Iterator[Found]:
         stream = _Forward(opened)
-        try:
-            head = stream.fetch(0, HEAD)
-        except HeaderError as error:
-            yield Failure(member, Kind(error.kind), error.message, _STAGE)
-            return
-        yield from self._fetch_content(stream, head, member, nested=nested)
+        head = _head_of(stream, member)
+        if isinstance(head, Failure):
+            yield head
+        else:
+            yield from self._fetch_content(stream, head, member, nested=nested)
 
     def _fetch_content(
         self, stream: _Forward, head: bytes, member: Place, *, nested: bool
@@ -429,6 +427,14 @@ class Fetcher:
                 yield Failure(member, Kind(error.kind), error.message, _STAGE)
                 return
             yield from self._fetch_archive(inner, kind, member, nested=True)
+
+
+def _head_of(stream: _Forward, member: Place) -> bytes | Failure:
+    """Give the first bytes of a member, or the failure that it is."""
+    try:
+        return stream.fetch(0, HEAD)
+    except HeaderError as error:
+        return Failure(member, Kind(error.kind), error.message, _STAGE)
 
 
 def _open_member(
@@ -471,10 +477,9 @@ def _zip_heads(
             return
         with opened:
             stream = _Forward(opened)
-            try:
-                head = stream.fetch(0, HEAD)
-            except HeaderError as error:
-                yield Failure(member, Kind(error.kind), error.message, _STAGE)
+            head = _head_of(stream, member)
+            if isinstance(head, Failure):
+                yield head
                 return
             yield Window(member, head, stream.fetch if len(head) == HEAD else None, LARGEST_HEADER)
 
