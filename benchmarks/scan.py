@@ -17,11 +17,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pydicom
 from timing import machine
 
-from dcmdask.header.columnar import Walk
+from dcmdask.header.columnar import scan_windows
 from dcmdask.header.reader import quiet_pydicom
 from dcmdask.schema import LIGHT
 from dcmdask.source.heads import AT_ONCE, READ_FLAGS, read_heads, read_into
@@ -50,19 +49,15 @@ def scan(paths: list[bytes]) -> int:
         some = paths[start : start + AT_ONCE]
         windows, _, _ = read_heads(some, range(len(some)), lambda _number: None, buffer)
         buffer = windows.buffer
-        walk = Walk(windows)
-        walk.first_pass()
-        last = np.zeros(len(walk.outgrown), bool)
-        for spot, (number, offset) in enumerate(
-            zip(walk.outgrown.tolist(), walk.resume_at.tolist(), strict=True)
-        ):
-            handle = os.open(some[number], READ_FLAGS)
-            row = windows.files + number
-            windows.filled[row] = read_into(handle, offset, windows.row(row))
-            last[spot] = windows.filled[row] < WINDOW
-            os.close(handle)
-        walk.second_pass(last)
-        accepted += int(walk.finish().accepted.sum())
+
+        def more(number: int, offset: int, row: memoryview, read: list[bytes] = some) -> int:
+            handle = os.open(read[number], READ_FLAGS)
+            try:
+                return read_into(handle, offset, row)
+            finally:
+                os.close(handle)
+
+        accepted += int(scan_windows(windows, more).accepted.sum())
     return accepted
 
 

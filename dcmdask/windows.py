@@ -56,9 +56,17 @@ class Windows:
         """How many files there is room for."""
         return len(self.whole)
 
+    def first(self, files: int) -> Self:
+        """Give the windows of the first files only; their rows stay where they are."""
+        return type(self)(self.buffer, self.filled[: 2 * files], self.whole[:files])
+
     def row(self, number: int) -> memoryview:
         """Give a row to read into."""
         return memoryview(self.buffer.data)[number * WINDOW : (number + 1) * WINDOW]
+
+
+More = Callable[[int, int, memoryview], int]
+"""(file, offset, row) to bytes read: reads on at an offset of a file, into a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +79,8 @@ class Heads:
         The columns of `dcmdask.schema.INSTANCES` that say where each file is.
     windows : Windows
         Their first bytes.
-    more : callable
-        (file, offset, row) to bytes read: reads on at an offset of a file.
+    more : More
+        How a header that outgrows its first window is read on.
     reopen : callable
         File to a context that gives its `Window`, for a reader that takes one at a time, or the
         failure that it has become.
@@ -84,5 +92,5 @@ class Heads:
 
     places: pa.Table
     windows: Windows
-    more: Callable[[int, int, memoryview], int]
+    more: More
     reopen: Callable[[int], AbstractContextManager[Window | Failure]]

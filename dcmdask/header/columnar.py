@@ -33,7 +33,7 @@ from pydicom.uid import (
 
 from dcmdask.schema import INSTANCES, LIGHT
 from dcmdask.values import MALFORMED, convert
-from dcmdask.windows import WINDOW, Windows
+from dcmdask.windows import WINDOW, More, Windows
 
 Int = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -183,6 +183,28 @@ class _Elements:
             self.long[chosen],
             self.strange[chosen],
         )
+
+
+def scan_windows(windows: Windows, more: More) -> Scan:
+    """Scan some files, with a second window for those that outgrow their first.
+
+    Parameters
+    ----------
+    windows : Windows
+        First windows are filled.
+    more : More
+        How to read on.
+    """
+    walk = Walk(windows)
+    walk.first_pass()
+    last = np.zeros(len(walk.outgrown), bool)
+    needed = zip(walk.outgrown.tolist(), walk.resume_at.tolist(), strict=True)
+    for spot, (number, offset) in enumerate(needed):
+        row = windows.files + number
+        windows.filled[row] = more(number, offset, windows.row(row))
+        last[spot] = windows.filled[row] < WINDOW
+    walk.second_pass(last)
+    return walk.finish()
 
 
 @dataclass(slots=True)

@@ -24,14 +24,14 @@ from pydicom.config import disable_value_validation
 from dcmdask.errors import HeaderError
 from dcmdask.extract.reading import Named
 from dcmdask.extract.registry import extractor_for
-from dcmdask.header.columnar import Walk
+from dcmdask.header.columnar import scan_windows
 from dcmdask.header.deep import Description, describe_header
 from dcmdask.header.light import LightHeader, scan_header
 from dcmdask.privacy import gives_away, hidden, pseudonym
 from dcmdask.schema import DEFAULT_SUBSERIES, DESCRIBED, FAILURES, INSTANCES, KEY, NAMED, table_of
 from dcmdask.series import representatives
 from dcmdask.types import SKIPS, Failure, HeaderTables, Kind, Place, Window
-from dcmdask.windows import WINDOW, Heads
+from dcmdask.windows import Heads
 
 _PLACE_COLUMNS = (
     "url",
@@ -157,17 +157,7 @@ class _Reading:
 
     def scan(self, heads: Heads) -> None:
         """Scan many files at once; read with pydicom what the scan leaves, and describe."""
-        walk = Walk(heads.windows)
-        walk.first_pass()
-        last = np.zeros(len(walk.outgrown), bool)
-        needed = zip(walk.outgrown.tolist(), walk.resume_at.tolist(), strict=True)
-        for spot, (number, offset) in enumerate(needed):
-            row = heads.windows.files + number
-            count = heads.more(number, offset, heads.windows.row(row))
-            heads.windows.filled[row] = count
-            last[spot] = count < WINDOW
-        walk.second_pass(last)
-        found = walk.finish()
+        found = scan_windows(heads.windows, heads.more)
         self.reasons.update(found.reasons)
         accepted = np.flatnonzero(found.accepted)
         places = heads.places.take(pa.array(accepted))

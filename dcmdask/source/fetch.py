@@ -357,9 +357,7 @@ class Fetcher:
                 else:
                     yield from self._fetch_content(stream, head, member, nested=nested)
         if plain:
-            count = len(plain)
-            filled = Windows(windows.buffer, windows.filled[: 2 * count], windows.whole[:count])
-            yield _zip_heads(archive, plain, filled)
+            yield _zip_heads(archive, plain, windows.first(len(plain)))
 
     def _fetch_tar(
         self, stream: IO[bytes], place: Place, url: str, *, nested: bool

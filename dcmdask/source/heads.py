@@ -104,8 +104,7 @@ def read_heads(
             room.whole[spot] = found < WINDOW
             kept.append(number)
             row = room.row(spot + 1)
-    files = len(kept)
-    return Windows(room.buffer, room.filled[: 2 * files], room.whole[:files]), kept, count
+    return room.first(len(kept)), kept, count
 
 
 def place_columns(manifest: pa.Table, roots: tuple[str, ...]) -> pa.Table | None:

@@ -27,7 +27,7 @@ from pydicom.uid import (
 from support import encode
 
 from dcmdask.errors import HeaderError
-from dcmdask.header.columnar import Scan, Walk
+from dcmdask.header.columnar import Scan, scan_windows
 from dcmdask.header.light import scan_header
 from dcmdask.schema import LIGHT
 from dcmdask.synthetic import write_synthetic
@@ -50,19 +50,13 @@ def scan(files: list[bytes]) -> Scan:
         windows.row(number)[: len(head)] = head
         windows.filled[number] = len(head)
         windows.whole[number] = len(content) <= WINDOW
-    walk = Walk(windows)
-    walk.first_pass()
-    last = np.zeros(len(walk.outgrown), bool)
-    for spot, (number, start) in enumerate(
-        zip(walk.outgrown.tolist(), walk.resume_at.tolist(), strict=True)
-    ):
-        more = files[number][start : start + WINDOW]
-        row = len(files) + number
-        windows.row(row)[: len(more)] = more
-        windows.filled[row] = len(more)
-        last[spot] = start + WINDOW >= len(files[number])
-    walk.second_pass(last)
-    return walk.finish()
+
+    def more(number: int, offset: int, row: memoryview) -> int:
+        found = files[number][offset : offset + WINDOW]
+        row[: len(found)] = found
+        return len(found)
+
+    return scan_windows(windows, more)
 
 
 def by_pydicom(content: bytes) -> tuple[dict[str, Any], bool] | None:
