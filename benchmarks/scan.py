@@ -47,10 +47,11 @@ def scan(paths: list[bytes]) -> int:
     accepted = 0
     for start in range(0, len(paths), AT_ONCE):
         some = paths[start : start + AT_ONCE]
-        windows, _, _ = read_heads(some, range(len(some)), lambda _number: None, buffer)
+        windows, kept, _ = read_heads(some, range(len(some)), lambda _number: None, buffer)
         buffer = windows.buffer
+        begun = [some[number] for number in kept]
 
-        def more(number: int, offset: int, row: memoryview, read: list[bytes] = some) -> int:
+        def more(number: int, offset: int, row: memoryview, read: list[bytes] = begun) -> int:
             handle = os.open(read[number], READ_FLAGS)
             try:
                 return read_into(handle, offset, row)

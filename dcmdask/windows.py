@@ -20,6 +20,14 @@ _AHEAD = 16
 """Bytes behind the last row, so that looking at an element's head stays inside."""
 
 
+_PREFIX_AT: Final = 128
+
+
+def has_prefix(head: bytes) -> bool:
+    """Tell whether a file begins as PS3.10 section 7.1 says: a free preamble, then ``DICM``."""
+    return head[_PREFIX_AT : _PREFIX_AT + 4] == b"DICM"
+
+
 @dataclass(slots=True)
 class Windows:
     """The first bytes of some files in one buffer.

@@ -25,9 +25,8 @@ from dcmdask.header.deflate import plain_window
 from dcmdask.schema import INSTANCES, LIGHT
 from dcmdask.types import Kind, Window
 from dcmdask.values import MALFORMED, TEXT, convert
+from dcmdask.windows import has_prefix
 
-_PREFIX_AT = 128
-_PREFIX = b"DICM"
 _LIGHT_TAGS = {word: tag_for_keyword(word) for word in LIGHT if word != "TransferSyntaxUID"}
 _LAST = max(tag for tag in _LIGHT_TAGS.values() if tag is not None)
 _WANTED: list[BaseTag | int] = [tag for tag in _LIGHT_TAGS.values() if tag is not None]
@@ -94,11 +93,6 @@ def scan_header(window: Window) -> LightHeader:
     if syntax is not None:
         values["TransferSyntaxUID"] = syntax
     return LightHeader(values, malformed, cut)
-
-
-def has_prefix(head: bytes) -> bool:
-    """Tell whether a file begins as PS3.10 section 7.1 says."""
-    return head[_PREFIX_AT : _PREFIX_AT + 4] == _PREFIX
 
 
 def read_until(window: Window, stop: StopWhen, tags: list[BaseTag | int]) -> FileDataset:

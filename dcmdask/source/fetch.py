@@ -38,7 +38,7 @@ from dcmdask.source.heads import (
 from dcmdask.source.local import ARCHIVE_SUFFIXES, shown
 from dcmdask.source.sniff import archive_kind, is_tar, unread_format
 from dcmdask.types import Failure, Kind, Place, Window
-from dcmdask.windows import WINDOW, Heads, Windows
+from dcmdask.windows import WINDOW, Heads, Windows, has_prefix
 
 HEAD = WINDOW
 """Bytes of a first window: the last light attribute comes before the bulky private groups."""
@@ -284,7 +284,7 @@ class Fetcher:
             yield from self._fetch_archive(cast(IO[bytes], stream), kind, place, nested=False)
         elif unread := unread_format(head):
             yield Failure(place, Kind.NOT_DICOM, f"{unread} is not read", _STAGE)
-        elif _named_archive(place.file_name) and head[128:132] != b"DICM":
+        elif _named_archive(place.file_name) and not has_prefix(head):
             yield Failure(place, Kind.CORRUPT_ARCHIVE, "named an archive, is none", _STAGE)
         else:
             more = stream.read_at if len(head) == HEAD else None
@@ -348,7 +348,7 @@ class Fetcher:
                 if isinstance(head, Failure):
                     yield head
                     continue
-                if head[128:132] == b"DICM":
+                if has_prefix(head):
                     spot = len(plain)
                     windows.row(spot)[: len(head)] = head
                     windows.filled[spot] = len(head)
@@ -388,7 +388,7 @@ class Fetcher:
         opened = OPENERS[kind](stream)
         head = opened.read(HEAD)
         inner = cast(IO[bytes], _Replay(head, opened))
-        if is_tar(head) and head[128:132] != b"DICM":
+        if is_tar(head) and not has_prefix(head):
             url = _tar_url(place, kind, nested=nested)
             yield from self._fetch_tar(inner, place, url, nested=nested)
             return
@@ -694,7 +694,7 @@ def _member_place(archive: Place, name: str, size: int | None, protocol: str, ur
 def _kind_by_name(stream: _Counted, head: bytes, name: str) -> str | None:
     """Tell two kinds of archive that their first bytes do not: something before it, or nothing in it."""
     lower = name.lower()
-    if lower.endswith(".zip") and head[128:132] != b"DICM":
+    if lower.endswith(".zip") and not has_prefix(head):
         return "zip" if zipfile.is_zipfile(cast(IO[bytes], stream)) else None
     if lower.endswith(".tar") and len(head) >= _LEAST_TAR and not head.strip(b"\0"):
         return "tar"

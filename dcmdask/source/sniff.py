@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tarfile
 
+from dcmdask.windows import has_prefix
+
 _MAGIC = (
     (b"PK\x03\x04", "zip"),
     (b"PK\x05\x06", "zip"),
@@ -25,7 +27,7 @@ def archive_kind(head: bytes) -> str | None:
     A DICM prefix outranks everything: PS3.10 leaves the preamble before it free, and dual-format
     files put another format's magic there.
     """
-    if head[128:132] == b"DICM":
+    if has_prefix(head):
         return None
     for magic, kind in _MAGIC:
         if head.startswith(magic):
