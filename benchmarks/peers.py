@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
 
 CACHE = Path(__file__).parent / ".peers"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names Pythons which have peers already."""
+    parser.add_argument(
+        "--python",
+        action="append",
+        default=[],
+        metavar="PEER=PATH",
+        help="a Python that has a peer already, e.g. pydicom=/usr/bin/python3; repeatable",
+    )
+
+
+def python_of(peer: str, arguments: argparse.Namespace) -> Path:
+    """Give the Python of a peer: the one that the options of `add_options` name, or its own."""
+    for given in arguments.python:
+        name, _, path = given.partition("=")
+        if name == peer:
+            return Path(path)
+    return python_with(peer)
 
 
 def python_with(requirement: str) -> Path:
@@ -26,7 +47,8 @@ def python_with(requirement: str) -> Path:
     python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     done = folder / ".installed"
     if not done.exists():
-        print(f"installing {requirement} into {folder}", flush=True)
+        # Not among the results, which may go into a file.
+        print(f"installing {requirement} into {folder}", file=sys.stderr, flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
         pip = [str(python), "-m", "pip", "install", "--quiet", requirement]
         subprocess.run(pip, check=True)

@@ -1,120 +1,131 @@
-"""The columnar scan against the floor of opening and reading, and against pydicom, on one core.
+"""The columnar scan on one core: against opening and reading alone, and against other readers.
 
-    python benchmarks/scan.py            # 10,000 CT files with 100 vendor elements
-    python benchmarks/scan.py --folder FOLDER
+    python benchmarks/scan.py                                # 10,000 files of the GE corpus
+    python benchmarks/scan.py --corpus plain
+    python benchmarks/scan.py --corpus real --samples FOLDER
+    python benchmarks/scan.py --sides floor columnar pydicom
 
 Every side gets the same files in the same order and gives, or for the floor does not give, the 26
-light attributes of each. The page cache is warm; sides take turns.
+light attributes of each. Each is a process of its own, in its own environment, held to one core; it
+reads 4,096 files to warm up and tells the seconds of reading all of them: neither its start nor its
+imports count. The page cache is warm; sides take turns.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
+import json
+import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import pydicom
-from timing import machine
-
-from dcmdask.header.columnar import scan_windows
-from dcmdask.header.reader import quiet_pydicom
-from dcmdask.schema import LIGHT
-from dcmdask.source.heads import AT_ONCE, READ_FLAGS, read_heads, read_into
-from dcmdask.synthetic import write_synthetic
-from dcmdask.windows import WINDOW
-
-ROUNDS = 5
-FEW = 500
-"""Files that pydicom reads: it need not read all of them to show its rate."""
+import corpora
+import peers
+import tables
+from jobs import READERS, write_job
+from timing import Measured
 
 
-def floor(paths: list[bytes]) -> None:
-    """Open, read one window, close."""
-    row = memoryview(bytearray(WINDOW))
-    for path in paths:
-        handle = os.open(path, READ_FLAGS)
-        read_into(handle, 0, row)
-        os.close(handle)
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One side.
+
+    Attributes
+    ----------
+    program : str
+        Its file in `READERS`.
+    name : str
+        What it is called in the table, without its version.
+    package : str or None
+        What its environment has; None for ours.
+    """
+
+    program: str
+    name: str
+    package: str | None = None
 
 
-def scan(paths: list[bytes]) -> int:
-    """Read windows and give the light attributes as Arrow columns; count the accepted files."""
-    buffer = None
-    accepted = 0
-    for start in range(0, len(paths), AT_ONCE):
-        some = paths[start : start + AT_ONCE]
-        windows, kept, _ = read_heads(some, range(len(some)), lambda _number: None, buffer)
-        buffer = windows.buffer
-        begun = [some[number] for number in kept]
-
-        def more(number: int, offset: int, row: memoryview, read: list[bytes] = begun) -> int:
-            handle = os.open(read[number], READ_FLAGS)
-            try:
-                return read_into(handle, offset, row)
-            finally:
-                os.close(handle)
-
-        accepted += int(scan_windows(windows, more).accepted.sum())
-    return accepted
-
-
-def by_pydicom(paths: list[bytes]) -> None:
-    """Read the same attributes with pydicom, as its users would."""
-    tags: list[str | int | tuple[int, int]] = [
-        word for word in LIGHT if word != "TransferSyntaxUID"
-    ]
-    with quiet_pydicom():
-        for path in paths:
-            dataset = pydicom.dcmread(
-                os.fsdecode(path), stop_before_pixels=True, specific_tags=tags
-            )
-            for word in LIGHT:
-                dataset.get(word)
-
-
-def microseconds(side: Callable[[list[bytes]], object], paths: list[bytes]) -> float:
-    """Give the time of one side a file."""
-    begun = time.perf_counter()
-    side(paths)
-    return (time.perf_counter() - begun) / len(paths) * 1e6
+SIDES = {
+    "floor": Reader("read_floor.py", "open, read 8 KiB, close"),
+    "columnar": Reader("read_columnar.py", "dcmdask {version}, columnar scan"),
+    "gdcm": Reader("read_gdcm.py", "gdcm.Scanner, python-gdcm {version}", "python-gdcm"),
+    "dicomsdl": Reader("read_dicomsdl.py", "dicomsdl {version}", "dicomsdl"),
+    "pydicom": Reader("read_pydicom.py", "pydicom {version}, specific_tags", "pydicom"),
+}
 
 
 def main() -> None:
     """Make the files, run the sides in turn, print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--files", type=int, default=10_000)
-    parser.add_argument("--folder", type=Path, help="files to read instead of synthetic ones")
+    corpora.add_options(parser, files=10_000, kinds=corpora.KINDS)
+    peers.add_options(parser)
+    tables.add_options(parser)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="dcmdask-benchmark-") as folder:
-        source = arguments.folder or Path(folder) / "ct"
-        if arguments.folder is None:
-            slices = min(200, arguments.files)
-            write_synthetic(
-                source,
-                patients=arguments.files // slices,
-                slices=slices,
-                modalities=("CT",),
-                vendor_elements=100,
-            )
-        paths = sorted(os.fsencode(path) for path in source.rglob("*") if path.is_file())
-        few = paths[: min(FEW, len(paths))]
-        scan(paths)
-        times: dict[str, list[float]] = {"floor": [], "scan": [], "pydicom": []}
-        for _ in range(ROUNDS):
-            times["floor"].append(microseconds(floor, paths))
-            times["scan"].append(microseconds(scan, paths))
-            times["pydicom"].append(microseconds(by_pydicom, few))
-        print(f"{machine()}; {len(paths):,} files, {scan(paths):,} accepted by the scan\n")
-        base = statistics.median(times["floor"])
-        print("| side | us a file, median | files/s | time against the floor |")
-        print("|---|---|---|---|")
-        for name, values in times.items():
-            median = statistics.median(values)
-            print(f"| {name} | {median:.1f} | {1e6 / median:,.0f} | {median / base:.1f} x |")
+    chosen = [name for name in SIDES if name in {"floor", "columnar", *arguments.sides}]
+    pythons = [_python_of(SIDES[name], arguments) for name in chosen]
+    with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="dcmdask-benchmark-") as folder:
+        corpus = corpora.write_corpus(arguments, Path(folder) / "files")
+        job = Path(folder) / "job.json"
+        write_job(job, (path for path in corpus.folder.rglob("*") if path.is_file()))
+        sides = [
+            [str(python), str(READERS / SIDES[name].program), str(job)]
+            for name, python in zip(chosen, pythons, strict=True)
+        ]
+        told = _run_in_turn(sides, arguments.rounds)
+    measured = [
+        Measured(
+            SIDES[name].name.format(version=rounds[0]["version"]),
+            corpus.instances,
+            [one["seconds"] for one in rounds],
+        )
+        for name, rounds in zip(chosen, told, strict=True)
+    ]
+    named = {name: side.name for name, side in zip(chosen, measured, strict=True)}
+    outcome = tables.Outcome(
+        "scan", str(corpus), corpus.kind, measured, named["columnar"], floor=named["floor"]
+    )
+    tables.tell(outcome, arguments)
+    found = {name: rounds[0] for name, rounds in zip(chosen, told, strict=True) if name != "floor"}
+    _tell_found(found)
+    _check_found(found, corpus)
+
+
+def _python_of(reader: Reader, arguments: argparse.Namespace) -> Path:
+    if reader.package is None:
+        return Path(sys.executable)
+    return peers.python_of(reader.package, arguments)
+
+
+def _run_in_turn(sides: Sequence[Sequence[str]], rounds: int) -> list[list[dict[str, Any]]]:
+    """Give what each side tells, a list of rounds a side."""
+    told: list[list[dict[str, Any]]] = [[] for _ in sides]
+    for _ in range(rounds):
+        for command, sofar in zip(sides, told, strict=True):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise SystemExit(f"{Path(command[1]).name} failed:\n{done.stderr[-2000:]}")
+            # The last line: libraries say things of their own before it.
+            sofar.append(json.loads(done.stdout.splitlines()[-1]))
+    return told
+
+
+def _tell_found(found: dict[str, dict[str, Any]]) -> None:
+    print("\nfound by each, instances and values that are not empty:")
+    for name, told in found.items():
+        print(f"- {name}: {told['instances']:,} and {told['values']:,}")
+
+
+def _check_found(found: dict[str, dict[str, Any]], corpus: corpora.Corpus) -> None:
+    """Raise `SystemExit` if a side missed files that hold nothing odd."""
+    short = [name for name, told in found.items() if told["instances"] != corpus.instances]
+    if short and corpus.kind != "real":
+        raise SystemExit(f"no fair comparison: files without UID for {', '.join(short)}")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,56 @@
-"""Take two commands; give how long each took, run in turn, and their ratio."""
+"""Take commands; run them in turn and give how long each took and the memory it held."""
 
 from __future__ import annotations
 
 import os
 import platform
-import statistics
 import subprocess
+import tempfile
+import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 Command = Sequence[str | os.PathLike[str]]
+
+_LOOK_EVERY = 0.2
+"""Seconds between two looks at memory: each costs a millisecond or two."""
+
+
+@dataclass(slots=True)
+class Memory:
+    """Peaks of the memory that a command and its processes held, in bytes of RAM.
+
+    Attributes
+    ----------
+    first : int
+        Of the process that was started.
+    largest_other : int
+        Of the largest process below it; 0 without any, or where the system does not tell.
+    together : int
+        Of all at one time. Pages that processes share count in each of them.
+    """
+
+    first: int = 0
+    largest_other: int = 0
+    together: int = 0
+
+    def look(self, root: int) -> None:
+        """Take the present figures of a process and those below it in."""
+        tree = _tree(root)
+        figures = {pid: _memory_of(pid) for pid in tree}
+        self.first = max(self.first, figures[root][0])
+        for pid in tree[1:]:
+            self.largest_other = max(self.largest_other, figures[pid][0])
+        self.together = max(self.together, sum(now for _, now in figures.values()))
+
+    def join(self, other: Memory) -> None:
+        """Take the peaks of another round in."""
+        self.first = max(self.first, other.first)
+        self.largest_other = max(self.largest_other, other.largest_other)
+        self.together = max(self.together, other.together)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +60,7 @@ class Side:
     Attributes
     ----------
     name : str
-        What it is called in the table.
+        What it is called in the table, with its version.
     command : callable
         Gives the command of one round, with outputs that are not there yet.
     """
@@ -30,38 +69,95 @@ class Side:
     command: Callable[[int], Command]
 
 
-def time_in_turn(sides: Sequence[Side], rounds: int) -> dict[str, list[float]]:
-    """Run the sides in turn, so that a drift of the machine meets both.
+@dataclass(slots=True)
+class Measured:
+    """What the rounds of one side gave.
 
-    Returns
-    -------
-    dict
-        Name to seconds of every round.
+    Attributes
+    ----------
+    name : str
+        Of the side.
+    files : int
+        What was read in a round.
+    seconds : list of float
+        Of every round, from start to end of the command unless the benchmark says otherwise.
+    memory : Memory or None
+        Peaks over all rounds; None if not looked at.
     """
-    seconds: dict[str, list[float]] = {side.name: [] for side in sides}
+
+    name: str
+    files: int
+    seconds: list[float] = field(default_factory=list)
+    memory: Memory | None = None
+
+
+def time_in_turn(sides: Sequence[Side], rounds: int, files: int) -> list[Measured]:
+    """Run the sides in turn, so that a drift of the machine meets all of them.
+
+    Parameters
+    ----------
+    sides : sequence of Side
+    rounds : int
+        How often each is run.
+    files : int
+        What each of them reads in a round.
+
+    Raises
+    ------
+    SystemExit
+        A side failed.
+    """
+    measured = [Measured(side.name, files, memory=Memory()) for side in sides]
     for number in range(rounds):
-        for side in sides:
-            command = side.command(number)
-            begun = time.perf_counter()
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            seconds[side.name].append(time.perf_counter() - begun)
-            if done.returncode:
-                raise SystemExit(f"{side.name} failed:\n{done.stderr[-2000:]}")
-    return seconds
+        for side, result in zip(sides, measured, strict=True):
+            seconds, memory = run(side.name, side.command(number))
+            result.seconds.append(seconds)
+            assert result.memory is not None
+            result.memory.join(memory)
+    return measured
 
 
-def table(seconds: dict[str, list[float]], files: int, ours: str) -> str:
-    """Give the result as a Markdown table: medians, files a second, ratio to ours."""
-    base = statistics.median(seconds[ours])
-    lines = ["| side | s, median of rounds | min to max | files/s | time against ours |"]
-    lines.append("|---|---|---|---|---|")
-    for name, values in seconds.items():
-        median = statistics.median(values)
-        lines.append(
-            f"| {name} | {median:.2f} | {min(values):.2f} to {max(values):.2f} "
-            f"| {files / median:,.0f} | {median / base:.2f} x |"
-        )
-    return "\n".join(lines)
+def run(name: str, command: Command) -> tuple[float, Memory]:
+    """Run one command to its end; give its seconds and its memory.
+
+    Raises
+    ------
+    SystemExit
+        It failed; with what it said last.
+    """
+    memory = Memory()
+    # A file, not a pipe: nobody reads while the command runs, and a full pipe would stop it.
+    with tempfile.TemporaryFile("w+", errors="replace") as said:
+        begun = time.perf_counter()
+        with (
+            subprocess.Popen(command, stdout=said, stderr=said) as process,
+            _watched(process.pid, memory),
+        ):
+            # Without a timeout, which would be waited for in steps of up to 50 ms.
+            process.wait()
+            seconds = time.perf_counter() - begun
+        if process.returncode:
+            said.seek(0)
+            raise SystemExit(f"{name} failed:\n{said.read()[-2000:]}")
+    return seconds, memory
+
+
+@contextmanager
+def _watched(root: int, memory: Memory) -> Iterator[None]:
+    """Look at the memory of a process and those below it until the block is left."""
+    left = threading.Event()
+
+    def look() -> None:
+        while not left.wait(_LOOK_EVERY):
+            memory.look(root)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield
+    finally:
+        left.set()
+        watcher.join()
 
 
 def machine() -> str:
@@ -73,3 +169,32 @@ def machine() -> str:
 def empty_place(base: Path, name: str, number: int) -> Path:
     """Give a path that does not exist yet."""
     return base / f"{name}-{number}"
+
+
+def _tree(root: int) -> list[int]:
+    """Give a process and all below it, itself first."""
+    children: dict[int, list[int]] = {}
+    with suppress(OSError):
+        for name in os.listdir("/proc"):
+            if name.isdigit():
+                # Gone since it was listed.
+                with suppress(OSError):
+                    # The name of the program stands in brackets and may hold anything.
+                    facts = Path("/proc", name, "stat").read_text("ascii", "replace")
+                    parent = int(facts.rpartition(")")[2].split()[1])
+                    children.setdefault(parent, []).append(int(name))
+    found = [root]
+    for pid in found:
+        found += children.get(pid, [])
+    return found
+
+
+def _memory_of(pid: int) -> tuple[int, int]:
+    """Give the peak and the present memory of a process, in bytes; nothing where Linux is not."""
+    facts: dict[str, int] = {}
+    with suppress(OSError):
+        for line in Path("/proc", str(pid), "status").read_text("ascii", "replace").splitlines():
+            key, _, value = line.partition(":")
+            if key in ("VmHWM", "VmRSS"):
+                facts[key] = int(value.split()[0]) * 1024
+    return facts.get("VmHWM", 0), facts.get("VmRSS", 0)

@@ -5,28 +5,81 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
+from types import ModuleType
 
+import pydicom
 import pytest
 
+from dcmdask.synthetic import write_synthetic
+
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+PYDICOM = ("--python", f"pydicom={sys.executable}")
 
 
-def printed(name: str, *arguments: str) -> str:
+def printed(name: str, *arguments: str | Path) -> str:
     """Run one benchmark; give what it prints."""
-    command = [sys.executable, str(BENCHMARKS / name), *arguments]
+    command = [sys.executable, BENCHMARKS / name, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_the_scan_is_timed_against_its_floor_and_pydicom() -> None:
-    """All sides read twenty files, and the scan accepts each of them."""
-    text = printed("scan.py", "--files", "20")
-    assert "20 files, 20 accepted" in text
-    assert ["floor", "scan", "pydicom"] == [
-        line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")
-    ][1:]
+def sides(text: str) -> list[str]:
+    """Give the first column of the one table in a text, without its head."""
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    return [row.split("|")[1].strip() for row in rows[1:]]
+
+
+@pytest.fixture
+def corpora(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Give the module that writes the benchmarks' files."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import corpora
+
+    return corpora
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder that stands for one of real files."""
+    folder = tmp_path_factory.mktemp("samples")
+    write_synthetic(folder / "in", patients=1, slices=2, modalities=("CT", "RTSTRUCT"))
+    (folder / "notes.txt").write_text("no DICOM")
+    return folder
+
+
+@pytest.mark.parametrize("corpus", ["ge", "plain", "real"])
+def test_the_scan_is_timed_against_its_floor_and_pydicom(corpus: str, samples: Path) -> None:
+    """Both readers find the same twenty files of each corpus, and the floor is in the table."""
+    few = ("--files", "20", "--rounds", "1", "--sides", "pydicom", "--samples", samples)
+    text = printed("scan.py", "--corpus", corpus, *few, *PYDICOM)
+    names = ["open, read 8 KiB, close", "dcmdask", "pydicom"]
+    assert all(side.startswith(name) for side, name in zip(sides(text), names, strict=True))
+    found = [line.partition(": ")[2] for line in text.splitlines() if line.startswith("- ")]
+    assert found[0].startswith("20 and ")
+    assert found[0] == found[1]
+
+
+def test_a_run_is_timed_over_zips_with_one_worker_and_by_stage(
+    tmp_path: Path, samples: Path
+) -> None:
+    """Every benchmark of whole runs finds its files, and the plot shows what was kept."""
+    once = ("--rounds", "1", "--save", tmp_path / "kept")
+    text = printed("zips.py", "--files", "3", *once, *PYDICOM)
+    assert 3 == len(sides(text))
+    assert "3 instances in our catalog" in text
+    text = printed("workers.py", "--files", "7", "--samples", samples, *once)
+    assert 2 == len(sides(text))
+    assert "7 instances in our catalog" in text
+    text = printed("stages.py", "--files", "3", *once)
+    assert ["start-up", "list", "read"] == sides(text)[:3]
+    assert "whole run" == sides(text)[-1]
+    plot = tmp_path / "plot.svg"
+    text = printed("plot.py", "--results", tmp_path / "kept", "--out", plot)
+    assert text.startswith("2 results drawn")
+    assert 5 == plot.read_text().count('rx="2"')
 
 
 @pytest.mark.imgtools
@@ -35,5 +88,54 @@ def test_a_run_is_timed_against_med_imagetools() -> None:
     python = os.environ.get("DCMDASK_IMGTOOLS_PYTHON")
     if not python:
         pytest.skip("set DCMDASK_IMGTOOLS_PYTHON to a Python that has med-imagetools")
-    text = printed("run_against_imgtools.py", "--files", "40", "--rounds", "1", "--python", python)
+    peer = ("--python", f"med-imagetools={python}")
+    text = printed("run_against_imgtools.py", "--files", "40", "--rounds", "1", *peer)
     assert "40 instances in our catalog" in text
+    assert "1 rows in imgtools-0" in text
+
+
+def test_ge_files_differ_in_what_a_series_differs_in(corpora: ModuleType, tmp_path: Path) -> None:
+    """Two series of one header: own UIDs, numbers and positions, pixels as large as they say."""
+    corpora.write_ge(tmp_path, corpora.SLICES + 1)
+    files = [pydicom.dcmread(path) for path in sorted(tmp_path.rglob("*.dcm"))]
+    assert corpora.SLICES + 1 == len({one.SOPInstanceUID for one in files})
+    assert 2 == len({(one.StudyInstanceUID, one.SeriesInstanceUID) for one in files})
+    assert ["GE-000000", "GE-000001"] == sorted({one.PatientID for one in files})
+    assert list(range(1, corpora.SLICES + 1)) == [one.InstanceNumber for one in files[:-1]]
+    assert corpora.SLICES == len({one.ImagePositionPatient[2] for one in files})
+    for one in files:
+        assert one.SOPInstanceUID == one.file_meta.MediaStorageSOPInstanceUID
+        assert one.Rows * one.Columns * 2 == len(one.PixelData)
+
+
+def test_members_of_zips_are_the_same_files(corpora: ModuleType, tmp_path: Path) -> None:
+    """A zip put together from parts is sound, and deflated to less than half."""
+    corpora.write_ge_zips(tmp_path, 2)
+    with zipfile.ZipFile(tmp_path / "GE-000000.zip") as archive:
+        assert archive.testzip() is None
+        infos = archive.infolist()
+        assert ["000001.dcm", "000002.dcm"] == [info.filename for info in infos]
+        for info in infos:
+            assert 150_000 < info.compress_size < info.file_size / 2
+            with archive.open(info) as file:
+                assert "GE-000000" == pydicom.dcmread(file).PatientID
+
+
+def test_copies_of_real_files_are_other_objects(
+    corpora: ModuleType, tmp_path: Path, samples: Path
+) -> None:
+    """Each copy has UIDs of its own, as long as before, and its references point into the copy."""
+    corpora.write_real(tmp_path, 6, samples)
+    copies = []
+    for folder in sorted(tmp_path.iterdir()):
+        files = [pydicom.dcmread(path) for path in folder.rglob("*") if path.is_file()]
+        (structures,) = (one for one in files if one.Modality == "RTSTRUCT")
+        images = {one.SOPInstanceUID for one in files if one.Modality == "CT"}
+        frame = structures.ReferencedFrameOfReferenceSequence[0]
+        series = frame.RTReferencedStudySequence[0].RTReferencedSeriesSequence[0]
+        named = {item.ReferencedSOPInstanceUID for item in series.ContourImageSequence}
+        assert images == named
+        copies.append(images)
+    assert 2 == len(copies)
+    assert not copies[0] & copies[1]
+    assert {len(uid) for uid in copies[0]} == {len(uid) for uid in copies[1]}
