@@ -29,7 +29,7 @@ STRICT = 3
 @option(
     "--in-process-below",
     type=int,
-    default=20_000,
+    default=1_000_000,
     help="Crawls of fewer files run without a cluster, which would cost more than it brings.",
 )
 @option("--include", metavar="GLOB", multiple=True, help="List only paths that fit. Repeatable.")
