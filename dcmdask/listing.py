@@ -184,9 +184,7 @@ def write_manifest(
         def found(case: str) -> None:
             listing.cases.setdefault(names.name(case), (0, 0))
 
-        walk = list_root(
-            root, leave_out=leave_out, inside=inside, wanted=wanted, found_case=found
-        )
+        walk = list_root(root, leave_out=leave_out, inside=inside, wanted=wanted, found_case=found)
         # In chunks: what is done once for many entries is not done for each.
         while chunk := list(itertools.islice(walk, _REPORT_EVERY)):
             named = [names.rename(entry) for entry in chunk]

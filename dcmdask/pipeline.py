@@ -230,8 +230,10 @@ def _bag(partitions: list[Partition], reading: ReadOptions) -> Bag | None:
 
     if not partitions:
         return None
-    bag = db.from_sequence(partitions, npartitions=len(partitions))
-    return bag.map(read_partition, reading)
+    bag: Bag = db.from_sequence(partitions, npartitions=len(partitions)).map(
+        read_partition, reading
+    )
+    return bag
 
 
 def _progress(stage: str, listing: Listing, totals: Totals) -> Progress:

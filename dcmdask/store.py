@@ -290,6 +290,7 @@ class PieceWriter:
         self._pieces += 1
         return path
 
+
 def read_manifest(partition: Partition) -> pa.Table:
     """Give the manifest rows of a partition; reads only the batches that hold them.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pydicom.datadict import tag_for_keyword
@@ -55,7 +56,8 @@ class Named:
     prefer: str = ""
 
 
-def wanted_tags(extractor: Extractor, *, attributes: bool, fallback: bool) -> list[int]:
+@lru_cache(maxsize=256)
+def wanted_tags(extractor: Extractor, *, attributes: bool, fallback: bool) -> tuple[int, ...]:
     """Give the top-level tags to ask of the reader.
 
     Parameters
@@ -74,7 +76,7 @@ def wanted_tags(extractor: Extractor, *, attributes: bool, fallback: bool) -> li
     tags = {tag_for_keyword(word) for word in words - {"*"}}
     if "*" in words:
         tags |= set(GROUPS)
-    return sorted(tag for tag in tags if tag is not None)
+    return tuple(sorted(tag for tag in tags if tag is not None))
 
 
 def read_attribute(dataset: Dataset, attribute: Attribute) -> Any:

@@ -41,8 +41,6 @@ _INTEGER = r"^-?[0-9]{1,10}$"
 _DECIMAL = r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?$"
 
 
-
-
 def columns_of(state: State, files: Int, implicit: Flags) -> tuple[dict[str, pa.Array], int]:
     """Convert the light attributes of some files.
 

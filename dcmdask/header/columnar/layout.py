@@ -18,7 +18,6 @@ from dcmdask.header.columnar.elements import (
     DELIMITERS,
     IS_LONG,
     IS_SEQUENCE,
-    IS_SHORT,
     ITEM,
     ITEM_END,
     KIND_OF_VR,
@@ -36,6 +35,7 @@ from dcmdask.header.columnar.elements import (
 _HEAD = struct.Struct("<HHHH")
 _LONG_LENGTH = struct.Struct("<L")
 _KINDS: bytes = KIND_OF_VR.tobytes()
+_LONGEST_HEAD = 12
 _TAG_AND_VR = 0xFFFFFFFFFFFF
 _TAG = 0xFFFFFFFF
 
@@ -198,51 +198,77 @@ def lay_out(row: memoryview, start: int, words: Words, *, implicit: bool, meta: 
         It ends, at the top level, before what is not plain or not whole in the window.
     """
     elements: list[Element] = []
-    whole = 0
-    ends = [NO_END] * (DEEPEST + 2)
-    at, depth, stop = start, 0, len(row)
-    while at + 12 <= stop:
-        if not depth:
+    nesting = _Nesting(implicit=implicit)
+    whole, at = 0, start
+    while at + _LONGEST_HEAD <= len(row):
+        if not nesting.depth:
             whole = len(elements)
-        group, number, third, fourth = _HEAD.unpack_from(row, at)
-        tag = group << 16 | number
-        if not depth and ((meta and group != META) or (tag > LAST and group != DELIMITERS)):
+        element = _read(row, at, nesting, start)
+        if not nesting.depth and _is_behind(element.tag, meta=meta):
             break
-        header, length = 8, fourth
-        kind = IS_SHORT
-        if implicit or group == DELIMITERS:
-            length = third | fourth << 16
-        else:
-            kind = _KINDS[third]
-            if kind >= IS_LONG:
-                header, length = 12, _LONG_LENGTH.unpack_from(row, at + 8)[0]
-        element = Element(at - start, tag, 0 if implicit else third, header, length, depth)
-        if depth & 1:
-            if tag == ITEM:
-                depth += 1
-                ends[depth] = NO_END if length == UNDEFINED else at + 8 + length
-            elif tag == SEQUENCE_END:
-                depth -= 1
-            else:
-                break
-        elif tag == ITEM_END and depth:
-            depth -= 1
-        elif group == DELIMITERS or not kind:
-            break
-        elif length == UNDEFINED:
-            sequence = is_public_sequence(tag) if implicit else kind == IS_SEQUENCE
-            if not sequence or depth + 2 > DEEPEST:
-                break
-            depth += 1
-        elif length & 1:
+        if not nesting.enter(element, at):
             break
         elements.append(element)
-        at += header + _inner(element)
-        # Items of defined length end where they said they would.
-        if depth and not depth & 1:
-            if at > ends[depth]:
-                break
-            depth -= at == ends[depth]
-    if not depth and at <= stop:
+        at += element.header + _inner(element)
+        if not nesting.leave(at):
+            break
+    if not nesting.depth and at <= len(row):
         whole = len(elements)
     return Layout(elements[:whole], words, implicit=implicit)
+
+
+def _is_behind(tag: int, *, meta: bool) -> bool:
+    """Tell whether a top-level element lies behind all that is wanted."""
+    group = tag >> 16
+    return (meta and group != META) or (tag > LAST and group != DELIMITERS)
+
+
+def _read(row: memoryview, at: int, nesting: _Nesting, start: int) -> Element:
+    group, number, third, fourth = _HEAD.unpack_from(row, at)
+    header, length, vr = 8, fourth, third
+    if nesting.implicit or group == DELIMITERS:
+        length, vr = third | fourth << 16, 0
+    elif _KINDS[third] >= IS_LONG:
+        header, length = 12, _LONG_LENGTH.unpack_from(row, at + 8)[0]
+    return Element(at - start, group << 16 | number, vr, header, length, nesting.depth)
+
+
+class _Nesting:
+    """The sequences and items that are open; `depth` is odd between items."""
+
+    def __init__(self, *, implicit: bool) -> None:
+        self.implicit = implicit
+        self.depth = 0
+        self._ends = [NO_END] * (DEEPEST + 2)
+
+    def enter(self, element: Element, at: int) -> bool:
+        """Take an element in; tell whether it is plain, as the lockstep would have it."""
+        tag, length = element.tag, element.length
+        if self.depth & 1:
+            return self._pass_item(tag, length, at)
+        if tag == ITEM_END and self.depth:
+            self.depth -= 1
+            return True
+        if tag >> 16 == DELIMITERS or not (self.implicit or _KINDS[element.vr]):
+            return False
+        if length != UNDEFINED:
+            return not length & 1
+        is_open = is_public_sequence(tag) if self.implicit else _KINDS[element.vr] == IS_SEQUENCE
+        self.depth += is_open
+        return is_open and self.depth < DEEPEST
+
+    def _pass_item(self, tag: int, length: int, at: int) -> bool:
+        if tag == ITEM:
+            self.depth += 1
+            self._ends[self.depth] = NO_END if length == UNDEFINED else at + 8 + length
+        elif tag == SEQUENCE_END:
+            self.depth -= 1
+        return tag in (ITEM, SEQUENCE_END)
+
+    def leave(self, at: int) -> bool:
+        """Leave the item that ends here; tell whether it ends where it said it would."""
+        if self.depth and not self.depth & 1:
+            end = self._ends[self.depth]
+            self.depth -= at == end
+            return at <= end
+        return True
