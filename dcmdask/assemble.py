@@ -6,20 +6,31 @@ Series and cases are taken in ranges, so that no more than one range of instance
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pds
 
 from dcmdask import cases, index, references, series
 from dcmdask._version import __version__
+from dcmdask.codes import rows_with
 from dcmdask.config import RunOptions
 from dcmdask.outputs import imgtools
-from dcmdask.outputs.csv import render_csv, render_header, render_rows
-from dcmdask.outputs.json import render_records
-from dcmdask.schema import CASES, CRAWL_DB, FAILURES, INDEX, REFERENCES, TEMPLATE, stamped
+from dcmdask.outputs.csv import render_header, render_lines
+from dcmdask.outputs.json import as_list, render_records
+from dcmdask.schema import (
+    CASES,
+    CRAWL_DB,
+    FAILURES,
+    INDEX,
+    INSTANCES,
+    REFERENCES,
+    TEMPLATE,
+    stamped,
+)
 from dcmdask.store import Parts, Store, writing
 
 LARGEST_RANGE = 500_000
@@ -43,6 +54,8 @@ PUBLISHED = (
 """Names that a run answers for in OUT."""
 
 _CASE_COLUMNS = ("ProjectID", *TEMPLATE)
+_READ = {*series.COLUMNS, *imgtools.INSTANCE_COLUMNS, *cases.COLUMNS, *references.TARGET_COLUMNS}
+_HELD = pa.schema([field for field in INSTANCES if field.name in _READ])
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +111,12 @@ def assemble(
     """
     ranges = series.series_ranges(series_counts, LARGEST_RANGE)
     described = parts.read("described")
-    merged = _merge(parts, ranges, described)
-    resolved = _resolve(parts, merged)
+    instances = _Instances(parts, at_least=sum(series_counts.values()))
+    per_case = _instances_per_case(instances)
+    merged = _merge(instances, ranges, described)
+    resolved = _resolve(instances, parts.read("references"), merged)
     merged = index.with_references(merged, references.referred_series(resolved))
     failures = parts.read("failures").sort_by([(name, "ascending") for name in FAILURES.names])
-    per_case = _instances_per_case(parts)
     case_table = cases.build_cases(
         listed, per_case, Counter(merged["case"].to_pylist()), failures, project_ids
     )
@@ -117,9 +131,9 @@ def assemble(
     write("failures.parquet", failures, FAILURES)
     write("cases.parquet", case_table, CASES)
     if options.layout in ("imgtools", "all"):
-        _write_imgtools(store, parts, ranges, merged, index_table, excel=options.excel)
+        _write_imgtools(store, instances, ranges, merged, index_table, excel=options.excel)
     if options.layout in ("cases", "all"):
-        _write_cases(store, parts, per_case, project_ids, options)
+        _write_cases(store, instances, per_case, project_ids, options)
     count = parts.publish_instances(store)
     return Assembled(
         files=[f"instances/part-{number:05d}.parquet" for number in range(count)],
@@ -133,36 +147,77 @@ def assemble(
     )
 
 
-def _in_range(bounds: tuple[str, str]) -> pds.Expression:
-    field = pds.field("SeriesInstanceUID")
-    return (field >= bounds[0]) & (field <= bounds[1])
+class _Instances:
+    """The instances of all parts: held where they are one range, else read as they are asked for.
+
+    Parameters
+    ----------
+    parts : Parts
+        Where they are.
+    at_least : int
+        How many there are, without those that belong to no series.
+    """
+
+    def __init__(self, parts: Parts, *, at_least: int) -> None:
+        self._parts = parts
+        self._held = _one_range(parts) if at_least <= LARGEST_RANGE else None
+
+    def of_series(self, columns: Sequence[str], bounds: tuple[str, str]) -> pa.Table:
+        """Give some columns of the instances of a range of series."""
+        if self._held is None:
+            uid = pds.field("SeriesInstanceUID")
+            return self._parts.instances(columns, (uid >= bounds[0]) & (uid <= bounds[1]))
+        return rows_with(self._held.select(list(columns)), "SeriesInstanceUID")
+
+    def of_cases(self, columns: Sequence[str], cases: list[str]) -> pa.Table:
+        """Give some columns of the instances of a group of cases."""
+        if self._held is None:
+            return self._parts.instances(columns, pds.field("case").isin(cases))
+        return self._held.select(list(columns))
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Give some columns of all instances, piece by piece."""
+        if self._held is None:
+            return self._parts.instance_batches(columns)
+        return iter(self._held.select(list(columns)).to_batches())
 
 
-def _merge(parts: Parts, ranges: list[tuple[str, str]], described: pa.Table) -> pa.Table:
+def _one_range(parts: Parts) -> pa.Table | None:
+    """Give all instances; nothing if they are more than may be held."""
+    batches = []
+    count = 0
+    for batch in parts.instance_batches(_HELD.names):
+        count += batch.num_rows
+        if count > LARGEST_RANGE:
+            return None
+        batches.append(batch.cast(_HELD))
+    return pa.Table.from_batches(batches, _HELD)
+
+
+def _merge(instances: _Instances, ranges: list[tuple[str, str]], described: pa.Table) -> pa.Table:
     tables = [
-        series.merge_series(parts.instances(series.COLUMNS, _in_range(bounds)), described)
+        series.merge_series(instances.of_series(series.COLUMNS, bounds), described)
         for bounds in ranges
     ]
-    if not tables:
-        return series.merge_series(parts.instances(series.COLUMNS).slice(0, 0), described)
-    return pa.concat_tables(tables)
+    nothing = INSTANCES.empty_table().select(list(series.COLUMNS))
+    return pa.concat_tables(tables or [series.merge_series(nothing, described)])
 
 
-def _resolve(parts: Parts, merged: pa.Table) -> pa.Table:
-    named = references.of_representatives(parts.read("references"), merged)
+def _resolve(instances: _Instances, named: pa.Table, merged: pa.Table) -> pa.Table:
+    named = references.of_representatives(named, merged)
     wanted = references.wanted_sops(named)
     found = [
         batch.filter(pc.is_in(batch["SOPInstanceUID"], value_set=wanted))
-        for batch in parts.instance_batches(references.TARGET_COLUMNS)
+        for batch in instances.batches(references.TARGET_COLUMNS)
     ]
     schema = pa.schema([(name, pa.string()) for name in references.TARGET_COLUMNS])
     targets = pa.Table.from_batches([batch.cast(schema) for batch in found], schema)
     return references.resolve_references(named, targets, merged)
 
 
-def _instances_per_case(parts: Parts) -> dict[str, int]:
+def _instances_per_case(instances: _Instances) -> dict[str, int]:
     counts: Counter[str] = Counter()
-    for batch in parts.instance_batches(["case"]):
+    for batch in instances.batches(["case"]):
         for item in pc.value_counts(batch["case"]).to_pylist():
             counts[item["values"]] += item["counts"]
     return dict(counts)
@@ -170,28 +225,28 @@ def _instances_per_case(parts: Parts) -> dict[str, int]:
 
 def _write_imgtools(
     store: Store,
-    parts: Parts,
+    instances: _Instances,
     ranges: list[tuple[str, str]],
     merged: pa.Table,
     index_table: pa.Table,
     *,
     excel: bool,
 ) -> None:
-    def instances() -> Iterator[pa.Table]:
-        for bounds in ranges:
-            yield parts.instances(imgtools.INSTANCE_COLUMNS, _in_range(bounds))
+    def series_of(bounds: tuple[str, str]) -> pa.Table:
+        uid = merged["SeriesInstanceUID"]
+        return merged.filter(
+            pc.and_(pc.greater_equal(uid, bounds[0]), pc.less_equal(uid, bounds[1]))
+        )
 
-    def both() -> Iterator[tuple[pa.Table, pa.Table]]:
-        for bounds, table in zip(ranges, instances(), strict=True):
-            uid = merged["SeriesInstanceUID"]
-            inside = pc.and_(pc.greater_equal(uid, bounds[0]), pc.less_equal(uid, bounds[1]))
-            yield merged.filter(inside), table
+    def instances_of(bounds: tuple[str, str]) -> pa.Table:
+        return instances.of_series(imgtools.INSTANCE_COLUMNS, bounds)
 
     with store.open_output("index.csv") as stream:
         stream.write(imgtools.render_index(index_table, excel=excel))
+    both = ((series_of(bounds), instances_of(bounds)) for bounds in ranges)
     for name, pieces in (
-        ("crawl_db.json", imgtools.render_crawl_db(both())),
-        ("sop_map.json", imgtools.render_sop_map(instances())),
+        ("crawl_db.json", imgtools.render_crawl_db(both)),
+        ("sop_map.json", imgtools.render_sop_map(map(instances_of, ranges))),
     ):
         with store.open_output(name) as stream:
             stream.writelines(pieces)
@@ -199,7 +254,7 @@ def _write_imgtools(
 
 def _write_cases(
     store: Store,
-    parts: Parts,
+    instances: _Instances,
     per_case: Mapping[str, int],
     project_ids: Mapping[str, int],
     options: RunOptions,
@@ -211,13 +266,15 @@ def _write_cases(
         with store.open_output(name) as stream:
             stream.write(render_header(_CASE_COLUMNS, excel=options.excel))
     for group in _case_groups(per_case, project_ids):
-        where = pds.field("case").isin(group)
-        rows = cases.build_case_rows(parts.instances(cases.COLUMNS, where), project_ids)
+        rows = cases.build_case_rows(instances.of_cases(cases.COLUMNS, group), project_ids)
         for name, change in merged.items():
+            lines = render_lines(change(rows), _CASE_COLUMNS, excel=options.excel)
             with writing(name), open(store.staged(name), "ab") as stream:
-                stream.write(render_rows(change(rows), _CASE_COLUMNS, excel=options.excel))
+                stream.write(lines.content)
         if not options.only_merged:
-            _write_each_case(store, rows, group, stems, options)
+            numbers = [project_ids[case] for case in group]
+            names = [stems[case] for case in group]
+            _write_each_case(store, rows, numbers, names, options)
 
 
 def _merged_files(options: RunOptions) -> dict[str, Callable[[pa.Table], pa.Table]]:
@@ -253,22 +310,23 @@ def _case_groups(per_case: Mapping[str, int], project_ids: Mapping[str, int]) ->
 
 
 def _write_each_case(
-    store: Store,
-    rows: pa.Table,
-    group: list[str],
-    stems: Mapping[str, str],
-    options: RunOptions,
+    store: Store, rows: pa.Table, numbers: list[int], stems: list[str], options: RunOptions
 ) -> None:
-    names = rows["case"].to_pylist()
-    spans: dict[str, tuple[int, int]] = {}
-    for number, name in enumerate(names):
-        start, _ = spans.get(name, (number, number))
-        spans[name] = (start, number + 1)
-    for case in group:
-        start, stop = spans.get(case, (0, 0))
-        own = rows.slice(start, stop - start)
-        with store.open_output(f"cases/{stems[case]}.csv") as stream:
-            stream.write(render_csv(own, _CASE_COLUMNS, excel=options.excel))
-        if options.export_json:
-            with store.open_output(f"cases/{stems[case]}.json") as stream:
-                stream.write(render_records(own, _CASE_COLUMNS))
+    """Write the files of a group of cases, whose rows are sorted by ProjectID."""
+    ids = rows["ProjectID"].to_numpy()
+    starts = np.searchsorted(ids, numbers, "left").tolist()
+    stops = np.searchsorted(ids, numbers, "right").tolist()
+    header = render_header(_CASE_COLUMNS, excel=options.excel)
+    lines = render_lines(rows, _CASE_COLUMNS, excel=options.excel)
+    records = render_records(rows, _CASE_COLUMNS) if options.export_json else None
+    folder = store.staged("cases")
+    folder.mkdir(exist_ok=True)
+    for stem, start, stop in zip(stems, starts, stops, strict=True):
+        _write_file(f"{folder}/{stem}.csv", header, lines.between(start, stop))
+        if records is not None:
+            _write_file(f"{folder}/{stem}.json", as_list(records, start, stop))
+
+
+def _write_file(path: str, *pieces: bytes | memoryview) -> None:
+    with writing(path), open(path, "wb") as stream:
+        stream.writelines(pieces)

@@ -21,10 +21,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dcmdask.codes import codes_of, count_distinct, first_rows, map_distinct
 from dcmdask.errors import ProjectIdMapError
 from dcmdask.privacy import pseudonym
 from dcmdask.schema import CASE_ROWS, CASES, TEMPLATE
 from dcmdask.types import SKIPS
+from dcmdask.values import INTEGER, TEXT
 
 COLUMNS = (
     "case",
@@ -41,6 +43,9 @@ _AGE = re.compile(r"\s*([0-9]{1,6})\s*([DWMY]?)\s*", re.IGNORECASE)
 _DAYS_A_YEAR = 365.25
 _MONTHS_A_YEAR = 12
 _COUNTED = ("ImageCount", "SeriesCount")
+_AGED = ("PatientAge", "PatientBirthDate", "StudyDate")
+# What decides between instances of one path.
+_TIES = ("SeriesInstanceUID", "SOPInstanceUID")
 _VALUES = tuple(name for name in TEMPLATE if name not in ("FileName", *_COUNTED))
 
 # Windows keeps these for devices, with or without a suffix.
@@ -159,58 +164,48 @@ def build_case_rows(instances: pa.Table, project_ids: Mapping[str, int]) -> pa.T
         `dcmdask.schema.CASE_ROWS`: a row a loose file or archive, sorted by ProjectID, FileName,
         path.
     """
-    instances = instances.sort_by(
-        [(name, "ascending") for name in ("case", "path", "SeriesInstanceUID", "SOPInstanceUID")]
-    )
-    ages = [
-        age_in_years(*values)
-        for values in zip(
-            *(instances[n].to_pylist() for n in ("PatientAge", "PatientBirthDate", "StudyDate")),
-            strict=True,
-        )
-    ]
-    position = instances.column_names.index("PatientAge")
-    rows = instances.set_column(position, "PatientAge", pa.array(ages, pa.int64()))
+    numbers = map_distinct(project_ids.__getitem__, INTEGER, instances["case"])
+    ages = map_distinct(age_in_years, INTEGER, *(instances[name] for name in _AGED))
+    rows = instances.drop_columns("PatientAge")
+    rows = rows.append_column("ProjectID", numbers).append_column("PatientAge", ages)
+    if rows["archive"].null_count == rows.num_rows:
+        return _loose_rows(rows)
     loose = pc.is_null(rows["archive"])
-    table = pa.concat_tables(
-        [_loose_rows(rows.filter(loose)), _archive_rows(rows.filter(pc.invert(loose)))]
-    )
-    numbers = pa.array([project_ids[case] for case in table["case"].to_pylist()], pa.int64())
-    table = table.set_column(0, "ProjectID", numbers)
-    order = [(name, "ascending") for name in ("ProjectID", "FileName", "path")]
-    return table.sort_by(order)
+    tables = [_loose_rows(rows.filter(loose)), _archive_rows(rows.filter(pc.invert(loose)))]
+    return pa.concat_tables(tables).sort_by(_ascending("ProjectID", "FileName", "path"))
+
+
+def _ascending(*names: str) -> list[tuple[str, str]]:
+    return [(name, "ascending") for name in names]
 
 
 def _loose_rows(rows: pa.Table) -> pa.Table:
-    columns: dict[str, Any] = {name: rows[name] for name in ("case", "path", *_VALUES)}
-    columns["FileName"] = rows["file_name"]
-    nothing = pa.nulls(rows.num_rows, pa.int64())
-    columns |= dict.fromkeys((*_COUNTED, "ProjectID"), nothing)
+    keys = _ascending("ProjectID", "file_name", "path", *_TIES)
+    order = pc.sort_indices(rows, sort_keys=keys)
+    rows = rows.select(["ProjectID", "case", "path", "file_name", *_VALUES]).take(order)
+    columns: dict[str, Any] = dict(zip(rows.column_names, rows.columns, strict=True))
+    columns["FileName"] = columns["file_name"]
+    columns |= dict.fromkeys(_COUNTED, pa.nulls(rows.num_rows, INTEGER))
     return pa.table({name: columns[name] for name in CASE_ROWS.names}, CASE_ROWS)
 
 
 def _archive_rows(rows: pa.Table) -> pa.Table:
     """Aggregate members: the first value that is there, in order of paths, and the two counts."""
-    if not rows.num_rows:
-        return CASE_ROWS.empty_table()
-    pairs = pa.StructArray.from_arrays(
-        [rows["case"].combine_chunks(), rows["archive"].combine_chunks()], ["case", "archive"]
-    )
-    identity = [(pair["case"], pair["archive"]) for pair in pairs.to_pylist()]
-    numbers: dict[tuple[str, str], int] = {}
-    group = np.array([numbers.setdefault(pair, len(numbers)) for pair in identity])
+    rows = rows.sort_by(_ascending("case", "path", *_TIES))
+    group = codes_of(rows["case"], rows["archive"])
+    first = rows.take(first_rows(group))
+    archives = first["archive"].to_pylist()
     columns: dict[str, Any] = {
-        "case": [case for case, _ in numbers],
-        "path": [archive for _, archive in numbers],
-        "FileName": [archive.rsplit("/", 1)[-1] for _, archive in numbers],
-        "ImageCount": np.bincount(group, minlength=len(numbers)),
-        "SeriesCount": _distinct(rows["SeriesInstanceUID"], group, len(numbers)),
-        "ProjectID": pa.nulls(len(numbers), pa.int64()),
+        "ProjectID": first["ProjectID"],
+        "case": first["case"],
+        "path": archives,
+        "FileName": [archive.rsplit("/", 1)[-1] for archive in archives],
+        "ImageCount": np.bincount(group),
+        "SeriesCount": count_distinct(rows["SeriesInstanceUID"], group, len(archives)),
     }
     for name in _VALUES:
-        columns[name] = _first_values(rows[name], group, len(numbers))
-    arrays = {name: pa.array(columns[name], CASE_ROWS.field(name).type) for name in CASE_ROWS.names}
-    return pa.table(arrays, CASE_ROWS)
+        columns[name] = _first_values(rows[name], group, len(archives))
+    return pa.table({name: columns[name] for name in CASE_ROWS.names}, CASE_ROWS)
 
 
 def _first_values(column: pa.ChunkedArray, group: Any, groups: int) -> pa.Array:
@@ -223,18 +218,12 @@ def _first_values(column: pa.ChunkedArray, group: Any, groups: int) -> pa.Array:
     return column.combine_chunks().take(indices)
 
 
-def _distinct(column: pa.ChunkedArray, group: Any, groups: int) -> Any:
-    seen = {
-        (g, v) for g, v in zip(group.tolist(), column.to_pylist(), strict=True) if v is not None
-    }
-    return np.bincount([g for g, _ in seen], minlength=groups) if seen else np.zeros(groups, int)
-
-
 def desensitized(rows: pa.Table) -> pa.Table:
     """Give case rows with PatientName replaced by its pseudonym."""
     position = rows.column_names.index("PatientName")
-    names = [pseudonym(name) for name in rows["PatientName"].to_pylist()]
-    return rows.set_column(position, "PatientName", pa.array(names, pa.string()))
+    return rows.set_column(
+        position, "PatientName", map_distinct(pseudonym, TEXT, rows["PatientName"])
+    )
 
 
 def build_cases(

@@ -240,6 +240,15 @@ def test_lists_are_compared_by_value(one: Any, other: Any, varies: bool) -> None
     assert varies == ("PixelSpacing" in row["varying"])
 
 
+def test_what_varies_is_judged_over_all_parts() -> None:
+    """Instances come in parts; the same values in two of them are the same."""
+    rows = [instance(f"1.{number}", PixelSpacing=[0.5 * number, 0.5]) for number in (1, 2, 2)]
+    for first, second, varying in ((0, 1, ["PixelSpacing"]), (1, 2, [])):
+        parts = [table(rows[first]), table(rows[second])]
+        merged = merge_series(pa.concat_tables(parts), describe())
+        assert [varying] == merged["varying"].to_pylist()
+
+
 def test_folders_are_named_once_and_sorted() -> None:
     """A series that spans folders lists them; its folder is the first."""
     rows = [instance(f"1.{number}", folder=name) for number, name in enumerate("cbacab")]

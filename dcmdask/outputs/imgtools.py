@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dcmdask.codes import Codes, codes_of, first_rows, rows_with, starts_of
 from dcmdask.extract.registry import attributes_of, extractor_for
 from dcmdask.outputs.csv import render_csv
-from dcmdask.outputs.text import as_json
-from dcmdask.schema import DEFAULT_SUBSERIES
+from dcmdask.outputs.json import encode, members, quoted
+from dcmdask.outputs.text import LARGE, Lines, joined, large
+from dcmdask.schema import DEFAULT_SUBSERIES, KEY
 
 INDEX_COLUMNS = (
     "PatientID",
@@ -40,8 +42,10 @@ INSTANCE_COLUMNS = (
 """Columns of the instances that the JSON files need."""
 
 _COMPARED = tuple(name for name in INDEX_COLUMNS if name != "SubSeries")
-_encode = json.JSONEncoder(ensure_ascii=False).encode
-_ADDED = ("ReferencedModality", "ReferencedSeriesUID", "ReferencedSOPUIDs")
+_ADDED = ("ReferencedModality", "ReferencedSeriesUID", "ReferencedSOPUIDs", "folder")
+_NO_PLACES = (b"{}",)
+
+Key = tuple[Any, ...]
 
 
 def render_index(index: pa.Table, *, excel: bool) -> bytes:
@@ -66,7 +70,7 @@ def _told_apart(index: pa.Table) -> pa.Table:
 
 
 def render_crawl_db(ranges: Iterable[tuple[pa.Table, pa.Table]]) -> Iterator[bytes]:
-    """Give crawl_db.json, piece by piece.
+    """Give crawl_db.json: its opening, a piece for each range, its end.
 
     Parameters
     ----------
@@ -74,96 +78,135 @@ def render_crawl_db(ranges: Iterable[tuple[pa.Table, pa.Table]]) -> Iterator[byt
         For each range of series, in order of SeriesInstanceUID: their merged rows, and
         `INSTANCE_COLUMNS` of their instances.
     """
+    # Not a loop of its own, whose variables would hold one range while the next is read.
+    return _object_of(itertools.starmap(_entries, ranges))
+
+
+def _object_of(ranges: Iterable[bytes]) -> Iterator[bytes]:
+    """Give a JSON object of members that each begin with a comma."""
     yield b"{"
     first = True
-    for series, instances in ranges:
-        places = _places(instances)
-        by_uid: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for row in series.to_pylist():
-            by_uid[row["SeriesInstanceUID"]].append(row)
-        for uid in sorted(by_uid):
-            entries = [
-                (name, _entry(row, places[_key(row)])) for name, row in _named(by_uid[uid]).items()
-            ]
-            text = f"\n  {_encode(uid)}: {_object(entries, 2)}"
-            yield (("" if first else ",") + text).encode("utf-8", "replace")
-            first = False
+    for content in ranges:
+        yield content[1:] if first else content
+        first = first and not content
     yield b"\n}\n"
 
 
-def _object(members: Iterable[tuple[str, str]], depth: int) -> str:
-    """Give a JSON object of members that are text already, one a line.
+def _entries(series: pa.Table, instances: pa.Table) -> bytes:
+    """Give the members of crawl_db.json of one range of series."""
+    keys = list(zip(*(series[name].to_pylist() for name in KEY), strict=True))
+    metadata = _metadata(series)
+    places = _places(instances, dict(zip(keys, series["folder"].to_pylist(), strict=True)))
+    by_uid: dict[str, list[int]] = defaultdict(list)
+    for row, key in enumerate(keys):
+        by_uid[key[1]].append(row)
+    pieces: list[bytes | memoryview] = []
+    for uid in sorted(by_uid):
+        named = _named({keys[row]: row for row in by_uid[uid]})
+        pieces.append(f",\n  {encode(uid)}: {{".encode())
+        for place, (name, row) in enumerate(named.items()):
+            pieces.append(f"{',' if place else ''}\n    {encode(name)}: ".encode())
+            pieces += (metadata[row], *places.get(keys[row], _NO_PLACES), b"\n    }")
+        pieces.append(b"\n  }")
+    return b"".join(pieces)
 
-    The standard library's encoder writes line by line in Python only, five times slower.
-    """
-    margin = "\n" + "  " * depth
-    lines = ",".join(f"{margin}{_encode(name)}: {text}" for name, text in members)
-    return "{" + lines + margin[:-2] + "}" if lines else "{}"
 
-
-def _key(row: dict[str, Any]) -> tuple[Any, ...]:
-    return (row["StudyInstanceUID"], row["SeriesInstanceUID"], row["Modality"], row["SubSeries"])
-
-
-def _places(instances: pa.Table) -> dict[tuple[Any, ...], dict[str, tuple[str, str]]]:
-    """Give, for every key, SOPInstanceUID to the folder and name of its least place."""
-    rows = instances.filter(pc.is_valid(instances["SOPInstanceUID"]))
-    rows = rows.sort_by([("SOPInstanceUID", "ascending"), ("url", "ascending")])
-    found: dict[tuple[Any, ...], dict[str, tuple[str, str]]] = defaultdict(dict)
-    sub = pc.fill_null(rows["AcquisitionNumber"], DEFAULT_SUBSERIES)
-    names = ("StudyInstanceUID", "SeriesInstanceUID", "Modality")
-    keys = zip(*(rows[name].to_pylist() for name in names), sub.to_pylist(), strict=True)
-    spots = zip(rows["folder"].to_pylist(), rows["file_name"].to_pylist(), strict=True)
-    for key, sop, spot in zip(keys, rows["SOPInstanceUID"].to_pylist(), spots, strict=True):
-        found[key].setdefault(sop, spot)
+def _metadata(series: pa.Table) -> dict[int, memoryview]:
+    """Give, for every row, its object but for what stands under "instances"."""
+    columns = (series["SOPClassUID"].to_pylist(), series["Modality"].to_pylist())
+    extractors = list(map(extractor_for, *columns))
+    found: dict[int, memoryview] = {}
+    for extractor in {one.modality: one for one in extractors}.values():
+        names = [attribute.name for attribute in attributes_of(extractor)]
+        rows = [row for row, one in enumerate(extractors) if one is extractor]
+        parts = members(series.take(rows), (*names, *_ADDED), ",\n      ")
+        lines = Lines.of(joined("{\n      ", *parts, ',\n      "instances": '))
+        found |= {row: lines.between(spot, spot + 1) for spot, row in enumerate(rows)}
     return found
 
 
-def _named(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _places(
+    instances: pa.Table, folders: dict[Key, str]
+) -> dict[Key, tuple[bytes, memoryview, bytes]]:
+    """Give, for every key, the object of its instances: SOPInstanceUID to the least place."""
+    rows = rows_with(instances, "SOPInstanceUID")
+    sub = pc.fill_null(rows["AcquisitionNumber"], DEFAULT_SUBSERIES)
+    rows = rows.append_column("SubSeries", sub)
+    names = (*KEY, "SOPInstanceUID", "url")
+    order = pc.sort_indices(rows, sort_keys=[(name, "ascending") for name in names]).to_numpy()
+    series = codes_of(*(rows[name] for name in KEY))
+    chosen = order[starts_of(series[order], codes_of(rows["SOPInstanceUID"])[order])]
+    starts = starts_of(series[chosen])
+    first = pa.array(chosen[starts])
+    keys = list(zip(*(rows[name].take(first).to_pylist() for name in KEY), strict=True))
+    ways = _ways(rows["folder"], chosen, starts, [folders[key] for key in keys])
+    placed = rows.select(["SOPInstanceUID", "file_name"]).take(chosen)
+    sops, files = map(large, placed.columns)
+    lines = Lines.of(joined("\n        ", quoted(sops), ": ", quoted(joined(ways, files)), ","))
+    stops = np.append(starts, len(lines))[1:]
+    return {
+        key: (b"{", lines.between(start, stop, trimmed=len(",")), b"\n      }")
+        for key, start, stop in zip(keys, starts.tolist(), stops.tolist(), strict=True)
+    }
+
+
+def _named(rows: dict[Key, int]) -> dict[str, int]:
     """Name the objects of one series UID: SubSeries, with Modality and study where those differ.
 
     The first by (StudyInstanceUID, Modality) has the plain name, so that a well-behaved series is
     where Med-ImageTools would have put it.
     """
-    named: dict[str, dict[str, Any]] = {}
-    for row in sorted(rows, key=lambda row: (*map(str, _key(row)[:-1]), row["SubSeries"])):
-        name = str(row["SubSeries"])
+    named: dict[str, int] = {}
+    for key in sorted(rows, key=lambda key: (*map(str, key[:-1]), key[-1])):
+        study, _, modality, sub_series = key
+        name = str(sub_series)
         if name in named:
-            name = f"{name}@{row['Modality']}"
+            name = f"{name}@{modality}"
         if name in named:
-            name = f"{name}@{row['StudyInstanceUID']}"
-        named[name] = row
+            name = f"{name}@{study}"
+        named[name] = rows[key]
     return named
 
 
-def _entry(row: dict[str, Any], places: dict[str, tuple[str, str]]) -> str:
-    extractor = extractor_for(row["SOPClassUID"], row["Modality"])
-    names = [attribute.name for attribute in attributes_of(extractor)]
-    start = row["folder"]
-    paths = (
-        (sop, _encode(_relative(folder, name, start))) for sop, (folder, name) in places.items()
-    )
-    members = [(name, _encode(as_json(row[name]))) for name in (*names, *_ADDED)]
-    members.append(("folder", _encode(start)))
-    members.append(("instances", _object(paths, 4)))
-    return _object(members, 3)
+def _ways(column: pa.ChunkedArray, chosen: Codes, starts: Codes, folders: list[str]) -> pa.Array:
+    """Give the ways from the folders of series to those of their instances.
+
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray
+        Folders of instances.
+    chosen : numpy.ndarray of int64
+        Of which rows, those of a series side by side.
+    starts : numpy.ndarray of int64
+        Where in `chosen` each series begins.
+    folders : list of str
+        The folder of each series.
+    """
+    series = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(chosen)))
+    pairs = codes_of(series, codes_of(column)[chosen])
+    first = first_rows(pairs)
+    own = column.take(pa.array(chosen[first])).to_pylist()
+    ways = [
+        _way(folder, folders[number]) for folder, number in zip(own, series[first], strict=True)
+    ]
+    return pa.array(ways, LARGE).take(pa.array(pairs))
 
 
-def _relative(folder: str, name: str, start: str) -> str:
-    """Give the path of an instance relative to its series' folder, which it may lie outside of.
+def _way(folder: str, start: str) -> str:
+    """Give the way from a series' folder to one of its instances', which may lie outside of it.
 
     Names of members may hold ``..`` as any other part, so that `posixpath.relpath` is not for them.
     """
     if folder == start:
-        return name
+        return ""
     own, other = folder.split("/"), start.split("/")
     pairs = zip(own, other, strict=False)
     shared = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
-    return "/".join([*[".."] * (len(other) - shared), *own[shared:], name])
+    return "/".join([*[".."] * (len(other) - shared), *own[shared:], ""])
 
 
 def render_sop_map(instances: Iterable[pa.Table]) -> Iterator[bytes]:
-    """Give sop_map.json, piece by piece, sorted by series and instance.
+    """Give sop_map.json, sorted by series and instance: its opening, a piece a range, its end.
 
     An instance that stands in several series is given to the last of them, as by any reader of an
     object in which a key stands twice: that may happen only where the series are ranges apart.
@@ -173,20 +216,17 @@ def render_sop_map(instances: Iterable[pa.Table]) -> Iterator[bytes]:
     instances : iterable of pyarrow.Table
         `INSTANCE_COLUMNS` of each range of series, in order of SeriesInstanceUID.
     """
-    yield b"{"
-    first = True
-    for table in instances:
-        pairs = table.select(["SeriesInstanceUID", "SOPInstanceUID"])
-        pairs = pairs.filter(pc.is_valid(pairs["SOPInstanceUID"]))
-        pairs = pairs.sort_by([(name, "ascending") for name in pairs.column_names])
-        columns = (pairs["SOPInstanceUID"].to_pylist(), pairs["SeriesInstanceUID"].to_pylist())
-        last = dict(zip(*columns, strict=True))
-        lines = [
-            f"\n  {_encode(sop)}: {_encode(uid)}"
-            for sop, uid in dict.fromkeys(zip(*columns, strict=True))
-            if last[sop] == uid
-        ]
-        if lines:
-            yield ("" if first else ",").encode() + ",".join(lines).encode("utf-8", "replace")
-            first = False
-    yield b"\n}\n"
+    return _object_of(map(_pairs, instances))
+
+
+def _pairs(instances: pa.Table) -> bytes:
+    """Give the members of sop_map.json of one range of series."""
+    rows = rows_with(instances.select(["SeriesInstanceUID", "SOPInstanceUID"]), "SOPInstanceUID")
+    keys = [(name, "ascending") for name in rows.column_names]
+    order = pc.sort_indices(rows, sort_keys=keys).to_numpy()
+    codes = codes_of(rows["SOPInstanceUID"])[order]
+    last = np.empty(codes.max(initial=-1) + 1, np.int64)
+    last[codes] = np.arange(len(codes))
+    rows = rows.take(order[np.sort(last)])
+    sops, series = (quoted(large(rows[name])) for name in reversed(rows.column_names))
+    return bytes(Lines.of(joined(",\n  ", sops, ": ", series)).content)

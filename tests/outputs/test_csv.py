@@ -13,12 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcmdask.outputs.csv import render_csv, render_header, render_rows
+from dcmdask.outputs.csv import render_csv, render_header, render_lines
+from dcmdask.outputs.text import as_cell
 
 
 def table(**columns: list[Any]) -> pa.Table:
     """Give a table of some columns."""
     return pa.table(columns)
+
+
+def lines(rows: pa.Table, columns: list[str], *, excel: bool) -> bytes:
+    """Give the lines of a table without its header."""
+    return bytes(render_lines(rows, columns, excel=excel).content)
 
 
 def parsed(content: bytes) -> list[list[str]]:
@@ -53,7 +59,7 @@ def parsed(content: bytes) -> list[list[str]]:
 )
 def test_a_value_is_a_cell(value: Any, expected: bytes) -> None:
     """Values as they are, quoted where RFC 4180 wants it; dates and times as DICOM writes them."""
-    assert expected + b",1\r\n" == render_rows(table(x=[value], y=[1]), ["x", "y"], excel=False)
+    assert expected + b",1\r\n" == lines(table(x=[value], y=[1]), ["x", "y"], excel=False)
 
 
 def test_columns_are_those_asked_for_in_their_order() -> None:
@@ -75,7 +81,10 @@ def test_a_row_of_one_empty_cell_is_no_empty_line() -> None:
 def test_pieces_join_to_the_whole() -> None:
     """A file may be written a piece at a time: one header, one BOM."""
     rows = table(a=["=x", "y", "z"])
-    pieces = [render_rows(rows.slice(start, 1), ["a"], excel=True) for start in range(3)]
+    whole = render_lines(rows, ["a"], excel=True)
+    pieces = [lines(rows.slice(start, 1), ["a"], excel=True) for start in range(3)]
+    slices = [bytes(whole.between(start, start + 1)) for start in range(3)]
+    assert pieces == slices
     assert render_csv(rows, ["a"], excel=True) == b"".join(
         [render_header(["a"], excel=True), *pieces]
     )
@@ -110,11 +119,52 @@ def test_excel_changes_nothing_but_an_apostrophe(grid: list[tuple[str, str]]) ->
     rows = table(
         a=pa.array([a for a, _ in grid], pa.string()), b=pa.array([b for _, b in grid], pa.string())
     )
-    cells = parsed(render_rows(rows, ["a", "b"], excel=True))
+    cells = parsed(lines(rows, ["a", "b"], excel=True))
     assert not [cell for row in cells for cell in row if cell.startswith(tuple("=+-@\t\r"))]
     for row, before in zip(cells, grid, strict=True):
         for cell, text in zip(row, before, strict=True):
             assert text in (cell, cell.removeprefix("'"))
+
+
+_WORD = st.none() | st.text(
+    st.characters(exclude_categories=["Cs"])
+    | st.sampled_from("=+-@\t\r\n\",; '\\\0\x7f\x85\u2028\ufeff山😀")
+)
+_COLUMNS = {
+    "text": (_WORD, pa.string()),
+    "number": (st.none() | st.integers(-(2**63), 2**63 - 1), pa.int64()),
+    "day": (st.none() | st.dates(), pa.date32()),
+    "hour": (st.none() | st.times(), pa.time64("us")),
+    "real": (st.none() | st.floats(allow_nan=False), pa.float64()),
+    "true": (st.none() | st.booleans(), pa.bool_()),
+    "words": (st.none() | st.lists(_WORD, max_size=3), pa.list_(pa.string())),
+    "reals": (st.none() | st.lists(st.floats(), max_size=3), pa.list_(pa.float64())),
+}
+
+
+@given(st.data(), st.sets(st.sampled_from(list(_COLUMNS)), min_size=1), st.booleans())
+def test_lines_are_those_of_the_library(data: st.DataObject, names: set[str], excel: bool) -> None:
+    """Every byte is what `csv.writer` writes of the same cells, whatever they hold."""
+    columns = sorted(names)
+    grid = data.draw(st.lists(st.tuples(*(_COLUMNS[name][0] for name in columns)), max_size=5))
+    schema = pa.schema([(name, _COLUMNS[name][1]) for name in columns])
+    cut = data.draw(st.integers(0, len(grid)))
+    pieces = [
+        pa.table({n: [row[i] for row in part] for i, n in enumerate(columns)}, schema=schema)
+        for part in (grid[:cut], grid[cut:])
+    ]
+    stream = io.StringIO(newline="")
+    for row in grid:
+        cells = [as_cell(value) for value in row]
+        if excel:
+            cells = [
+                f"'{cell}"
+                if isinstance(value, (str, list)) and cell[:1] in set("=+-@\t\r")
+                else cell
+                for value, cell in zip(row, cells, strict=True)
+            ]
+        csv.writer(stream, lineterminator="\r\n").writerow(cells)
+    assert stream.getvalue().encode() == lines(pa.concat_tables(pieces), columns, excel=excel)
 
 
 def test_pandas_reads_both_forms() -> None:

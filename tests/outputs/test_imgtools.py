@@ -23,7 +23,7 @@ from dcmdask.outputs.imgtools import (
     render_index,
     render_sop_map,
 )
-from dcmdask.schema import CRAWL_DB, INDEX, INSTANCES, table_of
+from dcmdask.schema import CRAWL_DB, INDEX, INSTANCES, KEY, table_of
 
 HEADER = (
     "PatientID,StudyInstanceUID,SeriesInstanceUID,SubSeries,Modality,"
@@ -307,6 +307,66 @@ def test_the_cut_into_ranges_decides_nothing(pairs: list[tuple[str, str]]) -> No
     expected = dict(sorted(pairs, key=lambda pair: pair[1]))
     assert expected == json.loads(b"".join(render_sop_map([sops(*pairs)])))
     assert expected == json.loads(b"".join(render_sop_map(cut)))
+
+
+_NAME = st.text(st.sampled_from('a/"\\\n\x1f山.!')) | st.text(st.characters(codec="utf-8"))
+_FOLDER = st.lists(st.sampled_from(["a", "b", "..", '"', "山"]), min_size=1, max_size=3).map(
+    "/".join
+)
+_PLACED = st.fixed_dictionaries(
+    {
+        "StudyInstanceUID": st.sampled_from([None, "1", "2"]),
+        "SeriesInstanceUID": st.sampled_from(["3", '"', "\\"]),
+        "Modality": st.sampled_from([None, "CT", "MR"]),
+        "AcquisitionNumber": st.sampled_from([None, 1, 2]),
+        "SOPInstanceUID": st.sampled_from([None, "5", "6", '"', "\n"]),
+        "folder": _FOLDER,
+        "file_name": _NAME,
+    }
+)
+
+
+def relative(folder: str, name: str, start: str) -> str:
+    """Give the way from one folder to a file in another."""
+    own, other = folder.split("/"), start.split("/")
+    while own and other and own[0] == other[0]:
+        own, other = own[1:], other[1:]
+    return "/".join([*[".."] * len(other), *own, name])
+
+
+@given(st.lists(_PLACED, max_size=8), _FOLDER)
+def test_instances_are_listed_as_the_library_writes_them(
+    rows: list[dict[str, Any]], start: str
+) -> None:
+    """Under each key every SOPInstanceUID once, sorted, with the least place, by any names."""
+    grouped: dict[tuple[Any, ...], dict[str, str]] = {}
+    for row in sorted(rows, key=lambda row: f"file:///{row['folder']}/{row['file_name']}".encode()):
+        names = ("StudyInstanceUID", "SeriesInstanceUID", "Modality")
+        key = (*(row[name] for name in names), row["AcquisitionNumber"] or 1)
+        listed = grouped.setdefault(key, {})
+        if row["SOPInstanceUID"] is not None:
+            listed.setdefault(
+                row["SOPInstanceUID"], relative(row["folder"], row["file_name"], start)
+            )
+    series = series_of(*(dict(zip(KEY, key, strict=True), folder=start) for key in grouped))
+    content = b"".join(render_crawl_db([(series, instances_of(*rows))])).decode()
+    found = json.loads(content)
+    assert sorted(found) == list(found)
+    assert len(grouped) == sum(map(len, found.values()))
+    for listed in grouped.values():
+        text = json.dumps(dict(sorted(listed.items())), ensure_ascii=False, indent=2)
+        assert '"instances": ' + text.replace("\n", "\n      ") in content
+
+
+@given(st.lists(st.tuples(_NAME, _NAME), min_size=1, max_size=8))
+def test_the_map_is_as_the_library_writes_it(pairs: list[tuple[str, str]]) -> None:
+    """Every byte is what `json` writes of the same mapping."""
+    mapping: dict[str, str] = {}
+    for sop, uid in sorted(pairs, key=lambda pair: (pair[1].encode(), pair[0].encode())):
+        mapping.pop(sop, None)
+        mapping[sop] = uid
+    expected = json.dumps(mapping, ensure_ascii=False, indent=2) + "\n"
+    assert expected.encode() == b"".join(render_sop_map([sops(*pairs)]))
 
 
 # -- end to end ----------------------------------------------------------------------------------

@@ -1,0 +1,119 @@
+"""Take columns; number their distinct values, so that rows are compared and grouped as integers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Codes = npt.NDArray[np.int64]
+
+
+def codes_of(*columns: Any) -> Codes:
+    """Give numbers to the values of a column, or combinations of several, as they first appear.
+
+    Parameters
+    ----------
+    *columns : pyarrow.ChunkedArray or numpy.ndarray of int64
+        Of one length. Null is a value, zero has one sign, lists are equal if their items are.
+
+    Examples
+    --------
+    >>> codes_of(pa.chunked_array([["b", "a", None, "b"]])).tolist()
+    [0, 1, 2, 0]
+    >>> codes_of(np.array([1, 1, 2]), pa.chunked_array([[[0.0], [-0.0], [0.0]]])).tolist()
+    [0, 0, 1]
+    """
+    codes, *others = (_codes(column) for column in columns)
+    for other in others:
+        # No overflow: either is smaller than the number of rows, far below 2 ** 31.
+        codes = _codes(codes * (other.max(initial=0) + 1) + other)
+    return codes
+
+
+def _codes(column: Any) -> Codes:
+    """Give the codes of one column; where it holds few values, 3 times as fast as by sorting."""
+    if not isinstance(column, pa.ChunkedArray):
+        column = pa.chunked_array([pa.array(column)])
+    encoded = _comparable(column).dictionary_encode(null_encoding="encode")
+    indices = [chunk.indices.to_numpy() for chunk in encoded.chunks]
+    return np.concatenate([np.empty(0, np.int64), *indices])
+
+
+def _comparable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Give values whose bytes are equal where they are."""
+    if pa.types.is_floating(column.type):
+        return pc.add(column, 0)
+    if not pa.types.is_list(column.type):
+        return column
+    # A list is the codes of its items, as bytes.
+    items = codes_of(pc.list_flatten(column))
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
+    ends = np.append(0, np.cumsum(lengths, dtype=np.int64)) * items.itemsize
+    content = [None, pa.py_buffer(ends), pa.py_buffer(items)]
+    lists = pa.Array.from_buffers(pa.large_binary(), len(column), content)
+    return pa.chunked_array([pc.if_else(pc.is_null(column).combine_chunks(), None, lists)])
+
+
+def first_rows(codes: Codes) -> Codes:
+    """Give the row at which each code first appears, in order of codes.
+
+    Examples
+    --------
+    >>> first_rows(np.array([0, 0, 1, 0, 2])).tolist()
+    [0, 2, 4]
+    """
+    return np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1))
+
+
+def starts_of(*codes: Codes) -> Codes:
+    """Give the rows at which a run of equal codes, or combinations of several, begins.
+
+    Examples
+    --------
+    >>> starts_of(np.array([0, 0, 1, 0]), np.array([0, 5, 5, 5])).tolist()
+    [0, 1, 2, 3]
+    """
+    changes = np.logical_or.reduce([np.diff(own, prepend=-1) != 0 for own in codes])
+    return np.flatnonzero(changes)
+
+
+def count_distinct(column: pa.ChunkedArray, group: Codes, groups: int) -> Codes:
+    """Count the distinct values of every group; null is none.
+
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray
+        Values.
+    group : numpy.ndarray of int64
+        The group of each row, from 0.
+    groups : int
+        How many there are.
+    """
+    first = first_rows(codes_of(group, column))
+    there = pc.is_valid(column).to_numpy(zero_copy_only=False)
+    return np.bincount(group[first[there[first]]], minlength=groups)
+
+
+def map_distinct(function: Callable[..., Any], kind: pa.DataType, *columns: Any) -> pa.Array:
+    """Give what a function makes of every row, asking it once for each distinct combination.
+
+    Examples
+    --------
+    >>> map_distinct(len, pa.int64(), pa.chunked_array([["a", "bc", "a"]])).to_pylist()
+    [1, 2, 1]
+    """
+    codes = codes_of(*columns)
+    first = pa.array(first_rows(codes))
+    rows = zip(*(column.take(first).to_pylist() for column in columns), strict=True)
+    return pa.array([function(*row) for row in rows], kind).take(pa.array(codes))
+
+
+def rows_with(table: pa.Table, name: str) -> pa.Table:
+    """Give the rows that have a value in a column; where all have, nothing is copied."""
+    column = table[name]
+    return table.filter(pc.is_valid(column)) if column.null_count else table
