@@ -213,4 +213,7 @@ class Computing:
 
 
 def _compute(delayed: Any) -> Any:
-    return delayed.compute(scheduler="synchronous")
+    from dask.local import get_sync
+
+    # Not by its name: Dask would load its distributed scheduler to look for one.
+    return delayed.compute(scheduler=get_sync)

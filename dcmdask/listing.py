@@ -22,7 +22,7 @@ from dcmdask.types import Partition
 BYTES_AS_A_FILE = 256 * 1024
 """So many bytes of an archive weigh as much as one file: a member of usual size, compressed."""
 
-_FIRST = 1024
+_FIRST = 2048
 """Weight of the first partitions at most: reading begins while listing goes on."""
 
 _REPORT_EVERY = 1000
@@ -255,7 +255,7 @@ class _Cut:
 
     def _limit(self) -> int:
         """Give how much the next partition weighs: the first ones less, so that all begin soon."""
-        return min(self._largest, max(_FIRST, self._listing.weight // 4))
+        return min(self._largest, max(_FIRST, self._listing.weight // 2))
 
     def _end(self) -> None:
         self._cuts.append(self._writer.rows)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import pyarrow as pa
-import pyarrow.dataset as pds
+import pyarrow.compute as pc
 import pyarrow.feather
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
@@ -364,8 +364,11 @@ class Parts:
                 os.replace(path, store.staged(f"instances/part-{number:05d}.parquet"))
         return len(files)
 
-    def instances(self, columns: Sequence[str], where: pds.Expression | None = None) -> pa.Table:
+    def instances(self, columns: Sequence[str], where: pc.Expression | None = None) -> pa.Table:
         """Give some columns of the instances, of those rows that fit."""
+        # Imported where it is used: most crawls hold their instances, and start the sooner.
+        import pyarrow.dataset as pds
+
         files = self.instance_files()
         if not files:
             return INSTANCES.empty_table().select(list(columns))
