@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pds
 
 from dcmdask import cases, index, references, series
 from dcmdask._version import __version__
@@ -165,14 +164,14 @@ class _Instances:
     def of_series(self, columns: Sequence[str], bounds: tuple[str, str]) -> pa.Table:
         """Give some columns of the instances of a range of series."""
         if self._held is None:
-            uid = pds.field("SeriesInstanceUID")
+            uid = pc.field("SeriesInstanceUID")
             return self._parts.instances(columns, (uid >= bounds[0]) & (uid <= bounds[1]))
         return rows_with(self._held.select(list(columns)), "SeriesInstanceUID")
 
     def of_cases(self, columns: Sequence[str], cases: list[str]) -> pa.Table:
         """Give some columns of the instances of a group of cases."""
         if self._held is None:
-            return self._parts.instances(columns, pds.field("case").isin(cases))
+            return self._parts.instances(columns, pc.field("case").isin(cases))
         return self._held.select(list(columns))
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.dataset as pds
 import pyarrow.parquet as pq
 
 from dcmdask.errors import CatalogError
 from dcmdask.schema import INSTANCES
 from dcmdask.store import read_catalog_file
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pds
 
 
 class Catalog:
@@ -49,6 +51,8 @@ class Catalog:
     @property
     def instances(self) -> pds.Dataset:
         """All instances; a dataset, as they may be many: ``.to_table()`` loads them."""
+        import pyarrow.dataset as pds
+
         files = [str(self.out / name) for name in self.run.get("instances", [])]
         if not files:
             return pds.dataset(INSTANCES.empty_table())

@@ -1,11 +1,13 @@
-"""Take the options of a run; give a Dask client, or none where this process does as well."""
+"""Take the options of a run; give where its bags are computed: in this process or on a cluster."""
 
 from __future__ import annotations
 
 import logging
+import queue
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 _CONNECT_SECONDS = 15
+_BLINK = 1.0
 _CONFIG = {
     # Nothing is sent anywhere, and what workers say of a task never reaches a terminal.
     "distributed.admin.log-format": "%(name)s - %(levelname)s",
@@ -26,34 +29,24 @@ _CONFIG = {
 
 
 @contextmanager
-def connect(options: RunOptions, weight: int) -> Iterator[Client | None]:
-    """Give a client for a crawl of some weight.
+def connect(options: RunOptions) -> Iterator[Computing]:
+    """Give where a crawl is computed; what is under way there ends with the context.
 
     Parameters
     ----------
     options : RunOptions
         Where to compute.
-    weight : int
-        Files that the partitions weigh.
-
-    Yields
-    ------
-    distributed.Client or None
-        None: compute in this process.
 
     Raises
     ------
     ClusterError
         The address does not answer, or no worker starts.
     """
-    if options.scheduler is not None:
-        with _remote(options.scheduler) as client:
-            yield client
-    elif weight < options.in_process_below:
-        yield None
-    else:
-        with _local(options.worker_count) as client:
-            yield client
+    with ExitStack() as stack:
+        computing = Computing(options, stack)
+        if options.scheduler is not None:
+            computing.use(stack.enter_context(_remote(options.scheduler)))
+        yield computing
 
 
 @contextmanager
@@ -121,60 +114,106 @@ def _interrupts_are_ours() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def results(bag: Bag, client: Client | None, threads: int) -> Iterator[Any]:
-    """Compute a bag of one item a partition; give the items as they come.
+class Computing:
+    """Where bags of partitions are computed while more of them are still being listed.
+
+    In threads of this process first: each reads in a process of its own, so that threads are
+    enough, and a small crawl pays for no cluster. One that turns out to be large is moved to a
+    cluster, as far as it has not begun.
 
     Parameters
     ----------
-    bag : dask.bag.Bag
-        One partition an item.
-    client : distributed.Client or None
-        None: in so many threads of this process. Each has a process of its own to read in, so that
-        threads are enough.
-    threads : int
-        Tasks at once without a client.
-
-    Raises
-    ------
-    ClusterError
-        A task died with its worker too often, or the scheduler is gone.
+    options : RunOptions
+        Where to compute, and when to move.
+    stack : contextlib.ExitStack
+        What ends the things that are started here.
     """
-    delayed = bag.to_delayed(optimize_graph=False)
-    if client is None:
-        yield from _results_here(delayed, min(threads, len(delayed)))
-        return
-    from distributed import as_completed
 
-    futures = client.compute(delayed, optimize_graph=False)
-    waiting = as_completed(futures)
-    del delayed
-    try:
-        for future in waiting:
+    def __init__(self, options: RunOptions, stack: ExitStack) -> None:
+        self._options = options
+        self._stack = stack
+        self._client: Client | None = None
+        self._pool = ThreadPoolExecutor(options.worker_count)
+        self._here: dict[Any, Any] = {}
+        self._there: set[Any] = set()
+        self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        # After an error or an interrupt nothing is begun, and nothing waited for: whoever called
+        # ends the processes that still read.
+        stack.callback(self._pool.shutdown, wait=False, cancel_futures=True)
+
+    def use(self, client: Client) -> None:
+        """Compute on a cluster from now on, and what has not begun here too."""
+        self._client = client
+        self._stack.callback(lambda: client.cancel(list(self._there)))
+        waiting = [one for future, one in self._here.items() if future.cancel()]
+        self._here = {future: one for future, one in self._here.items() if not future.cancelled()}
+        self._compute_there(waiting)
+
+    def submit(self, bag: Bag, weight: int) -> None:
+        """Begin with a bag of one item a partition.
+
+        Parameters
+        ----------
+        bag : dask.bag.Bag
+            One partition an item.
+        weight : int
+            Files that all bags so far weigh.
+        """
+        delayed = bag.to_delayed(optimize_graph=False)
+        if self._client is None and weight >= self._options.in_process_below:
+            self.use(self._stack.enter_context(_local(self._options.worker_count)))
+        if self._client is None:
+            for one in delayed:
+                future = self._pool.submit(_compute, one)
+                self._here[future] = one
+                future.add_done_callback(self._done.put)
+        else:
+            self._compute_there(delayed)
+
+    def ready(self) -> Iterator[Any]:
+        """Give the items that are there already."""
+        with suppress(queue.Empty):
+            while True:
+                yield from self._items(self._done.get_nowait())
+
+    def rest(self) -> Iterator[Any]:
+        """Give all other items as they come.
+
+        Raises
+        ------
+        ClusterError
+            A task died with its worker too often, or the scheduler is gone.
+        """
+        while self._here or self._there:
+            # Not for ever at once: on some systems an interrupt does not end a wait.
+            with suppress(queue.Empty):
+                yield from self._items(self._done.get(timeout=_BLINK))
+
+    def _compute_there(self, delayed: list[Any]) -> None:
+        assert self._client is not None
+        for future in self._client.compute(delayed, optimize_graph=False):
+            self._there.add(future)
+            future.add_done_callback(self._done.put)
+
+    def _items(self, future: Any) -> Iterator[Any]:
+        """Give what a future that is done came to."""
+        if self._here.pop(future, None) is not None:
+            yield from future.result()
+        elif future in self._there:
+            self._there.remove(future)
             try:
                 yield from future.result()
             except DcmdaskError:
                 raise
             except Exception as error:
                 words = f"a task was lost with its worker ({type(error).__name__})"
-                raise ClusterError(
-                    f"{words}: look at the cluster's logs, then run again"
-                ) from error
+                remedy = "look at the cluster's logs, then run again"
+                raise ClusterError(f"{words}: {remedy}") from error
             future.release()
-    finally:
-        client.cancel(futures)
 
 
-def _results_here(delayed: list[Any], threads: int) -> Iterator[Any]:
-    from concurrent.futures import ThreadPoolExecutor, as_completed
+def _compute(delayed: Any) -> Any:
+    from dask.local import get_sync
 
-    def compute(one: Any) -> Any:
-        return one.compute(scheduler="synchronous")
-
-    pool = ThreadPoolExecutor(threads)
-    try:
-        for future in as_completed([pool.submit(compute, one) for one in delayed]):
-            yield from future.result()
-    finally:
-        # After an error or an interrupt nothing is begun, and nothing waited for: whoever called
-        # ends the processes that still read.
-        pool.shutdown(wait=False, cancel_futures=True)
+    # Not by its name: Dask would load its distributed scheduler to look for one.
+    return delayed.compute(scheduler=get_sync)

@@ -75,7 +75,7 @@ class RunOptions:
     scheduler: str | None = None
     timeout: float = 300.0
     partition_size: int = 4096
-    in_process_below: int = 20_000
+    in_process_below: int = 1_000_000
     desensitize: bool = False
     merge_all: bool = False
     only_merged: bool = False

@@ -7,11 +7,13 @@ case.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dcmdask import store
 from dcmdask.errors import UsageError
 from dcmdask.source.local import ARCHIVE_SUFFIXES, OUTPUTS, Entry, Root, list_root, root_of
 from dcmdask.store import PieceWriter
@@ -19,6 +21,9 @@ from dcmdask.types import Partition
 
 BYTES_AS_A_FILE = 256 * 1024
 """So many bytes of an archive weigh as much as one file: a member of usual size, compressed."""
+
+_FIRST = 2048
+"""Weight of the first partitions at most: reading begins while listing goes on."""
 
 _REPORT_EVERY = 1000
 
@@ -124,6 +129,11 @@ class CaseNames:
         self._of_root = {}
         self._root = root
 
+    def rename(self, entry: Entry) -> Entry:
+        """Give an entry under its case's name."""
+        name = self.name(entry.case)
+        return entry if name == entry.case else entry._replace(case=name)
+
     def name(self, case: str) -> str:
         """Give the name a case of this source has in the catalog."""
         if case not in self._of_root:
@@ -165,70 +175,100 @@ def write_manifest(
     """
     listing = Listing(roots)
     digest = hashlib.sha256()
-    cut = _Cut(partition_size, listing)
+    cut = _Cut(partition_size, listing, writer)
     names = CaseNames()
     inside = tuple(os.path.realpath(root.path) for root in roots if not root.only)
     for number, root in enumerate(roots):
         names.begin(root.name)
-        for entry in _entries(root, names, listing, leave_out, inside, wanted):
-            piece, row = writer.add((number, *entry))
-            cut.add(piece, row, entry)
-            digest.update(f"{number}\0{entry.path}\0{entry.size}\0{entry.modified}\n".encode())
-            if listing.files % _REPORT_EVERY == 0:
+
+        def found(case: str) -> None:
+            listing.cases.setdefault(names.name(case), (0, 0))
+
+        walk = list_root(root, leave_out=leave_out, inside=inside, wanted=wanted, found_case=found)
+        # In chunks: what is done once for many entries is not done for each.
+        while chunk := list(itertools.islice(walk, _REPORT_EVERY)):
+            named = [names.rename(entry) for entry in chunk]
+            _count(listing, named)
+            digest.update(_told(number, named))
+            cut.add(number, named)
+            if len(chunk) == _REPORT_EVERY:
                 yield listing
-    writer.flush()
-    cut.end()
+    cut.finish()
     listing.digest = digest.hexdigest()
     yield listing
 
 
-def _entries(
-    root: Root,
-    names: CaseNames,
-    listing: Listing,
-    leave_out: frozenset[str],
-    inside: tuple[str, ...],
-    wanted: Callable[[str], bool],
-) -> Iterator[Entry]:
-    def found(case: str) -> None:
-        listing.cases.setdefault(names.name(case), (0, 0))
+def _count(listing: Listing, entries: list[Entry]) -> None:
+    """Add some entries to what the listing says of all and of each case."""
+    for case, group in itertools.groupby(entries, key=lambda entry: entry.case):
+        sizes = [entry.size or 0 for entry in group]
+        files, size = listing.cases[case]
+        listing.cases[case] = (files + len(sizes), size + sum(sizes))
+        listing.files += len(sizes)
+        listing.bytes += sum(sizes)
 
-    walk = list_root(root, leave_out=leave_out, inside=inside, wanted=wanted, found_case=found)
-    for entry in walk:
-        named = entry._replace(case=names.name(entry.case))
-        files, size = listing.cases.get(named.case, (0, 0))
-        listing.cases[named.case] = (files + 1, size + (entry.size or 0))
-        listing.files += 1
-        listing.bytes += entry.size or 0
-        yield named
+
+def _told(root: int, entries: list[Entry]) -> bytes:
+    """Give what the digest of the listing is of."""
+    lines = [f"{root}\0{path}\0{size}\0{time}\n" for path, _, _, size, time, *_ in entries]
+    return "".join(lines).encode()
 
 
 class _Cut:
-    """Cuts the manifest into partitions of about one weight as it is written."""
+    """Cuts the manifest into partitions of about one weight, and writes it piece by piece.
 
-    def __init__(self, largest: int, listing: Listing) -> None:
+    Parameters
+    ----------
+    largest : int
+        Weight of a partition.
+    listing : Listing
+        What is told of the partitions, once their piece can be read.
+    writer : PieceWriter
+        Where entries go.
+    """
+
+    def __init__(self, largest: int, listing: Listing, writer: PieceWriter) -> None:
         self._largest = largest
         self._listing = listing
-        self._piece = ""
-        self._start = 0
-        self._stop = 0
+        self._writer = writer
+        self._cuts: list[int] = []
         self._weight = 0
 
-    def add(self, piece: str, row: int, entry: Entry) -> None:
-        weight = 1
-        if entry.path.lower().endswith(ARCHIVE_SUFFIXES):
-            self._listing.archives += 1
-            weight += (entry.size or 0) // BYTES_AS_A_FILE
-        if piece != self._piece or self._weight + weight > self._largest:
-            self.end()
-            self._piece, self._start = piece, row
-        self._stop = row + 1
-        self._weight += weight
-        self._listing.weight += weight
+    def add(self, root: int, entries: list[Entry]) -> None:
+        """Add some entries of a root."""
+        for entry in entries:
+            weight = 1
+            if entry.path.lower().endswith(ARCHIVE_SUFFIXES):
+                self._listing.archives += 1
+                weight += (entry.size or 0) // BYTES_AS_A_FILE
+            if self._weight and self._weight + weight > self._limit():
+                self._end()
+            self._writer.add((root, *entry))
+            self._weight += weight
+            self._listing.weight += weight
 
-    def end(self) -> None:
-        if self._stop > self._start and self._piece:
+    def finish(self) -> None:
+        """Cut what is left."""
+        if self._weight:
+            self._end()
+        self._write()
+
+    def _limit(self) -> int:
+        """Give how much the next partition weighs: the first ones less, so that all begin soon."""
+        return min(self._largest, max(_FIRST, self._listing.weight // 2))
+
+    def _end(self) -> None:
+        self._cuts.append(self._writer.rows)
+        self._weight = 0
+        if self._writer.rows >= store.PIECE_ROWS:
+            self._write()
+
+    def _write(self) -> None:
+        """Write a piece; now its partitions can be read."""
+        if not self._cuts:
+            return
+        piece = str(self._writer.flush())
+        for start, stop in itertools.pairwise([0, *self._cuts]):
             number = len(self._listing.partitions)
-            self._listing.partitions.append(Partition(number, self._piece, self._start, self._stop))
-        self._weight = 0
-        self._start = self._stop
+            self._listing.partitions.append(Partition(number, piece, start, stop))
+        self._cuts = []

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dcmdask import cases, cluster
 from dcmdask._version import __version__
@@ -23,7 +23,10 @@ from dcmdask.schema import VERSION
 from dcmdask.source.local import Root, move_archives_into_folders
 from dcmdask.store import CATALOG, Parts, Store, writing
 from dcmdask.supervisor import read_partition, start_reader, stop_readers
-from dcmdask.types import PRIVATE, PartitionSummary, Progress
+from dcmdask.types import PRIVATE, Partition, PartitionSummary, Progress
+
+if TYPE_CHECKING:
+    from dask.bag import Bag
 
 DEFAULT_MAP = "projectid_map.json"
 
@@ -68,6 +71,11 @@ class Totals:
         self.series.update(summary.series)
         self.reasons.update(summary.reasons)
         self.parts[summary.number] = summary.part
+
+    def add_all(self, summaries: Iterable[PartitionSummary]) -> None:
+        """Add some partitions."""
+        for summary in summaries:
+            self.add(summary)
 
     def check(self) -> None:
         """Raise `InvariantError` unless every file and member has one outcome."""
@@ -126,11 +134,9 @@ def run(sources: Iterable[str], options: RunOptions, watch: Watch = _ignore) -> 
         # gives numbers or reads what is about to be moved.
         known = cases.read_projectid_map(map_path)
         moved = [move for root in roots for move in _moved(root, options)]
-        # It loads while the sources are listed.
+        # It loads while the first sources are listed.
         start_reader()
-        listing = _list(roots, store, options, watch)
-        clock.stop("list")
-        totals = _read(listing, store, options, watch)
+        listing, totals = _crawl(roots, store, options, watch, clock)
         totals.check()
         clock.stop("read")
         watch(_progress("assemble", listing, totals))
@@ -180,45 +186,54 @@ def _moved(root: Root, options: RunOptions) -> list[tuple[str, str]]:
     return move_archives_into_folders(root)
 
 
-def _list(roots: list[Root], store: Store, options: RunOptions, watch: Watch) -> Listing:
-    leave_out = frozenset({os.path.realpath(store.out)})
-    growing = write_manifest(
-        roots,
-        store.piece_writer(),
-        partition_size=options.partition_size,
-        leave_out=leave_out,
-        wanted=options.wanted(),
-    )
-    listing = Listing(roots)
-    for listing in growing:
-        watch(Progress("list", found=listing.files, bytes_found=listing.bytes))
-    return listing
-
-
-def _read(listing: Listing, store: Store, options: RunOptions, watch: Watch) -> Totals:
-    import dask.bag as db
-
-    totals = Totals()
-    if not listing.partitions:
-        return totals
+def _crawl(
+    roots: list[Root], store: Store, options: RunOptions, watch: Watch, clock: Stopwatch
+) -> tuple[Listing, Totals]:
+    """List the sources, and read what is listed while that goes on."""
     reading = ReadOptions(
-        roots=tuple(root.name for root in listing.roots),
+        roots=tuple(root.name for root in roots),
         staging=str(store.staging),
         desensitize=options.desensitize,
         timeout=options.timeout,
         settings=options.digest(),
     )
-    bag = db.from_sequence(listing.partitions, npartitions=len(listing.partitions))
-    bag = bag.map(read_partition, reading)
-    watch(_progress("read", listing, totals))
+    growing = write_manifest(
+        roots,
+        store.piece_writer(),
+        partition_size=options.partition_size,
+        leave_out=frozenset({os.path.realpath(store.out)}),
+        wanted=options.wanted(),
+    )
+    listing, totals = Listing(roots), Totals()
+    begun = 0
     try:
-        with cluster.connect(options, listing.weight) as client:
-            for summary in cluster.results(bag, client, options.worker_count):
+        with cluster.connect(options) as computing:
+            for listing in growing:
+                watch(Progress("list", found=listing.files, bytes_found=listing.bytes))
+                if bag := _bag(listing.partitions[begun:], reading):
+                    computing.submit(bag, listing.weight)
+                begun = len(listing.partitions)
+                totals.add_all(computing.ready())
+            clock.stop("list")
+            watch(_progress("read", listing, totals))
+            for summary in computing.rest():
                 totals.add(summary)
                 watch(_progress("read", listing, totals))
     finally:
         stop_readers()
-    return totals
+    return listing, totals
+
+
+def _bag(partitions: list[Partition], reading: ReadOptions) -> Bag | None:
+    """Give the reading of some partitions, one task each."""
+    import dask.bag as db
+
+    if not partitions:
+        return None
+    bag: Bag = db.from_sequence(partitions, npartitions=len(partitions)).map(
+        read_partition, reading
+    )
+    return bag
 
 
 def _progress(stage: str, listing: Listing, totals: Totals) -> Progress:

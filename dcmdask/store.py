@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import pyarrow as pa
-import pyarrow.dataset as pds
+import pyarrow.compute as pc
 import pyarrow.feather
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
@@ -32,8 +32,9 @@ CATALOG = "catalog.json"
 FOLDERS = ("cases", "instances")
 """Folders of a catalog: such a one in an OUT without a catalog is the user's, and is not touched."""
 
-PIECE_ROWS = 50_000
-"""Manifest rows of one piece: what the driver holds of a listing."""
+PIECE_ROWS = 4_096
+"""Manifest rows after which a piece is written: what the driver holds of a listing, and what a
+reader waits for."""
 
 _BATCH_ROWS = 1_000
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -265,19 +266,18 @@ class PieceWriter:
         self._rows: list[tuple[Any, ...]] = []
         self._pieces = 0
 
-    def add(self, row: tuple[Any, ...]) -> tuple[str, int]:
-        """Add one row; give its piece and its position there."""
-        spot = (str(self._path()), len(self._rows))
-        self._rows.append(row)
-        if len(self._rows) == PIECE_ROWS:
-            self.flush()
-        return spot
+    @property
+    def rows(self) -> int:
+        """Rows that are held."""
+        return len(self._rows)
 
-    def flush(self) -> None:
-        """Write what is held."""
-        if not self._rows:
-            return
-        path = self._path()
+    def add(self, row: tuple[Any, ...]) -> None:
+        """Add one row of `dcmdask.schema.MANIFEST`."""
+        self._rows.append(row)
+
+    def flush(self) -> Path:
+        """Write what is held as a piece; give its path."""
+        path = self._folder / f"{self._pieces:05d}.arrow"
         columns = dict(zip(MANIFEST.names, zip(*self._rows, strict=True), strict=True))
         table = pa.table({name: list(c) for name, c in columns.items()}, schema=MANIFEST)
         with (
@@ -288,9 +288,7 @@ class PieceWriter:
             writer.write_table(table, max_chunksize=_BATCH_ROWS)
         self._rows = []
         self._pieces += 1
-
-    def _path(self) -> Path:
-        return self._folder / f"{self._pieces:05d}.arrow"
+        return path
 
 
 def read_manifest(partition: Partition) -> pa.Table:
@@ -366,8 +364,11 @@ class Parts:
                 os.replace(path, store.staged(f"instances/part-{number:05d}.parquet"))
         return len(files)
 
-    def instances(self, columns: Sequence[str], where: pds.Expression | None = None) -> pa.Table:
+    def instances(self, columns: Sequence[str], where: pc.Expression | None = None) -> pa.Table:
         """Give some columns of the instances, of those rows that fit."""
+        # Imported where it is used: most crawls hold their instances, and start the sooner.
+        import pyarrow.dataset as pds
+
         files = self.instance_files()
         if not files:
             return INSTANCES.empty_table().select(list(columns))

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NoReturn
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, NoReturn
 
 from dcmdask.errors import HeaderError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Kind(StrEnum):

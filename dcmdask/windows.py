@@ -16,8 +16,8 @@ from dcmdask.types import Failure, Window
 WINDOW: Final = 8 * 1024
 """Bytes of a window; even, as every element of a well-formed file begins at an even offset."""
 
-_AHEAD = 16
-"""Bytes behind the last row, so that looking at an element's head stays inside."""
+AHEAD: Final = 256
+"""Bytes behind the last row, so that looking a little ahead of any position stays inside."""
 
 
 _PREFIX_AT: Final = 128
@@ -53,7 +53,7 @@ class Windows:
 
         What an earlier use left in the buffer does no harm: nothing beyond `filled` is looked at.
         """
-        size = 2 * files * WINDOW + _AHEAD
+        size = 2 * files * WINDOW + AHEAD
         if buffer is None or len(buffer) < size:
             # Not zeroed by hand: pages that no second window needs are never touched.
             buffer = np.zeros(size, np.uint8)

@@ -244,9 +244,9 @@ def test_the_manifest_is_written_in_pieces(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(store, "PIECE_ROWS", 5)
     monkeypatch.setattr(store, "_BATCH_ROWS", 2)
     listing = _list(tmp_path / "pieces", tmp_path / "in", partition_size=3)
-    assert [3, 2, 3, 2, 3, 2, 3, 2, 3] == [len(paths) for paths in _rows(listing)]
+    assert [3, 3, 3, 3, 3, 3, 3, 2] == [len(paths) for paths in _rows(listing)]
     assert [f"{number:02d}" for number in range(23)] == list(chain(*_rows(listing)))
-    assert 5 == len(list((tmp_path / "pieces").iterdir()))
+    assert 4 == len(list((tmp_path / "pieces").iterdir()))
     sizes = [size for one in listing.partitions for size in read_manifest(one)["size"].to_pylist()]
     assert list(range(23)) == sizes
 

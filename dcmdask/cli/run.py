@@ -13,6 +13,7 @@ from dcmdask.cli.settings import option, read_config
 from dcmdask.cli.summary import closing_lines, summary_lines
 from dcmdask.cli.terminal import complain, say
 from dcmdask.config import LAYOUTS, RunOptions
+from dcmdask.supervisor import do_without_pandas, start_reader
 
 STRICT = 3
 
@@ -29,7 +30,7 @@ STRICT = 3
 @option(
     "--in-process-below",
     type=int,
-    default=20_000,
+    default=1_000_000,
     help="Crawls of fewer files run without a cluster, which would cost more than it brings.",
 )
 @option("--include", metavar="GLOB", multiple=True, help="List only paths that fit. Repeatable.")
@@ -71,9 +72,12 @@ def command(
     and gz files, which are read in place. Settings may also come from the environment
     (DCMDASK_WORKERS=4) or a file (--config); the command line outranks both.
     """
+    options = RunOptions(**settings)
+    do_without_pandas()
+    # It loads while this process does.
+    start_reader()
     from dcmdask.pipeline import run
 
-    options = RunOptions(**settings)
     with watching(quiet=quiet or as_json, log_file=log_file) as watch:
         catalog = run(sources, options, watch)
     out = catalog.pop("out")

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, cast
 
+import pyarrow as pa
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import RawDataElement, convert_raw_data_element
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
@@ -18,6 +19,9 @@ from dcmdask.values import MALFORMED, TEXT, convert
 
 _SHARED = "SharedFunctionalGroupsSequence"
 _PER_FRAME = "PerFrameFunctionalGroupsSequence"
+_LONGEST_KNOWN = 256
+"""Bytes of a value that is remembered."""
+
 _MAY_BE_SEQUENCE = ("SQ", "UN", None)  # None: implicit VR
 
 
@@ -52,6 +56,34 @@ def value_of(dataset: Dataset, keyword: str) -> Any:
     if isinstance(raw, RawDataElement) and raw.VR == "SQ":
         return MALFORMED
     return dataset[tag].value
+
+
+def converted(dataset: Dataset, keyword: str, kind: pa.DataType) -> Any:
+    """Give the value of an attribute for a column: None, or `MALFORMED`, as `convert` does."""
+    tag = _tag(keyword)
+    raw = dataset.get_item(tag)
+    if raw is None:
+        return None
+    if isinstance(raw, RawDataElement) and raw.VR != "SQ" and _stands_alone(tag):
+        value = raw.value
+        if value is not None and len(value) <= _LONGEST_KNOWN:
+            charset = dataset.original_character_set or "iso8859"
+            known = charset if isinstance(charset, str) else tuple(charset)
+            return _converted(raw._replace(value_tell=0), known, kind)
+    return convert(value_of(dataset, keyword), kind)
+
+
+@lru_cache(maxsize=16_384)
+def _converted(raw: RawDataElement, charset: str | tuple[str, ...], kind: pa.DataType) -> Any:
+    # Series of one scanner and one study say the same of most things: pydicom is asked once.
+    encoding = charset if isinstance(charset, str) else list(charset)
+    return convert(convert_raw_data_element(raw, encoding=encoding).value, kind)
+
+
+@lru_cache(maxsize=1024)
+def _stands_alone(tag: BaseTag) -> bool:
+    """Tell whether pydicom needs no other element to know what one says."""
+    return not tag.is_private and dictionary_has_tag(tag) and " or " not in dictionary_VR(tag)
 
 
 @lru_cache(maxsize=1024)

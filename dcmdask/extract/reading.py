@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
+import pyarrow as pa
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
 from dcmdask.extract.base import COMMON_REFERENCES
-from dcmdask.extract.groups import group_items_with, items, text_of, value_of
+from dcmdask.extract.groups import converted, group_items_with, items, text_of
 from dcmdask.extract.registry import attributes_of
 from dcmdask.extract.table import Attribute, Extractor, ReferencePath
 from dcmdask.values import convert
@@ -55,7 +57,8 @@ class Named:
     prefer: str = ""
 
 
-def wanted_tags(extractor: Extractor, *, attributes: bool, fallback: bool) -> list[int]:
+@lru_cache(maxsize=256)
+def wanted_tags(extractor: Extractor, *, attributes: bool, fallback: bool) -> tuple[int, ...]:
     """Give the top-level tags to ask of the reader.
 
     Parameters
@@ -74,7 +77,7 @@ def wanted_tags(extractor: Extractor, *, attributes: bool, fallback: bool) -> li
     tags = {tag_for_keyword(word) for word in words - {"*"}}
     if "*" in words:
         tags |= set(GROUPS)
-    return sorted(tag for tag in tags if tag is not None)
+    return tuple(sorted(tag for tag in tags if tag is not None))
 
 
 def read_attribute(dataset: Dataset, attribute: Attribute) -> Any:
@@ -82,23 +85,21 @@ def read_attribute(dataset: Dataset, attribute: Attribute) -> Any:
     if attribute.compute is not None:
         return convert(attribute.compute(dataset), attribute.type)
     for path in attribute.paths:
-        for value in _values(dataset, path):
-            converted = convert(value, attribute.type)
-            if converted is not None:
-                return converted
+        for value in _values(dataset, path, attribute.type):
+            if value is not None:
+                return value
     return None
 
 
-def _values(dataset: Dataset, path: str) -> Iterator[Any]:
+def _values(dataset: Dataset, path: str, kind: pa.DataType) -> Iterable[Any]:
     holder, _, keyword = path.rpartition(".")
     if not holder:
-        found = iter([dataset])
-    elif holder == "*":
+        return (converted(dataset, keyword, kind),)
+    if holder == "*":
         found = group_items_with(dataset, keyword)
     else:
         found = iter(items(dataset, holder)[:1])
-    for item in found:
-        yield value_of(item, keyword)
+    return (converted(item, keyword, kind) for item in found)
 
 
 def read_references(dataset: Dataset, extractor: Extractor, *, fallback: bool) -> list[Named]:

@@ -7,6 +7,7 @@ before it.
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.filereader import read_sequence_item
+from pydicom.filereader import read_partial, read_sequence_item
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 
@@ -29,6 +30,7 @@ from dcmdask.extract.reading import (
 from dcmdask.extract.registry import attributes_of
 from dcmdask.extract.table import ASIDE, Extractor
 from dcmdask.header.deflate import plain_window
+from dcmdask.header.excerpt import excerpt
 from dcmdask.header.light import read_until
 from dcmdask.types import Kind, Window
 from dcmdask.values import MALFORMED
@@ -36,6 +38,7 @@ from dcmdask.values import MALFORMED
 _PER_FRAME = GROUPS[1]
 _PIXELS = 0x7FE00008  # FloatPixelData and its like; all that follows is no header
 _ITEM = 0xFFFEE000
+_CHARSET = 0x00080005
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,10 @@ def _last_before_bulk(extractor: Extractor) -> int:
 def _read_to_bulk(window: Window, extractor: Extractor, *, attributes: bool) -> FileDataset:
     last = _last_before_bulk(extractor)
     tags = wanted_tags(extractor, attributes=attributes, fallback=False)
-    return read_until(window, lambda tag, _vr, _length: tag >= last, [*tags])
+    if (content := excerpt(window, last, frozenset({_CHARSET, *tags}))) is not None:
+        with _translated(window):
+            return read_partial(io.BytesIO(content))
+    return read_until(window, lambda tag, _vr, _length: int(tag) >= last, [*tags])
 
 
 def _add_first_frame(window: Window, dataset: FileDataset, extractor: Extractor) -> bool:

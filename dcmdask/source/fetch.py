@@ -17,7 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import IO, Any, ClassVar, cast
 
 import numpy as np
@@ -36,14 +36,13 @@ from dcmdask.source.heads import (
     read_into,
 )
 from dcmdask.source.local import ARCHIVE_SUFFIXES, shown
+from dcmdask.source.members import Member, Members, quick_head
 from dcmdask.source.sniff import archive_kind, is_tar, unread_format
 from dcmdask.types import Failure, Kind, Place, Window
 from dcmdask.windows import WINDOW, Heads, Windows, has_prefix
 
 HEAD = WINDOW
 """Bytes of a first window: the last light attribute comes before the bulky private groups."""
-
-_MEMBERS_AT_ONCE = 1024
 
 LARGEST_HEADER = 64 * 1024 * 1024
 """Bytes of a header, read or inflated, before it is given up."""
@@ -172,6 +171,7 @@ class Fetcher:
     tally: Tally = field(default_factory=Tally)
     watch: ClassVar[RowWatch] = RowWatch()
     _buffer: npt.NDArray[np.uint8] | None = None
+    _members: Members = field(default_factory=Members)
 
     def fetch(self, manifest: pa.Table) -> Iterator[Found]:
         """Give what some manifest rows hold: plain DICOM files many at once, all else singly.
@@ -268,9 +268,18 @@ class Fetcher:
                 words = "something else has taken its place since it was listed"
                 yield Failure(place, Kind.VANISHED, words, _STAGE)
                 continue
-            with io.FileIO(handle, closefd=True) as stream:
+            stream = io.FileIO(handle, closefd=True)
+            try:
                 yield from self._fetch_file(_Counted(stream, self.tally), place)
+            finally:
+                self._members.hold(stream)
+            if self.watch.singly:
+                yield from self._fetched_members()
+            elif self._members.is_full:
+                self.watch.begin(-1)
+                yield from self._fetched_members()
         self.watch.begin(-1)
+        yield from self._fetched_members()
 
     def _fetch_file(self, stream: _Counted, place: Place) -> Iterator[Found]:
         try:
@@ -322,42 +331,52 @@ class Fetcher:
                 self.tally.containers += 1
 
     def _fetch_zip(self, stream: IO[bytes], place: Place, *, nested: bool) -> Iterator[Found]:
-        with zipfile.ZipFile(stream) as archive:
+        archive = zipfile.ZipFile(stream)
+        for info in archive.infolist():
             # is_dir fails on an empty name before Python 3.12
-            infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
-            for start in range(0, len(infos), _MEMBERS_AT_ONCE):
-                some = infos[start : start + _MEMBERS_AT_ONCE]
-                yield from self._fetch_zip_members(archive, some, place, nested=nested)
+            if not info.filename.endswith("/"):
+                yield from self._fetch_zip_member(stream, archive, info, place, nested=nested)
+                if len(self._members) == AT_ONCE:
+                    yield from self._fetched_members()
+        if nested:
+            # It lies in memory.
+            yield from self._fetched_members()
 
-    def _fetch_zip_members(
-        self, archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo], place: Place, *, nested: bool
+    def _fetch_zip_member(
+        self,
+        stream: IO[bytes],
+        archive: zipfile.ZipFile,
+        info: zipfile.ZipInfo,
+        place: Place,
+        *,
+        nested: bool,
     ) -> Iterator[Found]:
-        """Give those members that begin as DICOM does together, all others as they come."""
-        windows = Windows.empty(len(infos))
-        plain: list[tuple[zipfile.ZipInfo, Place]] = []
-        for info in infos:
-            member = _member_place(place, info.filename, info.file_size, "zip", place.url)
-            self.tally.members += 1
-            opened = _open_member(archive, info, member)
-            if isinstance(opened, Failure):
-                yield opened
-                continue
-            with opened:
-                stream = _Forward(opened)
-                head = _head_of(stream, member)
-                if isinstance(head, Failure):
-                    yield head
-                    continue
-                if has_prefix(head):
-                    spot = len(plain)
-                    windows.row(spot)[: len(head)] = head
-                    windows.filled[spot] = len(head)
-                    windows.whole[spot] = len(head) < HEAD
-                    plain.append((info, member))
-                else:
-                    yield from self._fetch_content(stream, head, member, nested=nested)
-        if plain:
-            yield _zip_heads(archive, plain, windows.first(len(plain)))
+        """Note a member that begins as DICOM does, to be read with others; give any other."""
+        member = _member_place(place, info.filename, info.file_size, "zip", place.url)
+        self.tally.members += 1
+        quick = quick_head(stream, info)
+        if quick is not None and has_prefix(quick):
+            self._members.add((archive, info, member), quick)
+            return
+        opened = _open_member(archive, info, member)
+        if isinstance(opened, Failure):
+            yield opened
+            return
+        with opened:
+            forward = _Forward(opened)
+            head = _head_of(forward, member)
+            if isinstance(head, Failure):
+                yield head
+            elif has_prefix(head):
+                self._members.add((archive, info, member), head)
+            else:
+                yield from self._fetch_content(forward, head, member, nested=nested)
+
+    def _fetched_members(self) -> Iterator[Heads]:
+        """Give the members that were noted, and let go of their archives."""
+        if len(self._members):
+            yield self._members.heads(_more_of_member, _reopen_member)
+        self._members.close()
 
     def _fetch_tar(
         self, stream: IO[bytes], place: Place, url: str, *, nested: bool
@@ -449,39 +468,32 @@ def _open_member(
         return Failure(member, Kind.CORRUPT_ARCHIVE, _damage("zip", error), _STAGE)
 
 
-def _zip_heads(
-    archive: zipfile.ZipFile, members: list[tuple[zipfile.ZipInfo, Place]], windows: Windows
-) -> Heads:
-    """Give members of an open archive with their first windows."""
-
-    def more(number: int, offset: int, row: memoryview) -> int:
-        opened = _open_member(archive, *members[number])
-        if isinstance(opened, Failure):
+def _more_of_member(found: Member, offset: int, row: memoryview) -> int:
+    opened = _open_member(*found)
+    if isinstance(opened, Failure):
+        return 0
+    with opened:
+        try:
+            piece = _Forward(opened).fetch(offset, len(row))
+        except HeaderError:
             return 0
-        with opened:
-            try:
-                found = _Forward(opened).fetch(offset, len(row))
-            except HeaderError:
-                return 0
-        row[: len(found)] = found
-        return len(found)
+    row[: len(piece)] = piece
+    return len(piece)
 
-    @contextmanager
-    def reopen(number: int) -> Iterator[Window | Failure]:
-        info, member = members[number]
-        opened = _open_member(archive, info, member)
-        if isinstance(opened, Failure):
-            yield opened
+
+@contextmanager
+def _reopen_member(found: Member) -> Iterator[Window | Failure]:
+    opened = _open_member(*found)
+    if isinstance(opened, Failure):
+        yield opened
+        return
+    with opened:
+        stream = _Forward(opened)
+        head = _head_of(stream, found[2])
+        if isinstance(head, Failure):
+            yield head
             return
-        with opened:
-            stream = _Forward(opened)
-            head = _head_of(stream, member)
-            if isinstance(head, Failure):
-                yield head
-                return
-            yield Window(member, head, stream.fetch if len(head) == HEAD else None, LARGEST_HEADER)
-
-    return Heads(place_table([place for _, place in members]), windows, more, reopen)
+        yield Window(found[2], head, stream.fetch if len(head) == HEAD else None, LARGEST_HEADER)
 
 
 class _Counted(io.RawIOBase):
@@ -676,18 +688,18 @@ def _tar_url(place: Place, kind: str | None, *, nested: bool) -> str:
 def _member_place(archive: Place, name: str, size: int | None, protocol: str, url: str) -> Place:
     inside = shown(name)
     tidy = inside.removeprefix("./").lstrip("/") or "unnamed"
-    top = archive.archive if archive.archive is not None else archive.path
-    parent, file_name = posixpath.split(tidy)
-    holder = f"{archive.folder.partition('/')[0]}/{archive.path}"
-    folder = f"{holder}!{parent}" if parent else holder
-    return replace(
-        archive,
+    holder, _, file_name = tidy.rpartition("/")
+    folder = f"{archive.folder.partition('/')[0]}/{archive.path}"
+    return Place(
         url=f"{protocol}://{inside.lstrip('/')}::{url}",
+        case=archive.case,
         path=f"{archive.path}!{tidy}",
-        folder=folder,
+        folder=f"{folder}!{posixpath.dirname(tidy)}" if holder else folder,
         file_name=file_name,
-        archive=top,
+        archive=archive.path if archive.archive is None else archive.archive,
         size=size if size is None or size <= _LARGEST_SIZE else None,
+        modified=archive.modified,
+        etag=archive.etag,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from support import encode
 from dcmdask.errors import HeaderError
 from dcmdask.header.columnar import Scan, scan_windows
 from dcmdask.header.light import scan_header
+from dcmdask.header.reader import quiet_pydicom
 from dcmdask.schema import LIGHT
 from dcmdask.synthetic import write_synthetic
 from dcmdask.types import Place, Window
@@ -36,10 +37,11 @@ from dcmdask.windows import WINDOW, Windows
 
 
 @pytest.fixture(autouse=True)
-def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Read as a worker does, and write what pydicom would rather not."""
-    for mode in ("reading_validation_mode", "writing_validation_mode"):
-        monkeypatch.setattr(config.settings, mode, config.IGNORE)
+    monkeypatch.setattr(config.settings, "writing_validation_mode", config.IGNORE)
+    with quiet_pydicom():
+        yield
 
 
 def scan(files: list[bytes]) -> Scan:
@@ -333,6 +335,61 @@ def test_generated_datasets_read_as_pydicom_reads_them(
             continue  # the character set has no such letter: there is no such file
     if files:
         assert compare(files).accepted.all()
+
+
+def vary(dataset: Dataset, chance: random.Random) -> None:
+    """Change a slice as slices of a series differ: values, elements more and less, nested ones."""
+    dataset.InstanceNumber = chance.choice([7, 77, 777])
+    dataset.SOPInstanceUID = f"1.2.{chance.randrange(10 ** chance.randint(1, 8))}"
+    dataset.SliceLocation = chance.choice(["1", "-12.5", ""])
+    for word in chance.sample(["AcquisitionTime", "ImageComments", "KVP", "WindowWidth"], 2):
+        if chance.random() < 0.3:
+            setattr(dataset, word, chance.choice(["1", "22", ""]))
+    if chance.random() < 0.2:
+        dataset.add_new(0x00190010, "LO", "SOMEBODY")
+        dataset.add_new(0x00191001, "OB", b"\1" * 2 * chance.randrange(5))
+    for element in [one for one in dataset if one.VR == "SQ"]:
+        if chance.random() < 0.2:
+            element.is_undefined_length = not element.is_undefined_length
+        if chance.random() < 0.2:
+            element.value.append(Dataset())
+        if chance.random() < 0.1:
+            del dataset[element.tag]
+    if chance.random() < 0.1 and "Rows" in dataset:
+        del dataset.Rows
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    kinds=st.lists(
+        st.tuples(VALUES, st.integers(0, 3), st.booleans(), st.booleans()), min_size=1, max_size=3
+    ),
+    damage=st.sampled_from([0.0, 0.0, 0.3]),
+)
+def test_files_that_are_nearly_alike_read_as_pydicom_reads_them(
+    seed: int, kinds: list[tuple[dict[str, Any], int, bool, bool]], damage: float
+) -> None:
+    """Slices of some series, each a little different, among them damaged ones."""
+    chance = random.Random(seed)
+    files = []
+    for number in range(60):
+        values, depth, undefined, implicit = kinds[number % len(kinds)]
+        syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        dataset = build(values, 3, depth, undefined=undefined)
+        vary(dataset, chance)
+        try:
+            content = bytearray(written(dataset, syntax))
+        except UnicodeError:
+            return  # the character set has no such letter: there is no such file
+        if chance.random() < damage:
+            at = chance.randrange(132, len(content))
+            content[at] ^= 1 << chance.randrange(8)
+            if chance.random() < 0.3:
+                del content[at:]
+        files.append(bytes(content))
+    found = compare(files)
+    assert damage or found.accepted.all()
 
 
 @settings(max_examples=250, deadline=None)

@@ -1,0 +1,266 @@
+"""Take where the values of many files stand; give them as Arrow columns, without an object a file.
+
+Files of a series follow each other, so that most attributes change rarely from one file to the
+next: only where a value changes is it converted. What is of the plainest form is converted for all
+files at once, anything else by pydicom, each distinct value once.
+"""
+
+from __future__ import annotations
+
+import io
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydicom.filereader import read_dataset
+
+from dcmdask.header.columnar.elements import CHARSET, SLOT, VRS, Flags, Int, Words, tag_of
+from dcmdask.header.columnar.state import State
+from dcmdask.schema import INSTANCES, LIGHT
+from dcmdask.values import MALFORMED, convert
+from dcmdask.windows import AHEAD
+
+_FEW = 64
+_KEPT = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)
+"""What is kept of eight bytes, by how many of them belong to a value."""
+
+_CHARACTERS = {
+    # What each VR's plainest values are made of; anything else goes the long way.
+    "UI": r"^[0-9.]+$",
+    "LO": r"^[!-\[\]-~]([ -\[\]-~]*[!-\[\]-~])?$",
+    "SH": r"^[!-\[\]-~]([ -\[\]-~]*[!-\[\]-~])?$",
+    "PN": r"^[!-<>-\[\]-~]([ -<>-\[\]-~]*[!-<>-\[\]-~])?$",
+    "CS": r"^[A-Z0-9_]([A-Z0-9 _]*[A-Z0-9_])?$",
+    "AS": r"^[0-9]{3}[DWMY]$",
+}
+# Character sets in which ASCII bytes mean themselves. ISO_IR 13 is none of them.
+_ASCII_SAFE = (b"", b"ISO_IR 6", b"ISO_IR 100", b"ISO_IR 192", b"ISO_IR 101", b"ISO_IR 109")
+_INTEGER = r"^-?[0-9]{1,10}$"
+_DECIMAL = r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?$"
+
+
+def columns_of(state: State, files: Int, implicit: Flags) -> tuple[dict[str, pa.Array], int]:
+    """Convert the light attributes of some files.
+
+    Parameters
+    ----------
+    state : State
+        Of a walk that has ended.
+    files : numpy.ndarray of int64
+        Which.
+    implicit : numpy.ndarray of bool
+        Which files of the walk are implicit VR.
+
+    Returns
+    -------
+    columns : dict
+        Keyword to Arrow array, of the types that `dcmdask.schema.INSTANCES` declares.
+    malformed : int
+        Values that stood there and became null.
+    """
+    charsets = _Values(state, SLOT[CHARSET], files)
+    read_as = charsets.changes.copy()
+    read_as[1:] |= np.diff(implicit[files])
+    columns = {}
+    malformed = 0
+    for word in LIGHT:
+        values = _Values(state, SLOT[word], files)
+        # A value means the same as long as its bytes, its character set and its encoding do.
+        heads, which = _runs(values.changes | read_as)
+        raw = values.take(heads)
+        column, bad = _convert(word, raw, charsets.take(heads), implicit[files[heads]])
+        columns[word] = column if len(heads) == len(files) else column.take(pa.array(which))
+        malformed += int(np.count_nonzero(bad[which]))
+    return columns, malformed
+
+
+def texts_of(state: State, slot: int, files: Int) -> tuple[list[str], Int]:
+    """Give the values of a UID: those where it changes, and which of them each file has."""
+    values = _Values(state, slot, files)
+    heads, which = _runs(values.changes)
+    raw = values.take(heads).to_pylist()
+    return [(value or b"").rstrip(b"\0 ").decode("latin-1") for value in raw], which
+
+
+def _runs(changes: Flags) -> tuple[Int, Int]:
+    """Give where runs of one value begin, and which run each file is in."""
+    return np.flatnonzero(changes), np.cumsum(changes) - 1
+
+
+class _Values:
+    """The bytes of one attribute of many files.
+
+    Attributes
+    ----------
+    changes : numpy.ndarray of bool
+        Where they are not those of the file before; always at the first.
+    """
+
+    def __init__(self, state: State, slot: int, files: Int) -> None:
+        start = state.offsets[slot, files]
+        self._length = np.where(start >= 0, state.lengths[slot, files], 0)
+        self._start = np.where(self._length > 0, start, 0)
+        self._buffer = state.windows.buffer
+        self._block: Words | None = None
+        self.changes = np.ones(len(files), bool)
+        longest = int(self._length.max(initial=0))
+        if longest > AHEAD:
+            return
+        # As words of eight bytes each: what lies behind a value is blanked out.
+        lanes = np.arange(0, longest, 8)
+        block = state.u64[(self._start[:, None] + lanes) >> 1]
+        block &= _KEPT[np.clip(self._length[:, None] - lanes, 0, 8)]
+        self._block = block
+        self.changes[1:] = (block[1:] != block[:-1]).any(axis=1)
+        self.changes[1:] |= self._length[1:] != self._length[:-1]
+
+    def take(self, chosen: Int) -> pa.Array:
+        """Give some of the values; null where it is absent or empty."""
+        length = self._length[chosen]
+        offsets = np.concatenate([[0], np.cumsum(length)])
+        if self._block is None:
+            index = np.arange(offsets[-1]) + np.repeat(self._start[chosen] - offsets[:-1], length)
+            data = self._buffer[index]
+        else:
+            table = self._block[chosen].view(np.uint8)
+            data = table[np.arange(table.shape[1]) < length[:, None]]
+        valid = pa.array(length > 0)
+        buffers = [valid.buffers()[1], pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(data)]
+        return pa.Array.from_buffers(pa.binary(), len(chosen), buffers)
+
+
+def _convert(
+    word: str, raw: pa.Array, charsets: pa.Array, implicit: Flags
+) -> tuple[pa.Array, Flags]:
+    """Convert the raw values of one attribute; tell which stood there and became null."""
+    kind = INSTANCES.field(word).type
+    none = np.zeros(len(raw), bool)
+    if raw.null_count == len(raw):
+        return pa.nulls(len(raw), kind), none
+    if len(raw) <= _FEW:
+        return _convert_each(word, raw, charsets, implicit, kind)
+    encoded = raw.dictionary_encode()
+    if len(encoded.dictionary) <= _FEW:
+        return _convert_distinct(word, encoded, charsets, implicit, kind)
+    column, plain = _convert_plain(word, raw, charsets, kind)
+    rest = np.flatnonzero(~plain)
+    if not len(rest):
+        return column, none
+    spots = pa.array(rest)
+    others = raw.take(spots).dictionary_encode()
+    slow, bad = _convert_distinct(word, others, charsets.take(spots), implicit[rest], kind)
+    none[rest] = bad
+    order = np.arange(len(raw))
+    order[rest] = len(raw) + np.arange(len(rest))
+    return pa.concat_arrays([column, slow]).take(pa.array(order)), none
+
+
+def _convert_each(
+    word: str, raw: pa.Array, charsets: pa.Array, implicit: Flags, kind: pa.DataType
+) -> tuple[pa.Array, Flags]:
+    """Convert a few values by pydicom itself; tell which became null."""
+    parts = zip(raw.to_pylist(), charsets.to_pylist(), implicit.tolist(), strict=True)
+    found = [
+        None if value is None else _by_pydicom(word, value, charset or b"", encoding)
+        for value, charset, encoding in parts
+    ]
+    bad = np.array([value is MALFORMED for value in found], bool)
+    return pa.array([None if value is MALFORMED else value for value in found], kind), bad
+
+
+def _convert_distinct(
+    word: str, encoded: pa.DictionaryArray, charsets: pa.Array, implicit: Flags, kind: pa.DataType
+) -> tuple[pa.Array, Flags]:
+    """Convert every distinct value once, by pydicom itself; tell which became null."""
+    sets = charsets.dictionary_encode()
+    code = (_codes(encoded) * (len(sets.dictionary) + 1) + _codes(sets)) * 2 + implicit
+    _, first, back = np.unique(code, return_index=True, return_inverse=True)
+    spots = pa.array(first)
+    raw = encoded.take(spots).dictionary_decode()
+    column, bad = _convert_each(word, raw, charsets.take(spots), implicit[first], kind)
+    return column.take(pa.array(back)), bad[back]
+
+
+def _codes(encoded: pa.DictionaryArray) -> Int:
+    """Give the number of each value; that of an absent one is 0."""
+    numbers = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
+    codes: Int = numbers.astype(np.int64) + 1
+    return codes
+
+
+@lru_cache(maxsize=8192)
+def _by_pydicom(word: str, value: bytes, charset: bytes, implicit: bool) -> Any:
+    """Convert one value as pydicom reads it from a file: the slow and certain way."""
+    tag, slot = tag_of(word), SLOT[word]
+    elements = []
+    if charset:
+        elements.append(_element(tag_of(CHARSET), b"CS", charset, implicit))
+    vr = int(VRS[slot]).to_bytes(2, "little")
+    own = _element(tag, vr, value, implicit)
+    elements = [own] if tag < tag_of(CHARSET) else [*elements, own]
+    try:
+        dataset = read_dataset(io.BytesIO(b"".join(elements)), implicit, is_little_endian=True)
+        return convert(dataset.get(word), INSTANCES.field(word).type)
+    except Exception:
+        return MALFORMED
+
+
+def _element(tag: int, vr: bytes, value: bytes, implicit: bool) -> bytes:
+    head = (tag >> 16).to_bytes(2, "little") + (tag & 0xFFFF).to_bytes(2, "little")
+    if implicit:
+        return head + len(value).to_bytes(4, "little") + value
+    return head + vr + len(value).to_bytes(2, "little") + value
+
+
+def _convert_plain(
+    word: str, raw: pa.Array, charsets: pa.Array, kind: pa.DataType
+) -> tuple[pa.Array, Flags]:
+    """Convert values of the plainest form, all at once; tell which ones were."""
+    vr = int(VRS[SLOT[word]]).to_bytes(2, "little").decode()
+    nothing = np.asarray(raw.is_null())
+    if not _is_ascii(raw):
+        return pa.nulls(len(raw), kind), nothing
+    text = pc.utf8_rtrim(raw.cast(pa.string()), characters=" \0")
+    if vr in _CHARACTERS and pa.types.is_string(kind):
+        plain = _fits(text, _CHARACTERS[vr])
+        if vr in ("LO", "SH", "PN"):
+            safe = pc.is_in(pc.fill_null(charsets, b""), value_set=pa.array(_ASCII_SAFE))
+            plain &= np.asarray(safe)
+        return pc.if_else(pa.array(plain), text, None), plain | nothing
+    if vr == "IS" and pa.types.is_integer(kind):
+        text = pc.utf8_ltrim(text, characters=" ")
+        plain = _fits(text, _INTEGER)
+        return pc.if_else(pa.array(plain), text, None).cast(kind), plain | nothing
+    if vr == "DS" and pa.types.is_list(kind):
+        return _plain_decimals(text, kind, nothing)
+    return pa.nulls(len(raw), kind), nothing
+
+
+def _is_ascii(raw: pa.Array) -> bool:
+    data = raw.buffers()[2]
+    return data is None or not (np.frombuffer(data, np.uint8) & 0x80).any()
+
+
+def _fits(text: pa.Array, pattern: str) -> Flags:
+    fits = pc.match_substring_regex(text, pattern)
+    return np.asarray(pc.fill_null(fits, False))
+
+
+def _plain_decimals(text: pa.Array, kind: pa.DataType, nothing: Flags) -> tuple[pa.Array, Flags]:
+    """Convert multi-valued DS; a row is plain if each of its values is."""
+    parts = pc.split_pattern(text, "\\")
+    flat = pc.utf8_trim(pc.list_flatten(parts), characters=" ")
+    good = _fits(flat, _DECIMAL)
+    parents = np.asarray(pc.list_parent_indices(parts))
+    bad_rows = np.zeros(len(text), bool)
+    bad_rows[parents[~good]] = True
+    plain = ~bad_rows & ~nothing
+    numbers = pc.if_else(pa.array(good), flat, None).cast(pa.float64())
+    lengths = np.asarray(pc.fill_null(pc.list_value_length(parts), 0))
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    lists = pa.ListArray.from_arrays(pa.array(offsets), numbers)
+    return pc.if_else(pa.array(plain), lists, pa.scalar(None, lists.type)).cast(
+        kind
+    ), plain | nothing

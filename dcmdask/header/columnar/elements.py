@@ -1,0 +1,99 @@
+"""What the walk knows of elements: the tags it wants, and what length follows which VR."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+
+from dcmdask.schema import LIGHT
+
+Int = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+Bytes = npt.NDArray[np.uint8]
+Words = npt.NDArray[np.uint64]
+
+UNDEFINED: Final = 0xFFFFFFFF
+DEEPEST: Final = 16
+"""Depth of nesting that is walked, counting sequences and their items."""
+
+NO_END: Final = np.iinfo(np.int64).max
+META: Final = 0x0002
+DELIMITERS: Final = 0xFFFE
+ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+
+CHARSET = "SpecificCharacterSet"
+DIRECTORY = "MediaStorageSOPClassUID"
+SYNTAX = "TransferSyntaxUID"
+
+
+def tag_of(keyword: str) -> int:
+    """Give the tag of a keyword."""
+    tag = tag_for_keyword(keyword)
+    assert tag is not None
+    return int(tag)
+
+
+KEYWORDS = (SYNTAX, DIRECTORY, CHARSET, *(word for word in LIGHT if word != SYNTAX))
+"""What the walk notes of every file: the light attributes and what it needs to read them."""
+
+SLOT = {word: number for number, word in enumerate(KEYWORDS)}
+TAGS = np.array([tag_of(word) for word in KEYWORDS], dtype=np.int64)
+VRS = np.array(
+    [int.from_bytes(dictionary_VR(int(tag)).encode()[:2], "little") for tag in TAGS], np.uint16
+)
+LAST: Final = int(TAGS.max())
+"""Tag behind which nothing is wanted."""
+
+_SHORT = (
+    *("AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL"),
+    *("SS", "ST", "TM", "UI", "UL", "US"),
+)
+_LONG = ("OB", "OD", "OF", "OL", "OW", "OV", "UC", "UR", "UT", "SV", "UV", "UN")
+OTHER, IS_SHORT, IS_LONG, IS_SEQUENCE = 0, 1, 2, 3
+"""Kinds of VR: none, length in two bytes, length in four bytes behind two that are reserved, SQ."""
+
+
+def _vr_kinds() -> Bytes:
+    """Give, for every two bytes that may stand where a VR stands, what length follows them."""
+    kinds = np.full(1 << 16, OTHER, np.uint8)
+    for names, kind in ((_SHORT, IS_SHORT), (_LONG, IS_LONG), (("SQ",), IS_SEQUENCE)):
+        for name in names:
+            kinds[int.from_bytes(name.encode(), "little")] = kind
+    return kinds
+
+
+def _hash(tags: Int) -> Int:
+    return ((tags >> 16) * 419 + tags) & 0xFFFF
+
+
+def _slots() -> npt.NDArray[np.int8]:
+    """Give, for the hash of a tag, the one slot whose tag it may be."""
+    table = np.full(1 << 16, -1, np.int8)
+    hashes = _hash(TAGS)
+    assert len(set(hashes.tolist())) == len(TAGS)
+    table[hashes] = np.arange(len(TAGS))
+    return table
+
+
+KIND_OF_VR = _vr_kinds()
+_SLOT_OF_HASH = _slots()
+SLOT_OF_TAG = {int(tag): number for number, tag in enumerate(TAGS)}
+
+
+def slots_of(tags: Int) -> tuple[npt.NDArray[np.int8], Flags]:
+    """Give the slots of tags, and which of them are wanted at all."""
+    slot = _SLOT_OF_HASH[_hash(tags)]
+    wanted = slot >= 0
+    wanted[wanted] = TAGS[slot[wanted]] == tags[wanted]
+    return slot, wanted
+
+
+def is_public_sequence(tag: int) -> bool:
+    """Tell whether the data dictionary says SQ: what implicit VR leaves to its reader."""
+    try:
+        return dictionary_VR(tag) == "SQ"
+    except KeyError:
+        return False

@@ -1,0 +1,142 @@
+"""Take members of open zips; give their first bytes, one positioned read each, many at once.
+
+The central directory says where a member is. What is certain of it is read here: a bounded part of
+its compressed bytes, inflated as far as a window goes. Anything else (a small member, whose checksum
+can be told; another method; a local header that says something else) goes by `zipfile`.
+"""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from typing import IO
+
+from dcmdask.source.heads import AT_ONCE, place_table
+from dcmdask.types import Failure, Place, Window
+from dcmdask.windows import WINDOW, Heads, Windows
+
+_LOCAL = struct.Struct("<4s5H3L2H")
+_SIGNATURE = b"PK\x03\x04"
+_ENCRYPTED = 0x1
+_UTF8 = 0x800
+_EXTRA = 64
+"""Bytes of extra fields that are read along; where there are more, they are read again."""
+
+_SLACK = 512
+"""Compressed bytes beyond a window: what does not compress grows a little."""
+
+_MOST_ARCHIVES = 64
+"""Archives that are held open for their members to be read together."""
+
+Member = tuple[zipfile.ZipFile, zipfile.ZipInfo, Place]
+
+
+def quick_head(stream: IO[bytes], info: zipfile.ZipInfo) -> bytes | None:
+    """Give the first bytes of a member that is larger than a window.
+
+    Parameters
+    ----------
+    stream : file
+        Of the archive; its position changes.
+    info : zipfile.ZipInfo
+        From its directory.
+
+    Returns
+    -------
+    bytes or None
+        `dcmdask.windows.WINDOW` of them; None where `zipfile` has to judge.
+    """
+    method = info.compress_type
+    if info.flag_bits & _ENCRYPTED or info.file_size < WINDOW:
+        return None
+    if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return None
+    name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
+    wanted = min(info.compress_size, WINDOW + _SLACK)
+    stream.seek(info.header_offset)
+    raw = stream.read(_LOCAL.size + len(name) + _EXTRA + wanted)
+    if len(raw) < _LOCAL.size:
+        return None
+    signature, _, flags, local_method, *_, name_size, extra_size = _LOCAL.unpack_from(raw)
+    begin = _LOCAL.size + name_size + extra_size
+    agrees = (signature, flags, local_method) == (_SIGNATURE, info.flag_bits, method)
+    if not agrees or raw[_LOCAL.size : _LOCAL.size + name_size] != name:
+        return None
+    data = raw[begin : begin + wanted]
+    if method == zipfile.ZIP_DEFLATED:
+        try:
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, WINDOW)
+        except zlib.error:
+            return None
+    return data[:WINDOW] if len(data) >= WINDOW else None
+
+
+class Members:
+    """Members that begin as DICOM does, of archives that are held open until they are read."""
+
+    def __init__(self) -> None:
+        self._windows: Windows | None = None
+        self._members: list[Member] = []
+        self._fresh = 0
+        self._archives = 0
+        self._open = ExitStack()
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether they have to be read before another archive is opened."""
+        return self._archives >= _MOST_ARCHIVES
+
+    def add(self, member: Member, head: bytes) -> None:
+        """Add one with its first bytes."""
+        if self._windows is None:
+            self._windows = Windows.empty(AT_ONCE)
+        spot = len(self)
+        self._windows.row(spot)[: len(head)] = head
+        self._windows.filled[spot] = len(head)
+        self._windows.whole[spot] = len(head) < WINDOW
+        self._members.append(member)
+        self._fresh += 1
+
+    def hold(self, stream: IO[bytes]) -> None:
+        """Keep open what members were just added of; close what none were."""
+        if self._fresh:
+            self._open.callback(stream.close)
+            self._archives += 1
+        else:
+            stream.close()
+        self._fresh = 0
+
+    def heads(
+        self,
+        more: Callable[[Member, int, memoryview], int],
+        reopen: Callable[[Member], AbstractContextManager[Window | Failure]],
+    ) -> Heads:
+        """Give them with their first windows.
+
+        Parameters
+        ----------
+        more : callable
+            Member, offset and row to bytes read: how one that outgrows its window is read on.
+        reopen : callable
+            Member to a context that gives its window, or the failure that it has become.
+        """
+        members, windows = self._members, self._windows
+        assert windows is not None
+        return Heads(
+            place_table([place for _, _, place in members]),
+            windows.first(len(members)),
+            lambda number, offset, row: more(members[number], offset, row),
+            lambda number: reopen(members[number]),
+        )
+
+    def close(self) -> None:
+        """Let go of members and archives."""
+        self._members = []
+        self._fresh = self._archives = 0
+        self._open.close()
