@@ -28,7 +28,16 @@ from dcmdask.header.columnar import scan_windows
 from dcmdask.header.deep import Description, describe_header
 from dcmdask.header.light import LightHeader, scan_header
 from dcmdask.privacy import gives_away, hidden, pseudonym
-from dcmdask.schema import DEFAULT_SUBSERIES, DESCRIBED, FAILURES, INSTANCES, KEY, NAMED, table_of
+from dcmdask.schema import (
+    DEFAULT_SUBSERIES,
+    DESCRIBED,
+    FAILURES,
+    INSTANCES,
+    KEY,
+    LIGHT,
+    NAMED,
+    table_of,
+)
 from dcmdask.series import representatives
 from dcmdask.types import SKIPS, Failure, HeaderTables, Kind, Place, Window
 from dcmdask.windows import Heads
@@ -168,9 +177,10 @@ class _Reading:
         self.counts["scanned"] += table.num_rows
         self.counts["malformed_values"] += found.malformed
         self.counts["unidentified"] += _lacking_identity(table)
-        for row in _worth_describing(table):
+        rows = _worth_describing(table)
+        said = table.select(["url", *LIGHT]).take(pa.array(rows, pa.int64())).to_pylist()
+        for row, values in zip(rows, said, strict=True):
             with heads.reopen(int(accepted[row])) as window:
-                values = table.slice(row, 1).to_pylist()[0]
                 self._describe(window, values, values["url"])
         for number in np.flatnonzero(~found.accepted).tolist():
             with heads.reopen(number) as window:
@@ -199,8 +209,8 @@ class _Reading:
             rank = _rank(values, url)
             best = self.best.get(key)
             least = best is None or rank < best.rank
-        # An object without Rows is no image: it is there for what it says of others.
-        refers = _refers(values["SOPClassUID"], values["Modality"], rows=values["Rows"])
+        whole = _is_read_whole(values["SOPClassUID"], values["Modality"])
+        refers = whole or values["Rows"] is None
         if not least and not refers:
             return
         description = Description(complete=False)
@@ -249,23 +259,19 @@ def _is_read_whole(sop_class: str | None, modality: str | None) -> bool:
     return extractor_for(sop_class, modality).every_instance
 
 
-def _refers(sop_class: str | None, modality: str | None, *, rows: int | None) -> bool:
-    """Tell whether an object refers to others by itself, so that each is read deeply.
-
-    An object without Rows is no image: it is there for what it says of others.
-    """
-    return rows is None or _is_read_whole(sop_class, modality)
-
-
 def _worth_describing(table: pa.Table) -> list[int]:
     """Give the rows to read deeply: the least of each series, and what refers to others."""
-    columns = (table[name].to_pylist() for name in ("SOPClassUID", "Modality", "Rows"))
-    referring = {
-        number
-        for number, (sop_class, modality, rows) in enumerate(zip(*columns, strict=True))
-        if _refers(sop_class, modality, rows=rows)
-    }
-    return sorted(referring | set(representatives(table).tolist()))
+    pairs = list(
+        zip(*(table[name].to_pylist() for name in ("SOPClassUID", "Modality")), strict=True)
+    )
+    whole = {pair for pair in set(pairs) if _is_read_whole(*pair)}
+    # An object without Rows is no image: it is there for what it says of others.
+    chosen = table["Rows"].is_null().to_numpy()
+    if whole:
+        chosen |= np.array([pair in whole for pair in pairs], bool)
+    chosen[representatives(table)] = True
+    found: list[int] = np.flatnonzero(chosen).tolist()
+    return found
 
 
 def _lacking_identity(table: pa.Table) -> int:

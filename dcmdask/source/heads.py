@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -83,10 +84,10 @@ def read_heads(
     kept: list[int] = []
     count = 0
     row = room.row(0)
-    for number, location in enumerate(locations):
+    for number, location, called in zip(itertools.count(), locations, numbers, strict=False):
         if location is None:
             continue
-        begin(numbers[number])
+        begin(called)
         try:
             handle = os.open(location, READ_FLAGS)
         except OSError:
