@@ -22,10 +22,10 @@ from dcmdask.header.columnar.layout import Layout, Segment, lay_out
 from dcmdask.header.columnar.lockstep import Lockstep
 from dcmdask.windows import WINDOW
 
-_FEWEST = 16
-"""Files that are worth a leader: laying one out costs as much as walking these in lockstep."""
+_FEWEST = 128
+"""Files that are worth leading: fewer cost more here than in lockstep, where all walk together."""
 
-_LEADERS = 16
+_LEADERS = 8
 _HEADER = 12
 """Bytes of the longest element header."""
 
@@ -122,7 +122,11 @@ class _Group:
         """Move all along, those that are least far first, so that they meet again."""
         for number in range(len(self.layout)):
             while number in self._waiting:
-                self._pass(np.concatenate(self._waiting.pop(number)), number)
+                files = np.concatenate(self._waiting.pop(number))
+                if len(files) < _FEWEST:
+                    self._apart.append(files)
+                else:
+                    self._pass(files, number)
 
     def done(self) -> Int:
         """Give the files that have come to the end of the layout, or near that of their window, or cannot be led."""
@@ -216,7 +220,9 @@ class _Group:
                 if alike.any():
                     self._waiting[number].append(some[alike])
                     some = some[~alike]
-            if len(some):
+            if len(some) < _FEWEST:
+                self._apart.append(some)
+            else:
                 self._own_steps(some, start)
 
     def _differs_in_length(self, files: Int, number: int) -> Flags:

@@ -107,7 +107,8 @@ def _walk_second(state: State, implicit: Flags, more: More) -> None:
     state.pending = {}
     state.resume(files, resume_at, last)
     for lockstep, some in _by_encoding(state, files, implicit):
-        lockstep.walk(some)
+        top = state.depth[some] == 0
+        lockstep.walk(np.concatenate([some[~top], follow(lockstep, some[top])]))
     state.give_up_waiting()
 
 
