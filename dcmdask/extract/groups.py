@@ -119,12 +119,58 @@ def group_item(dataset: Dataset, macro: str) -> Dataset | None:
     return None
 
 
-def group_items_with(dataset: Dataset, keyword: str) -> Iterator[Dataset]:
-    """Give the items of all macros that hold an attribute, shared before per frame."""
+class FrameMacros:
+    """The items of all macros that hold for the first frame, shared before per frame.
+
+    They are built as far as they are asked for, and once: an enhanced object is asked for each of
+    some fifty attributes.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Of one object.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._found: list[Dataset] = []
+        self._more = _macro_items(dataset)
+        self._error: Exception | None = None
+
+    def items_with(self, keyword: str) -> Iterator[Dataset]:
+        """Give the items that hold an attribute.
+
+        Raises
+        ------
+        Exception
+            Whatever pydicom says of damage, to everyone who comes to it.
+        """
+        tag = _tag(keyword)
+        number = 0
+        while number < len(self._found) or self._grow():
+            item = self._found[number]
+            number += 1
+            if tag in item:
+                yield item
+
+    def _grow(self) -> bool:
+        """Build one more; tell whether there was one."""
+        if self._error is not None:
+            raise self._error
+        try:
+            self._found.append(next(self._more))
+        except StopIteration:
+            return False
+        except Exception as error:
+            self._error = error
+            raise
+        return True
+
+
+def _macro_items(dataset: Dataset) -> Iterator[Dataset]:
     for group in frame_groups(dataset):
         for tag in sorted(group.keys()):
             if not tag.is_private and _is_sequence(group, tag):
-                yield from (item for item in items(group, tag)[:1] if keyword in item)
+                yield from items(group, tag)[:1]
 
 
 def _is_sequence(dataset: Dataset, tag: BaseTag) -> bool:

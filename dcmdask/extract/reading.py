@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import pyarrow as pa
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
 from dcmdask.extract.base import COMMON_REFERENCES
-from dcmdask.extract.groups import converted, group_items_with, items, text_of
+from dcmdask.extract.groups import FrameMacros, converted, items, text_of
 from dcmdask.extract.registry import attributes_of
 from dcmdask.extract.table import Attribute, Extractor, ReferencePath
 from dcmdask.values import convert
@@ -80,26 +79,34 @@ def wanted_tags(extractor: Extractor, *, attributes: bool, fallback: bool) -> tu
     return tuple(sorted(tag for tag in tags if tag is not None))
 
 
-def read_attribute(dataset: Dataset, attribute: Attribute) -> Any:
-    """Give the value of one attribute for its column, None, or `MALFORMED`."""
+def read_attribute(dataset: Dataset, attribute: Attribute, macros: FrameMacros) -> Any:
+    """Give the value of one attribute for its column, None, or `MALFORMED`.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Read with `wanted_tags`.
+    attribute : Attribute
+        What is asked for.
+    macros : FrameMacros
+        Of the dataset.
+    """
     if attribute.compute is not None:
         return convert(attribute.compute(dataset), attribute.type)
     for path in attribute.paths:
-        for value in _values(dataset, path, attribute.type):
+        holder, _, keyword = path.rpartition(".")
+        for item in _holders(dataset, holder, keyword, macros):
+            value = converted(item, keyword, attribute.type)
             if value is not None:
                 return value
     return None
 
 
-def _values(dataset: Dataset, path: str, kind: pa.DataType) -> Iterable[Any]:
-    holder, _, keyword = path.rpartition(".")
+def _holders(dataset: Dataset, holder: str, keyword: str, macros: FrameMacros) -> Iterable[Dataset]:
+    """Give the datasets in which an attribute may stand."""
     if not holder:
-        return (converted(dataset, keyword, kind),)
-    if holder == "*":
-        found = group_items_with(dataset, keyword)
-    else:
-        found = iter(items(dataset, holder)[:1])
-    return (converted(item, keyword, kind) for item in found)
+        return (dataset,)
+    return macros.items_with(keyword) if holder == "*" else items(dataset, holder)[:1]
 
 
 def read_references(dataset: Dataset, extractor: Extractor, *, fallback: bool) -> list[Named]:

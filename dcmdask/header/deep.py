@@ -20,6 +20,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 
 from dcmdask.errors import HeaderError
+from dcmdask.extract.groups import FrameMacros
 from dcmdask.extract.reading import (
     GROUPS,
     Named,
@@ -186,9 +187,10 @@ def _at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
 def _read_attributes(dataset: Dataset, extractor: Extractor) -> tuple[dict[str, Any], int]:
     values: dict[str, Any] = {}
     malformed = 0
+    macros = FrameMacros(dataset)
     for attribute in attributes_of(extractor):
         try:
-            value = read_attribute(dataset, attribute)
+            value = read_attribute(dataset, attribute, macros)
         except Exception:
             value = MALFORMED
         if value is MALFORMED:

@@ -19,6 +19,7 @@ from pydicom.uid import (
 )
 
 from dcmdask.extract.items import UNDEFINED, is_sequence, pass_items
+from dcmdask.header.columnar.elements import LONG_VRS, SHORT_VRS
 from dcmdask.types import MOST_READS, Window
 from dcmdask.windows import has_prefix
 
@@ -30,8 +31,9 @@ _HEAD = struct.Struct("<HH2sH")
 _LONG_LENGTH = struct.Struct("<L")
 _END_OF_ITEMS = b"\xfe\xff\xdd\xe0\0\0\0\0"
 _LONGEST_META = 64 * 1024
-_SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
-_LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+_LONGEST_HEAD = 12
+_SHORT = {vr.encode(): vr for vr in SHORT_VRS}
+_LONG = {vr.encode(): vr for vr in (*LONG_VRS, "SQ")}
 _STRANGE: Final = frozenset(
     (DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, *PrivateTransferSyntaxes)
 )
@@ -111,51 +113,60 @@ def _is_implicit(window: Window, start: int, syntax: bytes) -> bool:
 def _cut(window: Window, last: int, wanted: frozenset[int], *, implicit: bool) -> Iterator[bytes]:
     """Give the wanted elements, and the first one, by which pydicom knows the encoding."""
     first = True
+    at, begun = window.tell(), window.head
     for _ in range(MOST_READS):
-        at = window.tell()
-        if not (head := window.read(8)):
-            return
-        tag, vr, length = _parse(window, head, implicit=implicit)
+        # Most of it lies in the first window: bytes in memory cost less than a read of them.
+        head = begun[at : at + _LONGEST_HEAD]
+        if len(head) < _LONGEST_HEAD:
+            window.seek(at)
+            head = window.read(_LONGEST_HEAD)
+            if not head:
+                return
+        tag, vr, size, length = _parse(head, implicit=implicit)
         if tag >= last:
             window.seek(at)
             return
         if tag >> 16 == _DELIMITERS:
             break
+        end = at + size + length
         if length == UNDEFINED:
-            _pass_sequence(window, tag, vr)
-        else:
-            window.seek(length, 1)
+            window.seek(at + size)
+            end = _pass_sequence(window, tag, vr)
         if tag in wanted or first:
-            end = window.tell()
-            window.seek(at)
-            yield _read(window, end - at)
+            piece = begun[at:end]
+            if len(piece) < end - at:
+                window.seek(at)
+                piece = _read(window, end - at)
+            yield piece
+        at = end
         first = False
     raise _NotPlainError
 
 
-def _parse(window: Window, head: bytes, *, implicit: bool) -> tuple[int, str | None, int]:
-    """Give tag, VR and length of an element; move to its value."""
+def _parse(head: bytes, *, implicit: bool) -> tuple[int, str | None, int, int]:
+    """Give tag, VR, bytes before the value and length of an element."""
     if len(head) < 8:
         raise _NotPlainError
-    group, number, vr, length = _HEAD.unpack(head)
+    group, number, vr, length = _HEAD.unpack_from(head)
     tag = group << 16 | number
     if implicit:
-        return tag, None, _LONG_LENGTH.unpack_from(head, 4)[0]
-    if vr in _LONG:
-        return tag, vr.decode(), _LONG_LENGTH.unpack(_read(window, 4))[0]
+        return tag, None, 8, _LONG_LENGTH.unpack_from(head, 4)[0]
     if vr in _SHORT:
-        return tag, vr.decode(), length
+        return tag, _SHORT[vr], 8, length
+    if vr in _LONG and len(head) == _LONGEST_HEAD:
+        return tag, _LONG[vr], 12, _LONG_LENGTH.unpack_from(head, 8)[0]
     raise _NotPlainError
 
 
-def _pass_sequence(window: Window, tag: int, vr: str | None) -> None:
-    """Move past a value of undefined length, its delimiter included."""
+def _pass_sequence(window: Window, tag: int, vr: str | None) -> int:
+    """Move past a value of undefined length, its delimiter included; give where it ends."""
     # An unknown VR of undefined length is implicit inside (PS3.5 section 6.2.2).
     if vr == "UN" or not is_sequence(window, tag, vr):
         raise _NotPlainError
     pass_items(window, UNDEFINED, implicit=vr is None)
     if _read(window, 8) != _END_OF_ITEMS:
         raise _NotPlainError
+    return window.tell()
 
 
 def _read(window: Window, count: int) -> bytes:

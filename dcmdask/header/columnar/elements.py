@@ -47,11 +47,13 @@ VRS = np.array(
 LAST: Final = int(TAGS.max())
 """Tag behind which nothing is wanted."""
 
-_SHORT = (
+SHORT_VRS = (
     *("AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL"),
     *("SS", "ST", "TM", "UI", "UL", "US"),
 )
-_LONG = ("OB", "OD", "OF", "OL", "OW", "OV", "UC", "UR", "UT", "SV", "UV", "UN")
+LONG_VRS = ("OB", "OD", "OF", "OL", "OW", "OV", "UC", "UR", "UT", "SV", "UV", "UN")
+"""VRs whose length takes two bytes, and four (PS3.5 section 7.1.2)."""
+
 OTHER, IS_SHORT, IS_LONG, IS_SEQUENCE = 0, 1, 2, 3
 """Kinds of VR: none, length in two bytes, length in four bytes behind two that are reserved, SQ."""
 
@@ -59,7 +61,7 @@ OTHER, IS_SHORT, IS_LONG, IS_SEQUENCE = 0, 1, 2, 3
 def _vr_kinds() -> Bytes:
     """Give, for every two bytes that may stand where a VR stands, what length follows them."""
     kinds = np.full(1 << 16, OTHER, np.uint8)
-    for names, kind in ((_SHORT, IS_SHORT), (_LONG, IS_LONG), (("SQ",), IS_SEQUENCE)):
+    for names, kind in ((SHORT_VRS, IS_SHORT), (LONG_VRS, IS_LONG), (("SQ",), IS_SEQUENCE)):
         for name in names:
             kinds[int.from_bytes(name.encode(), "little")] = kind
     return kinds
