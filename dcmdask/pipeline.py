@@ -209,7 +209,7 @@ def _crawl(
     try:
         with cluster.connect(options) as computing:
             for listing in growing:
-                watch(Progress("list", found=listing.files, bytes_found=listing.bytes))
+                watch(_progress("list", listing, totals))
                 if bag := _bag(listing.partitions[begun:], reading):
                     computing.submit(bag, listing.weight)
                 begun = len(listing.partitions)

@@ -54,12 +54,19 @@ def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("workers", "below"), [(1, 0), (2, 0), (2, 50)])
 def test_a_cluster_gives_the_same_bytes(
-    source: Path, undisturbed: Path, tmp_path: Path, workers: int
+    source: Path,
+    undisturbed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int,
+    below: int,
 ) -> None:
-    """One worker or two, many small partitions: every file is byte for byte the same."""
-    crawl(source, tmp_path, workers=workers, in_process_below=0, partition_size=7, **OPTIONS)
+    """One worker or two, from the start or half way: every file is byte for byte the same."""
+    monkeypatch.setattr("dcmdask.listing._REPORT_EVERY", 10)
+    monkeypatch.setattr("dcmdask.store.PIECE_ROWS", 10)
+    crawl(source, tmp_path, workers=workers, in_process_below=below, partition_size=7, **OPTIONS)
     assert published(undisturbed) == published(tmp_path)
     assert rows(undisturbed).equals(rows(tmp_path))
 

@@ -251,6 +251,29 @@ def test_the_manifest_is_written_in_pieces(tmp_path: Path, monkeypatch: pytest.M
     assert list(range(23)) == sizes
 
 
+def test_partitions_can_be_read_before_the_listing_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the listing names so far is on disk, and the first partitions come early."""
+    for number in range(40):
+        _file(tmp_path / "in" / f"{number:02d}")
+    monkeypatch.setattr("dcmdask.listing._REPORT_EVERY", 5)
+    monkeypatch.setattr("dcmdask.listing._FIRST", 4)
+    monkeypatch.setattr(store, "PIECE_ROWS", 4)
+    (tmp_path / "pieces").mkdir()
+    growing = write_manifest(
+        open_roots([str(tmp_path / "in")]),
+        PieceWriter(tmp_path / "pieces"),
+        partition_size=16,
+        leave_out=frozenset(),
+        wanted=lambda _path: True,
+    )
+    read = [[len(rows) for rows in _rows(listing)] for listing in growing]
+    assert [4] == read[0]
+    assert [sum(sizes) for sizes in read] == sorted(sum(sizes) for sizes in read)
+    assert [4, 4, 7, 14, 11] == read[-1]
+
+
 def test_the_listing_grows_as_it_is_watched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

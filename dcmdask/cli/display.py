@@ -30,18 +30,19 @@ Watch = Callable[[State], None]
 
 
 class _Pace:
-    """Files a second and time left, from the first file read on."""
+    """Files a second and time left; reading begins with the first files that are listed."""
 
     def __init__(self) -> None:
         self._begun: float | None = None
 
     def words(self, state: State) -> str:
         """Say what has come of how much."""
-        if state.stage == "list":
-            return f"{state.found:,} files found, {state.bytes_found / _MEGA:,.0f} MB"
         now = time.monotonic()
         self._begun = self._begun or now
         seconds = now - self._begun
+        if state.stage == "list":
+            text = f"{state.found:,} files found, {state.bytes_found / _MEGA:,.0f} MB"
+            return f"{text}, {state.done:,} read" if state.done else text
         text = (
             f"{state.done:,} of {state.found:,} files, {state.instances:,} instances, "
             f"{state.failures:,} failed, {state.bytes_done / _MEGA:,.0f} MB"

@@ -36,7 +36,7 @@ from dcmdask.source.heads import (
     read_into,
 )
 from dcmdask.source.local import ARCHIVE_SUFFIXES, shown
-from dcmdask.source.members import Member, Members, quick_head
+from dcmdask.source.members import Member, Members, ends_of, quick_head
 from dcmdask.source.sniff import archive_kind, is_tar, unread_format
 from dcmdask.types import Failure, Kind, Place, Window
 from dcmdask.windows import WINDOW, Heads, Windows, has_prefix
@@ -332,10 +332,12 @@ class Fetcher:
 
     def _fetch_zip(self, stream: IO[bytes], place: Place, *, nested: bool) -> Iterator[Found]:
         archive = zipfile.ZipFile(stream)
+        ends = ends_of(archive)
         for info in archive.infolist():
             # is_dir fails on an empty name before Python 3.12
             if not info.filename.endswith("/"):
-                yield from self._fetch_zip_member(stream, archive, info, place, nested=nested)
+                quick = quick_head(stream, info, ends[info.header_offset])
+                yield from self._fetch_zip_member(archive, info, quick, place, nested=nested)
                 if len(self._members) == AT_ONCE:
                     yield from self._fetched_members()
         if nested:
@@ -344,17 +346,19 @@ class Fetcher:
 
     def _fetch_zip_member(
         self,
-        stream: IO[bytes],
         archive: zipfile.ZipFile,
         info: zipfile.ZipInfo,
+        quick: bytes | None,
         place: Place,
         *,
         nested: bool,
     ) -> Iterator[Found]:
-        """Note a member that begins as DICOM does, to be read with others; give any other."""
+        """Note a member that begins as DICOM does, to be read with others; give any other.
+
+        `quick` are its first bytes, if they could be had without `zipfile`.
+        """
         member = _member_place(place, info.filename, info.file_size, "zip", place.url)
         self.tally.members += 1
-        quick = quick_head(stream, info)
         if quick is not None and has_prefix(quick):
             self._members.add((archive, info, member), quick)
             return

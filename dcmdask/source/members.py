@@ -7,6 +7,7 @@ can be told; another method; a local header that says something else) goes by `z
 
 from __future__ import annotations
 
+import itertools
 import struct
 import zipfile
 import zlib
@@ -23,7 +24,7 @@ _SIGNATURE = b"PK\x03\x04"
 _ENCRYPTED = 0x1
 _UTF8 = 0x800
 _EXTRA = 64
-"""Bytes of extra fields that are read along; where there are more, they are read again."""
+"""Bytes of extra fields that are read along; a member with many more is left to `zipfile`."""
 
 _SLACK = 512
 """Compressed bytes beyond a window: what does not compress grows a little."""
@@ -34,7 +35,13 @@ _MOST_ARCHIVES = 64
 Member = tuple[zipfile.ZipFile, zipfile.ZipInfo, Place]
 
 
-def quick_head(stream: IO[bytes], info: zipfile.ZipInfo) -> bytes | None:
+def ends_of(archive: zipfile.ZipFile) -> dict[int, int]:
+    """Give, for the offset of every member, that of what lies behind it: it may not reach further."""
+    offsets = sorted({info.header_offset for info in archive.infolist()})
+    return dict(itertools.pairwise([*offsets, archive.start_dir]))
+
+
+def quick_head(stream: IO[bytes], info: zipfile.ZipInfo, end: int) -> bytes | None:
     """Give the first bytes of a member that is larger than a window.
 
     Parameters
@@ -43,6 +50,8 @@ def quick_head(stream: IO[bytes], info: zipfile.ZipInfo) -> bytes | None:
         Of the archive; its position changes.
     info : zipfile.ZipInfo
         From its directory.
+    end : int
+        From `ends_of`.
 
     Returns
     -------
@@ -50,28 +59,35 @@ def quick_head(stream: IO[bytes], info: zipfile.ZipInfo) -> bytes | None:
         `dcmdask.windows.WINDOW` of them; None where `zipfile` has to judge.
     """
     method = info.compress_type
-    if info.flag_bits & _ENCRYPTED or info.file_size < WINDOW:
+    known = method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    if not known or info.flag_bits & _ENCRYPTED or info.file_size < WINDOW:
         return None
-    if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        return None
-    name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
-    wanted = min(info.compress_size, WINDOW + _SLACK)
-    stream.seek(info.header_offset)
-    raw = stream.read(_LOCAL.size + len(name) + _EXTRA + wanted)
-    if len(raw) < _LOCAL.size:
-        return None
-    signature, _, flags, local_method, *_, name_size, extra_size = _LOCAL.unpack_from(raw)
-    begin = _LOCAL.size + name_size + extra_size
-    agrees = (signature, flags, local_method) == (_SIGNATURE, info.flag_bits, method)
-    if not agrees or raw[_LOCAL.size : _LOCAL.size + name_size] != name:
-        return None
-    data = raw[begin : begin + wanted]
+    data = _read_data(stream, info, end)
     if method == zipfile.ZIP_DEFLATED:
         try:
             data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, WINDOW)
         except zlib.error:
             return None
     return data[:WINDOW] if len(data) >= WINDOW else None
+
+
+def _read_data(stream: IO[bytes], info: zipfile.ZipInfo, end: int) -> bytes:
+    """Give the first compressed bytes of a member; none where its local header disagrees."""
+    name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437", "replace")
+    wanted = min(info.compress_size, WINDOW + _SLACK)
+    try:
+        stream.seek(info.header_offset)
+        raw = stream.read(_LOCAL.size + len(name) + _EXTRA + wanted)
+    except (OSError, ValueError):
+        return b""
+    if len(raw) < _LOCAL.size:
+        return b""
+    signature, _, flags, method, *_, name_size, extra_size = _LOCAL.unpack_from(raw)
+    begin = _LOCAL.size + name_size + extra_size
+    same = (signature, flags, method) == (_SIGNATURE, info.flag_bits, info.compress_type)
+    same = same and raw[_LOCAL.size : _LOCAL.size + name_size] == name
+    fits = info.header_offset + begin + info.compress_size <= end
+    return raw[begin : begin + wanted] if same and fits else b""
 
 
 class Members:

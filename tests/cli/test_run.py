@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -59,6 +60,24 @@ def test_lines_of_progress_say_how_fast_and_how_long(
     assert [
         "reading headers: 0 of 2,500 files, 0 instances, 7 failed, 0 MB",
         "reading headers: 1,500 of 2,500 files, 1,500 instances, 7 failed, 3 MB, 250 files/s, 4 s left",
+    ] == lines
+
+
+def test_speed_counts_from_where_reading_began(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files that were read while others were being listed took their time too."""
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    with watching(quiet=False, log_file=None) as watch:
+        for stage, done in (("list", 0), ("list", 300), ("read", 600)):
+            watch(Progress(stage, 1000, done, done, 0, 0, 2_000_000, done * 2000))
+            now[0] += 6.0
+    lines = [line[9:] for line in capsys.readouterr().err.splitlines()]
+    assert [
+        "listing: 1,000 files found, 2 MB",
+        "listing: 1,000 files found, 2 MB, 300 read",
+        "reading headers: 600 of 1,000 files, 600 instances, 0 failed, 1 MB, 50 files/s, 8 s left",
     ] == lines
 
 
@@ -201,3 +220,15 @@ def test_a_cluster_on_this_machine_gives_the_same_catalog(
                 path.read_bytes()
                 == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
             )
+
+
+def test_a_small_run_loads_only_what_it_needs(source: Path, tmp_path: Path) -> None:
+    """Neither pandas, which Arrow would load where it is installed, nor Dask's scheduler."""
+    pytest.importorskip("pandas")
+    timed = [sys.executable, "-X", "importtime", "-m", "dcmdask", "run", source, "--quiet"]
+    done = subprocess.run(
+        [*timed, "--out", tmp_path / "out"], capture_output=True, text=True, check=True
+    )
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "dcmdask.pipeline" in loaded
+    assert not {"pandas.core", "distributed"} & loaded
