@@ -94,7 +94,7 @@ def _tag(keyword: str) -> BaseTag:
 
 def text_of(dataset: Dataset, keyword: str) -> str | None:
     """Give the text of an attribute; None where there is none or it cannot be understood."""
-    text = convert(value_of(dataset, keyword), TEXT)
+    text = converted(dataset, keyword, TEXT)
     return text if isinstance(text, str) else None
 
 

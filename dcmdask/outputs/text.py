@@ -57,9 +57,7 @@ def texts_of(column: pa.ChunkedArray, form: Callable[[Any], str]) -> pa.Array:
 
     if pa.types.is_string(column.type) or pa.types.is_integer(column.type):
         return large(column)
-    if pa.types.is_temporal(column.type):
-        return map_distinct(text, LARGE, column)
-    return pa.array(map(text, column.to_pylist()), LARGE)
+    return map_distinct(text, LARGE, column)
 
 
 def large(column: pa.ChunkedArray) -> pa.Array:

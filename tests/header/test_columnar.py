@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import random
+import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from header.windows import element
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import config
@@ -216,6 +218,8 @@ ODD = [
     ("ImagePositionPatient", "DS", " 1.5 \\-2.\\.5"),
     ("ImagePositionPatient", "DS", "1e3\\1E-2\\nan"),
     ("ImagePositionPatient", "DS", "1,5\\2\\3"),
+    ("ImagePositionPatient", "DS", "1e400\\2\\3"),
+    ("ImagePositionPatient", "DS", "-1e999\\2\\-0.0"),
     ("PatientName", "PN", "Müller^Jörg"),
     ("PatientName", "PN", "A=B=C"),
     ("PatientName", "PN", "A\\B"),
@@ -290,6 +294,70 @@ def test_character_sets(charset: str, others: int) -> None:
     assert compare(files).accepted.all()
 
 
+SOP = element(0x00080016, "UI", CTImageStorage.encode() + b"\0") + element(
+    0x00080018, "UI", b"1.2\0"
+)
+PIXELS = element(0x7FE00010, "OW", b"")
+UNDEFINED = 0xFFFFFFFF
+
+
+def item(content: bytes) -> bytes:
+    """Give an item of defined length."""
+    return struct.pack("<HHL", 0xFFFE, 0xE000, len(content)) + content
+
+
+def file_with(content: bytes) -> bytes:
+    """Give a file of a meta group, a SOP class, these elements, and pixels."""
+    dataset = Dataset()
+    dataset.SOPClassUID = CTImageStorage
+    whole = written(dataset)
+    return whole[: whole.index(b"\x08\0\x16\0")] + SOP + content + PIXELS
+
+
+SEQUENCE_END, ITEM_END = (
+    struct.pack("<HHL", 0xFFFE, 0xE0DD, 0),
+    struct.pack("<HHL", 0xFFFE, 0xE00D, 0),
+)
+STRANGE = {
+    # The delimiter of an open item inside one whose length is defined, and elements behind it.
+    "item end": element(0x00081140, "SQ", b"", UNDEFINED)
+    + item(ITEM_END + SEQUENCE_END + element(0x00100020, "LO", b"EVIL") + PIXELS)
+    + SEQUENCE_END
+    + element(0x00100020, "LO", b"GOOD"),
+    # A wanted attribute that comes again as a sequence, or is one.
+    "again": element(0x00100020, "LO", b"ABCD")
+    + element(0x00100020, "SQ", b"", UNDEFINED)
+    + SEQUENCE_END,
+    "sequence": element(0x00100020, "SQ", b"", UNDEFINED) + item(SOP) + SEQUENCE_END,
+    # An element of the meta group in the dataset.
+    "syntax": element(0x00020010, "UI", b"1.2.3.4\0"),
+}
+
+
+@pytest.mark.parametrize("content", STRANGE.values(), ids=STRANGE)
+@pytest.mark.parametrize("copies", [1, 3])
+def test_what_only_pydicom_can_judge_is_left_to_it(content: bytes, copies: int) -> None:
+    """Structures that read otherwise than they look; each was once accepted and misread."""
+    compare([file_with(content)] * copies)
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2, 5_000, 60_000])
+def test_a_large_value_that_is_cut_is_seen(missing: int) -> None:
+    """The file ends inside an element that is passed over, in the first window or far behind it."""
+    whole = file_with(element(0x00091001, "OB", b"\1" * 100_000))[: -len(PIXELS)]
+    assert compare([whole[: len(whole) - missing]]).accepted.all() == (not missing)
+
+
+@pytest.mark.parametrize("vr", ["OB", "UL", "UR", "LO"])
+def test_a_transfer_syntax_under_another_vr_is_left_to_pydicom(vr: str) -> None:
+    """What such a value comes to depends on the VR."""
+    plain = file_with(b"")
+    start = plain.index(b"\x02\0\x10\0UI")
+    stop = start + 8 + len(ExplicitVRLittleEndian) + 1
+    other = element(0x00020010, vr, ExplicitVRLittleEndian.encode() + b"\0")
+    assert not compare([plain[:start] + other + plain[stop:]]).accepted.any()
+
+
 VALUES = st.fixed_dictionaries(
     {},
     optional={
@@ -356,13 +424,13 @@ def vary(dataset: Dataset, chance: random.Random) -> None:
     if chance.random() < 0.2:
         dataset.add_new(0x00190010, "LO", "SOMEBODY")
         dataset.add_new(0x00191001, "OB", b"\1" * 2 * chance.randrange(5))
-    for element in [one for one in dataset if one.VR == "SQ"]:
+    for nest in [one for one in dataset if one.VR == "SQ"]:
         if chance.random() < 0.2:
-            element.is_undefined_length = not element.is_undefined_length
+            nest.is_undefined_length = not nest.is_undefined_length
         if chance.random() < 0.2:
-            element.value.append(Dataset())
+            nest.value.append(Dataset())
         if chance.random() < 0.1:
-            del dataset[element.tag]
+            del dataset[nest.tag]
     if chance.random() < 0.1 and "Rows" in dataset:
         del dataset.Rows
 

@@ -253,11 +253,14 @@ def _plain_decimals(text: pa.Array, kind: pa.DataType, nothing: Flags) -> tuple[
     parts = pc.split_pattern(text, "\\")
     flat = pc.utf8_trim(pc.list_flatten(parts), characters=" ")
     good = _fits(flat, _DECIMAL)
+    values = pc.if_else(pa.array(good), flat, None).cast(pa.float64())
+    # A number too large for a column is none.
+    good &= np.asarray(pc.fill_null(pc.is_finite(values), False))
     parents = np.asarray(pc.list_parent_indices(parts))
     bad_rows = np.zeros(len(text), bool)
     bad_rows[parents[~good]] = True
     plain = ~bad_rows & ~nothing
-    numbers = pc.if_else(pa.array(good), flat, None).cast(pa.float64())
+    numbers = pc.if_else(pa.array(good), values, None)
     lengths = np.asarray(pc.fill_null(pc.list_value_length(parts), 0))
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     lists = pa.ListArray.from_arrays(pa.array(offsets), numbers)

@@ -82,15 +82,20 @@ def _slots() -> npt.NDArray[np.int8]:
 
 KIND_OF_VR = _vr_kinds()
 _SLOT_OF_HASH = _slots()
-SLOT_OF_TAG = {int(tag): number for number, tag in enumerate(TAGS)}
+_SLOT_OF_TAG = {int(tag): number for number, tag in enumerate(TAGS)}
 
 
-def slots_of(tags: Int) -> tuple[npt.NDArray[np.int8], Flags]:
-    """Give the slots of tags, and which of them are wanted at all."""
+def slots_of(tags: Int, *, meta: bool) -> tuple[npt.NDArray[np.int8], Flags]:
+    """Give the slots of tags, and which of them are wanted of the meta group or of the dataset."""
     slot = _SLOT_OF_HASH[_hash(tags)]
     wanted = slot >= 0
-    wanted[wanted] = TAGS[slot[wanted]] == tags[wanted]
+    wanted[wanted] = (TAGS[slot[wanted]] == tags[wanted]) & (((tags[wanted] >> 16) == META) == meta)
     return slot, wanted
+
+
+def slot_of(tag: int, *, meta: bool) -> int | None:
+    """Give the slot of a tag, if it is wanted of the meta group or of the dataset."""
+    return _SLOT_OF_TAG.get(tag) if (tag >> 16 == META) == meta else None
 
 
 def is_public_sequence(tag: int) -> bool:

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dcmdask.header.columnar.elements import (
-    SLOT_OF_TAG,
     VRS,
     Flags,
     Int,
     Words,
+    slot_of,
 )
 from dcmdask.header.columnar.layout import Layout, Segment, lay_out
 from dcmdask.header.columnar.lockstep import Lockstep
@@ -191,7 +191,7 @@ class _Group:
             self._apart.append(files[~good])
             files, begin, length, after = files[good], begin[good], length[good], after[good]
         state.position[files] = after
-        slot = SLOT_OF_TAG.get(element.tag)
+        slot = slot_of(element.tag, meta=self.layout.meta)
         if slot is not None:
             state.offsets[slot, files] = begin
             state.lengths[slot, files] = length

@@ -25,11 +25,11 @@ from dcmdask.header.columnar.elements import (
     META,
     NO_END,
     SEQUENCE_END,
-    SLOT_OF_TAG,
     UNDEFINED,
     Int,
     Words,
     is_public_sequence,
+    slot_of,
 )
 
 _HEAD = struct.Struct("<HHHH")
@@ -90,8 +90,8 @@ class Layout:
         In order; ends at the top level.
     words : numpy.ndarray of uint64
         The eight bytes at every even offset from the first element on.
-    implicit : bool
-        Whether they have no VR.
+    implicit, meta : bool
+        As for the lockstep.
 
     Attributes
     ----------
@@ -99,8 +99,11 @@ class Layout:
         Tag of each top-level element to its number.
     """
 
-    def __init__(self, elements: list[Element], words: Words, *, implicit: bool) -> None:
+    def __init__(
+        self, elements: list[Element], words: Words, *, implicit: bool, meta: bool
+    ) -> None:
         self.implicit = implicit
+        self.meta = meta
         self.tags: dict[int, int] = {}
         self._elements = elements
         self._segments: dict[int, Segment] = {}
@@ -118,7 +121,7 @@ class Layout:
                 owners.append(number)
             if not element.depth:
                 self.tags.setdefault(element.tag, number)
-                if element.tag in SLOT_OF_TAG and element.length != UNDEFINED:
+                if slot_of(element.tag, meta=meta) is not None:
                     stops.append(number + 1)
         self._stops = stops
         self._first_lane = np.array([*first, len(lanes)], np.int64)
@@ -198,7 +201,7 @@ def lay_out(row: memoryview, start: int, words: Words, *, implicit: bool, meta: 
         It ends, at the top level, before what is not plain or not whole in the window.
     """
     elements: list[Element] = []
-    nesting = _Nesting(implicit=implicit)
+    nesting = _Nesting(implicit=implicit, meta=meta)
     whole, at = 0, start
     while at + _LONGEST_HEAD <= len(row):
         if not nesting.depth:
@@ -214,7 +217,7 @@ def lay_out(row: memoryview, start: int, words: Words, *, implicit: bool, meta: 
             break
     if not nesting.depth and at <= len(row):
         whole = len(elements)
-    return Layout(elements[:whole], words, implicit=implicit)
+    return Layout(elements[:whole], words, implicit=implicit, meta=meta)
 
 
 def _is_behind(tag: int, *, meta: bool) -> bool:
@@ -236,8 +239,9 @@ def _read(row: memoryview, at: int, nesting: _Nesting, start: int) -> Element:
 class _Nesting:
     """The sequences and items that are open; `depth` is odd between items."""
 
-    def __init__(self, *, implicit: bool) -> None:
+    def __init__(self, *, implicit: bool, meta: bool) -> None:
         self.implicit = implicit
+        self.meta = meta
         self.depth = 0
         self._ends = [NO_END] * (DEEPEST + 2)
 
@@ -246,13 +250,15 @@ class _Nesting:
         tag, length = element.tag, element.length
         if self.depth & 1:
             return self._pass_item(tag, length, at)
-        if tag == ITEM_END and self.depth:
+        if tag == ITEM_END and self.depth and self._ends[self.depth] == NO_END:
             self.depth -= 1
             return True
         if tag >> 16 == DELIMITERS or not (self.implicit or _KINDS[element.vr]):
             return False
         if length != UNDEFINED:
             return not length & 1
+        if not self.depth and slot_of(tag, meta=self.meta) is not None:
+            return False
         is_open = is_public_sequence(tag) if self.implicit else _KINDS[element.vr] == IS_SEQUENCE
         self.depth += is_open
         return is_open and self.depth < DEEPEST

@@ -139,16 +139,22 @@ class Lockstep:
         finished = top & (tag > LAST) & ~delimiter
         special = elements.strange | delimiter | (length == UNDEFINED) | ((depth & 1) == 1)
         special &= ~finished
+        slot, wanted = slots_of(tag, meta=self.meta)
+        wanted &= top
+        nested = special & wanted
+        if nested.any():
+            # A sequence where a value is wanted: what that comes to is for pydicom to say.
+            state.reason[active[nested]] = "value_vr"
+            special &= ~nested
         if special.any():
             vr = None if elements.vr is None else elements.vr[special]
             self._pass_special(active[special], tag[special], length[special], vr)
-        plain = ~(special | finished)
+        plain = ~(special | finished | nested)
         odd = plain & ((length & 1) == 1)
         if odd.any():
             state.reason[active[odd]] = "odd_length"
             plain &= ~odd
-        slot, wanted = slots_of(tag)
-        wanted &= plain & top
+        wanted &= plain
         begin = position + elements.header
         after = begin + length
         over = plain & (after > state.end[active])
@@ -188,7 +194,9 @@ class Lockstep:
         between = (depth & 1) == 1
         into = between & (tag == ITEM)
         out = between & (tag == SEQUENCE_END)
-        done = ~between & (tag == ITEM_END) & (depth > 0)
+        # The delimiter of an item whose length is defined belongs to what is in it.
+        is_open = state.item_end[depth, files] == NO_END
+        done = ~between & (tag == ITEM_END) & (depth > 0) & is_open
         enter = ~between & ((tag >> 16) != DELIMITERS) & (length == UNDEFINED)
         no_vr = ~between & ((tag >> 16) != DELIMITERS) & ~enter
         state.reason[files[no_vr]] = "vr"

@@ -106,6 +106,7 @@ def _walk_second(state: State, implicit: Flags, more: More) -> None:
     files, resume_at = np.array(waiting, np.int64).T
     state.pending = {}
     state.resume(files, resume_at, last)
+    files = state.still(files)
     for lockstep, some in _by_encoding(state, files, implicit):
         top = state.depth[some] == 0
         lockstep.walk(np.concatenate([some[~top], follow(lockstep, some[top])]))
@@ -127,7 +128,7 @@ def _choose_encoding(state: State, files: Int, implicit: Flags) -> Int:
     """Sort files by transfer syntax; those in encodings the walk does not know are left."""
     slot = SLOT[SYNTAX]
     length = state.lengths[slot, files]
-    known = (state.offsets[slot, files] >= 0) & (length > 0) & (length <= _LONGEST_UID)
+    known = (state.vr[slot, files] == VRS[slot]) & (length > 0) & (length <= _LONGEST_UID)
     files = _keep(state, files, known, "syntax")
     texts, which = texts_of(state, slot, files)
     implicit[files] = np.array([text == ImplicitVRLittleEndian for text in texts], bool)[which]
@@ -157,8 +158,8 @@ def _is_walkable(syntax: str) -> bool:
 def _finish(state: State, implicit: Flags) -> Scan:
     """Give the values of the files that were walked to the end."""
     good = state.reason == ""
-    filled = state.lengths[1:] > 0
-    fits = ~filled | ((state.vr[1:] == VRS[1:, None]) & (state.lengths[1:] <= _LONGEST_VALUE))
+    filled = state.lengths > 0
+    fits = ~filled | ((state.vr == VRS[:, None]) & (state.lengths <= _LONGEST_VALUE))
     accepted = good & fits.all(axis=0)
     state.reason[good & ~accepted] = "value_vr"
     columns, malformed = columns_of(state, np.flatnonzero(accepted), implicit)

@@ -11,6 +11,8 @@ from dcmdask.header.columnar.elements import DEEPEST, NO_END, TAGS, Int, Words
 from dcmdask.windows import WINDOW, Windows
 
 _META_AT = 132
+_BEFORE = 2
+"""Bytes of a second window that have been seen."""
 
 
 @dataclass(slots=True)
@@ -80,8 +82,12 @@ class State:
         return good
 
     def wait(self, files: Int, where: Int) -> None:
-        """Note where the second windows of files begin; only first windows are resumed."""
-        begin = (where - files * WINDOW).tolist()
+        """Note where the second windows of files begin; only first windows are resumed.
+
+        They begin a little before: whether a value that was passed over is there at all shows by
+        its last bytes.
+        """
+        begin = (where - files * WINDOW - _BEFORE).tolist()
         self.pending.update(zip(files.tolist(), begin, strict=True))
 
     def give_up_waiting(self) -> None:
@@ -100,7 +106,8 @@ class State:
             Whether each file ends with that window.
         """
         rows = self.windows.files + files
-        self.position[files] = rows * WINDOW
+        self.reason[files[self.windows.filled[rows] < _BEFORE]] = "cut"
+        self.position[files] = rows * WINDOW + _BEFORE
         # Ends of items that are still open move with the window.
         held = self.item_end[:, files]
         moved = held - files * WINDOW - resume_at + rows * WINDOW
