@@ -67,7 +67,7 @@ def is_sequence(stream: Stream, tag: int, vr: str | None) -> bool:
         return start in (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 
 
-def pass_items(stream: Stream, length: int, *, implicit: bool, build: bool = False) -> None:
+def pass_items(stream: Stream, length: int, *, implicit: bool, build: bool = False) -> bool:
     """Move past the items of a sequence (PS3.5 section 7.5).
 
     Parameters
@@ -83,6 +83,13 @@ def pass_items(stream: Stream, length: int, *, implicit: bool, build: bool = Fal
         Whether the sequence is to be built afterwards: all that pydicom would make an object of
         is counted, and what is too much is refused.
 
+    Returns
+    -------
+    bool
+        Whether all that was walked through began and ended as it said it would: then pydicom, too,
+        finds the end of the sequence here. What is in items of defined length is walked through
+        where `build` is set.
+
     Raises
     ------
     HeaderError
@@ -94,6 +101,7 @@ def pass_items(stream: Stream, length: int, *, implicit: bool, build: bool = Fal
     walk.enter(None if length == UNDEFINED else stream.tell() + length, implicit)
     while walk.open:
         walk.step()
+    return walk.plain
 
 
 class _Walk:
@@ -101,6 +109,7 @@ class _Walk:
 
     def __init__(self, stream: Stream, order: str, build: bool) -> None:
         self.open: list[tuple[bool, int | None, bool]] = []  # is an item, where it ends, implicit
+        self.plain = True
         self._stream = stream
         self._order = order
         self._build = build
@@ -114,11 +123,12 @@ class _Walk:
     def step(self) -> None:
         item, end, implicit = self.open[-1]
         if end is not None and self._stream.tell() >= end:
+            self.plain &= self._stream.tell() == end
             self.open.pop()
             return
         head = self._stream.read(8)
         if len(head) < 8:
-            self.open.clear()
+            self._give_up()
             return
         group, element, length = struct.unpack(f"{self._order}HHL", head)
         tag = group << 16 | element
@@ -138,7 +148,9 @@ class _Walk:
             self.open.pop()
             if not self.open:
                 self._stream.seek(-8, 1)
-        elif length == UNDEFINED:
+            return
+        self.plain &= tag == _ITEM
+        if length == UNDEFINED:
             self.enter(None, implicit or self._turns_implicit(), item=True)
         elif self._build and length:
             end = self._stream.tell() + length
@@ -154,13 +166,14 @@ class _Walk:
 
     def _pass_element(self, head: bytes, tag: int, length: int, implicit: bool) -> None:
         if tag == _ITEM_END:
-            self.open.pop()
+            _, end, _ = self.open.pop()
+            self.plain &= end is None
             return
         vr = None if implicit else head[4:6]
         if vr in _LONG:
             more = self._stream.read(4)
             if len(more) < 4:
-                self.open.clear()
+                self._give_up()
                 return
             length = struct.unpack(f"{self._order}L", more)[0]
         elif vr is not None and b"AA" <= vr <= b"ZZ":
@@ -186,4 +199,9 @@ class _Walk:
             if at >= 0:
                 self._stream.seek(start + at + 8)
                 return
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """End where the stream does."""
+        self.plain = False
         self.open.clear()

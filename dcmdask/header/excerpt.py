@@ -18,6 +18,7 @@ from pydicom.uid import (
     PrivateTransferSyntaxes,
 )
 
+from dcmdask.errors import HeaderError
 from dcmdask.extract.items import UNDEFINED, is_sequence, pass_items
 from dcmdask.header.columnar.elements import LONG_VRS, SHORT_VRS
 from dcmdask.types import MOST_READS, Window
@@ -123,16 +124,17 @@ def _cut(window: Window, last: int, wanted: frozenset[int], *, implicit: bool) -
             if not head:
                 return
         tag, vr, size, length = _parse(head, implicit=implicit)
+        if tag >> 16 == _DELIMITERS:
+            break
         if tag >= last:
             window.seek(at)
             return
-        if tag >> 16 == _DELIMITERS:
-            break
+        kept = tag in wanted or first
         end = at + size + length
         if length == UNDEFINED:
             window.seek(at + size)
-            end = _pass_sequence(window, tag, vr)
-        if tag in wanted or first:
+            end = _pass_sequence(window, tag, vr, kept=kept)
+        if kept:
             piece = begun[at:end]
             if len(piece) < end - at:
                 window.seek(at)
@@ -158,13 +160,18 @@ def _parse(head: bytes, *, implicit: bool) -> tuple[int, str | None, int, int]:
     raise _NotPlainError
 
 
-def _pass_sequence(window: Window, tag: int, vr: str | None) -> int:
+def _pass_sequence(window: Window, tag: int, vr: str | None, *, kept: bool) -> int:
     """Move past a value of undefined length, its delimiter included; give where it ends."""
     # An unknown VR of undefined length is implicit inside (PS3.5 section 6.2.2).
     if vr == "UN" or not is_sequence(window, tag, vr):
         raise _NotPlainError
-    pass_items(window, UNDEFINED, implicit=vr is None)
-    if _read(window, 8) != _END_OF_ITEMS:
+    try:
+        # pydicom parses what it keeps, and may find another end if items do not end as they say.
+        plain = pass_items(window, UNDEFINED, implicit=vr is None, build=kept)
+    except HeaderError as error:
+        window.raise_error()
+        raise _NotPlainError from error
+    if (kept and not plain) or _read(window, 8) != _END_OF_ITEMS:
         raise _NotPlainError
     return window.tell()
 

@@ -51,6 +51,7 @@ LARGEST_NESTED = 512 * 1024 * 1024
 """Bytes of a zip inside another archive, which has to be held in memory to be read."""
 
 _STAGE = "fetch"
+_NO_ROW = -1
 _BLOCK = 64 * 1024
 _LEAST_TAR = 2 * 512
 _LARGEST_SIZE = 2**63 - 1
@@ -172,6 +173,7 @@ class Fetcher:
     watch: ClassVar[RowWatch] = RowWatch()
     _buffer: npt.NDArray[np.uint8] | None = None
     _members: Members = field(default_factory=Members)
+    _row: int = _NO_ROW
 
     def fetch(self, manifest: pa.Table) -> Iterator[Found]:
         """Give what some manifest rows hold: plain DICOM files many at once, all else singly.
@@ -197,7 +199,7 @@ class Fetcher:
                 self.watch.begin,
                 self._buffer,
             )
-            self.watch.begin(-1)
+            self.watch.begin(_NO_ROW)
             self._buffer = windows.buffer
             self.tally.bytes_read += count
             self.tally.files += len(kept)
@@ -257,6 +259,7 @@ class Fetcher:
             if number in self.watch.left_out:
                 yield Failure(place, *self.watch.left_out[number], _STAGE)
                 continue
+            self._row = number
             self.watch.begin(number)
             try:
                 handle = os.open(os.fsdecode(row["location"]), READ_FLAGS)
@@ -273,12 +276,10 @@ class Fetcher:
                 yield from self._fetch_file(_Counted(stream, self.tally), place)
             finally:
                 self._members.hold(stream)
-            if self.watch.singly:
+            if self.watch.singly or self._members.is_full:
                 yield from self._fetched_members()
-            elif self._members.is_full:
-                self.watch.begin(-1)
-                yield from self._fetched_members()
-        self.watch.begin(-1)
+        self._row = _NO_ROW
+        self.watch.begin(_NO_ROW)
         yield from self._fetched_members()
 
     def _fetch_file(self, stream: _Counted, place: Place) -> Iterator[Found]:
@@ -379,7 +380,11 @@ class Fetcher:
     def _fetched_members(self) -> Iterator[Heads]:
         """Give the members that were noted, and let go of their archives."""
         if len(self._members):
+            if not self.watch.singly:
+                # They may be of several rows.
+                self.watch.begin(_NO_ROW)
             yield self._members.heads(_more_of_member, _reopen_member)
+            self.watch.begin(self._row)
         self._members.close()
 
     def _fetch_tar(

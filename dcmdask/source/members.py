@@ -21,7 +21,7 @@ from dcmdask.windows import WINDOW, Heads, Windows
 
 _LOCAL = struct.Struct("<4s5H3L2H")
 _SIGNATURE = b"PK\x03\x04"
-_ENCRYPTED = 0x1
+_NOT_READ = 0x1 | 0x20 | 0x40  # encrypted, patches, strongly encrypted (APPNOTE 4.4.4)
 _UTF8 = 0x800
 _EXTRA = 64
 """Bytes of extra fields that are read along; a member with many more is left to `zipfile`."""
@@ -60,13 +60,17 @@ def quick_head(stream: IO[bytes], info: zipfile.ZipInfo, end: int) -> bytes | No
     """
     method = info.compress_type
     known = method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-    if not known or info.flag_bits & _ENCRYPTED or info.file_size < WINDOW:
+    if not known or info.flag_bits & _NOT_READ or info.file_size <= WINDOW:
         return None
     data = _read_data(stream, info, end)
     if method == zipfile.ZIP_DEFLATED:
+        inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
-            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, WINDOW)
+            data = inflate.decompress(data, WINDOW)
         except zlib.error:
+            return None
+        if inflate.eof:
+            # All of it is here, which its size denies: the checksum will tell.
             return None
     return data[:WINDOW] if len(data) >= WINDOW else None
 

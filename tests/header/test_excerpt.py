@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
 import pydicom
 import pytest
 from header.datasets import damages, datasets
-from header.windows import file_of, window_of
+from header.windows import element, file_of, window_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
@@ -44,9 +45,9 @@ def both(data: bytes, extractor: Extractor) -> tuple[Any, Any]:
         return quick, described(data, extractor)
 
 
-def has_excerpt(data: bytes) -> bool:
-    """Tell whether a file is plain."""
-    return excerpt(window_of(data)[0], LAST, frozenset({0x00080060})) is not None
+def has_excerpt(data: bytes, tag: int = 0x00080060) -> bool:
+    """Tell whether a file is plain, as far as one element is wanted of it."""
+    return excerpt(window_of(data)[0], LAST, frozenset({tag})) is not None
 
 
 @pytest.mark.data
@@ -92,6 +93,36 @@ def test_damaged_files_are_described_alike(data: bytes, extractor: Extractor) ->
     """Bits that flipped, ends that are missing, lengths that lie: no difference, no crash."""
     quick, slow = both(data, extractor)
     assert quick == slow
+
+
+ITEM_END, SEQUENCE_END = (struct.pack("<HHL", 0xFFFE, number, 0) for number in (0xE00D, 0xE0DD))
+
+
+def file_with(content: bytes) -> bytes:
+    """Give a file that has some more elements behind its SOP class and modality."""
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.Modality = "1.2", "MR"
+    return file_of(dataset) + content
+
+
+STRANGE = {
+    "item end at the top": ITEM_END + element(0x00180080, "DS", b"12"),
+    "item end in an item of defined length": element(0x00081140, "SQ", b"", 0xFFFFFFFF)
+    + struct.pack("<HHL", 0xFFFE, 0xE000, 16)
+    + ITEM_END
+    + SEQUENCE_END
+    + SEQUENCE_END
+    + element(0x00180080, "DS", b"12"),
+}
+
+
+@pytest.mark.parametrize("content", STRANGE.values(), ids=STRANGE)
+def test_what_pydicom_ends_elsewhere_is_left_to_it(content: bytes) -> None:
+    """Where delimiters stand that belong nowhere, pydicom says what they end."""
+    for extractor in EXTRACTORS:
+        quick, slow = both(file_with(content), extractor)
+        assert quick == slow
+    assert not has_excerpt(file_with(content), 0x00081140)
 
 
 def test_what_is_not_plain_has_no_excerpt() -> None:
