@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import queue
 import signal
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS = 15
 _BLINK = 1.0
+_PATIENCE = 100
 _CONFIG = {
     # Nothing is sent anywhere, and what workers say of a task never reaches a terminal.
     "distributed.admin.log-format": "%(name)s - %(levelname)s",
@@ -29,13 +30,15 @@ _CONFIG = {
 
 
 @contextmanager
-def connect(options: RunOptions) -> Iterator[Computing]:
+def connect(options: RunOptions, interrupt: Callable[[], None]) -> Iterator[Computing]:
     """Give where a crawl is computed; what is under way there ends with the context.
 
     Parameters
     ----------
     options : RunOptions
         Where to compute.
+    interrupt : callable
+        Ends what is being computed in this process, so that nothing waits for it.
 
     Raises
     ------
@@ -44,6 +47,7 @@ def connect(options: RunOptions) -> Iterator[Computing]:
     """
     with ExitStack() as stack:
         computing = Computing(options, stack)
+        stack.callback(computing.end, interrupt)
         if options.scheduler is not None:
             computing.use(stack.enter_context(_remote(options.scheduler)))
         yield computing
@@ -137,9 +141,17 @@ class Computing:
         self._here: dict[Any, Any] = {}
         self._there: set[Any] = set()
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        # After an error or an interrupt nothing is begun, and nothing waited for: whoever called
-        # ends the processes that still read.
-        stack.callback(self._pool.shutdown, wait=False, cancel_futures=True)
+
+    def end(self, interrupt: Callable[[], None]) -> None:
+        """Begin nothing any more, and end what is under way in this process."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        running = [future for future in self._here if not future.done()]
+        interrupt()
+        # Whatever was about to begin in that moment is ended too.
+        for _ in range(_PATIENCE):
+            if not wait(running, timeout=_BLINK / 10).not_done:
+                break
+            interrupt()
 
     def use(self, client: Client) -> None:
         """Compute on a cluster from now on, and what has not begun here too."""

@@ -207,7 +207,7 @@ def _crawl(
     listing, totals = Listing(roots), Totals()
     begun = 0
     try:
-        with cluster.connect(options) as computing:
+        with cluster.connect(options, stop_readers) as computing:
             for listing in growing:
                 watch(_progress("list", listing, totals))
                 if bag := _bag(listing.partitions[begun:], reading):

@@ -35,6 +35,7 @@ _LENGTH = struct.Struct("<Q")
 _ROW = struct.Struct("q")
 _NO_ROW = -1
 _DEBUG = "DCMDASK_DEBUG"
+_ENDED = "the run was ended while it read"
 _GRACE = 5.0
 _STARTING = 120.0
 """Seconds for a child to load, which are not those of its first partition: on a network share that
@@ -75,16 +76,28 @@ class ReaderProcess:
 
     def __init__(self) -> None:
         self._closed = False
+        self._starting = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._row: _SharedRow | None = None
         self._ready = False
         self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def start(self) -> None:
-        """Start the child if there is none; it loads while its first partition is being listed."""
-        if self._child is not None and self._child.poll() is None:
-            return
-        self.stop()
+        """Start the child if there is none; it loads while its first partition is being listed.
+
+        Raises
+        ------
+        ClusterError
+            It has been closed.
+        """
+        with self._starting:
+            if self._closed:
+                raise ClusterError(_ENDED)
+            if self._child is None or self._child.poll() is not None:
+                self.stop()
+                self._start()
+
+    def _start(self) -> None:
         paths = [os.path.abspath(path) for path in sys.path]
         errors = None if os.environ.get(_DEBUG) else subprocess.DEVNULL
         handle, place = tempfile.mkstemp(prefix="dcmdask-row-")
@@ -122,7 +135,7 @@ class ReaderProcess:
         while True:
             answer = self._ask((partition, options, left_out, singly), options.timeout)
             if self._closed:
-                raise ClusterError("the run was ended while it read")
+                raise ClusterError(_ENDED)
             if not isinstance(answer, _Loss):
                 return _accepted(answer)
             if answer.row == _NO_ROW and answer.begun and not singly:
@@ -178,7 +191,8 @@ class ReaderProcess:
 
     def close(self) -> None:
         """End the child for good, also from another thread than the one that waits for it."""
-        self._closed = True
+        with self._starting:
+            self._closed = True
         self.stop()
 
     def stop(self) -> int | None:

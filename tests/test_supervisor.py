@@ -15,13 +15,14 @@ import pytest
 from source.making import instance
 from support import crawl
 
-from dcmdask import supervisor
-from dcmdask.config import ReadOptions
+from dcmdask import cluster, supervisor
+from dcmdask.config import ReadOptions, RunOptions
 from dcmdask.errors import ClusterError, DcmdaskError, OutputError
 from dcmdask.listing import Listing, open_roots, write_manifest
+from dcmdask.pipeline import run
 from dcmdask.store import FAILURES, Parts, Store
 from dcmdask.supervisor import ReaderProcess
-from dcmdask.types import PartitionSummary
+from dcmdask.types import PartitionSummary, Progress
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
@@ -379,6 +380,43 @@ def test_no_two_threads_share_a_reader() -> None:
         with supervisor._borrowed() as again:
             assert other is again
     supervisor.stop_readers()
+
+
+def test_a_closed_reader_starts_no_child() -> None:
+    """Whoever comes late, in another thread, is told that the run was ended."""
+    reader = ReaderProcess()
+    reader.close()
+    with pytest.raises(ClusterError):
+        reader.start()
+    assert reader._child is None
+
+
+@LINUX
+def test_a_task_that_begins_as_the_run_ends_leaves_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that has a partition and no reader yet starts none that stays."""
+    for number in range(40):
+        path = tmp_path / "in" / "P1" / f"{number}.dcm"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(instance(number))
+    compute = cluster._compute
+
+    def slowly(one: object) -> object:
+        time.sleep(0.3)
+        return compute(one)
+
+    def end(progress: Progress) -> None:
+        if progress.stage == "read":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(cluster, "_compute", slowly)
+    supervisor.stop_readers()
+    before = _children()
+    with pytest.raises(KeyboardInterrupt):
+        run([str(tmp_path / "in")], RunOptions(str(tmp_path / "out"), partition_size=10), end)
+    assert set() == _children() - before
+    assert not supervisor._readers
 
 
 # -- when nobody needs it --------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def quick_head(stream: IO[bytes], info: zipfile.ZipInfo, end: int) -> bytes | No
         `dcmdask.windows.WINDOW` of them; None where `zipfile` has to judge.
     """
     method = info.compress_type
-    known = method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    known = method == zipfile.ZIP_DEFLATED or _is_stored(info)
     if not known or info.flag_bits & _NOT_READ or info.file_size <= WINDOW:
         return None
     data = _read_data(stream, info, end)
@@ -73,6 +73,10 @@ def quick_head(stream: IO[bytes], info: zipfile.ZipInfo, end: int) -> bytes | No
             # All of it is here, which its size denies: the checksum will tell.
             return None
     return data[:WINDOW] if len(data) >= WINDOW else None
+
+
+def _is_stored(info: zipfile.ZipInfo) -> bool:
+    return info.compress_type == zipfile.ZIP_STORED and info.compress_size == info.file_size
 
 
 def _read_data(stream: IO[bytes], info: zipfile.ZipInfo, end: int) -> bytes:

@@ -96,6 +96,9 @@ def test_what_only_zipfile_can_tell_is_left_to_it() -> None:
     lies = bytearray(zip_of({"a.dcm": large(1)[:WINDOW]}))
     struct.pack_into("<L", lies, lies.index(b"PK\x01\x02") + 24, 50_000)
     assert quick(bytes(lies)) is None
+    stored = bytearray(zip_of({"a.dcm": large(1)[:WINDOW]}, zipfile.ZIP_STORED))
+    struct.pack_into("<L", stored, stored.index(b"PK\x01\x02") + 24, 50_000)
+    assert quick(bytes(stored)) is None
 
 
 def test_whoever_watches_is_told_of_no_row_where_several_are_read(
