@@ -124,6 +124,13 @@ def run(sources: Iterable[str], options: RunOptions, watch: Watch = _ignore) -> 
     DcmdaskError
         The run could not start or end; nothing was published.
     """
+    try:
+        return _run(sources, options, watch)
+    finally:
+        stop_readers()
+
+
+def _run(sources: Iterable[str], options: RunOptions, watch: Watch) -> dict[str, Any]:
     begun = dt.datetime.now(dt.UTC)
     clock = Stopwatch()
     roots = open_roots(sources)
@@ -134,8 +141,9 @@ def run(sources: Iterable[str], options: RunOptions, watch: Watch = _ignore) -> 
         # gives numbers or reads what is about to be moved.
         known = cases.read_projectid_map(map_path)
         moved = [move for root in roots for move in _moved(root, options)]
-        # It loads while the first sources are listed.
-        start_reader()
+        if options.scheduler is None:
+            # It loads while the first sources are listed.
+            start_reader()
         listing, totals = _crawl(roots, store, options, watch, clock)
         totals.check()
         clock.stop("read")
@@ -206,21 +214,18 @@ def _crawl(
     )
     listing, totals = Listing(roots), Totals()
     begun = 0
-    try:
-        with cluster.connect(options, stop_readers) as computing:
-            for listing in growing:
-                watch(_progress("list", listing, totals))
-                if bag := _bag(listing.partitions[begun:], reading):
-                    computing.submit(bag, listing.weight)
-                begun = len(listing.partitions)
-                totals.add_all(computing.ready())
-            clock.stop("list")
+    with cluster.connect(options, stop_readers) as computing:
+        for listing in growing:
+            watch(_progress("list", listing, totals))
+            if bag := _bag(listing.partitions[begun:], reading):
+                computing.submit(bag, listing.weight)
+            begun = len(listing.partitions)
+            totals.add_all(computing.ready())
+        clock.stop("list")
+        watch(_progress("read", listing, totals))
+        for summary in computing.rest():
+            totals.add(summary)
             watch(_progress("read", listing, totals))
-            for summary in computing.rest():
-                totals.add(summary)
-                watch(_progress("read", listing, totals))
-    finally:
-        stop_readers()
     return listing, totals
 
 

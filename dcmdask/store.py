@@ -33,8 +33,8 @@ FOLDERS = ("cases", "instances")
 """Folders of a catalog: such a one in an OUT without a catalog is the user's, and is not touched."""
 
 PIECE_ROWS = 4_096
-"""Manifest rows after which a piece is written: what the driver holds of a listing, and what a
-reader waits for."""
+"""Manifest rows after which a piece is written, where the next partition ends: what the driver holds
+of a listing, and what a reader waits for."""
 
 _BATCH_ROWS = 1_000
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -133,7 +133,11 @@ class ReaderProcess:
         left_out: dict[int, tuple[Kind, str]] = {}
         singly = False
         while True:
-            answer = self._ask((partition, options, left_out, singly), options.timeout)
+            try:
+                answer = self._ask((partition, options, left_out, singly), options.timeout)
+            except Exception as error:
+                # What it works with may be gone from one moment to the next.
+                raise (ClusterError(_ENDED) if self._closed else error) from error
             if self._closed:
                 raise ClusterError(_ENDED)
             if not isinstance(answer, _Loss):
@@ -194,6 +198,9 @@ class ReaderProcess:
         with self._starting:
             self._closed = True
         self.stop()
+        # The pipe may be held open, by a child that the kernel does not let die: whoever waits for
+        # an answer must not wait for that.
+        self._answers.put(None)
 
     def stop(self) -> int | None:
         """End the child; give its exit code."""
@@ -313,19 +320,21 @@ def do_without_pandas() -> None:
 
     Arrow looks for it with the first array it makes: a fifth of a second, and forty megabytes.
     """
-    sys.meta_path.insert(0, _WithoutPandas())
+    if not any(isinstance(finder, _WithoutPandas) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _WithoutPandas())
 
 
 def serve() -> None:
     """Read partitions until the parent is gone: the child's main function."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # First of all: the parent may be gone at any moment, and the file would stay.
+    row = _SharedRow(sys.argv[1])
+    row.unname()
     do_without_pandas()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(sys.stdin.buffer, requests, True), daemon=True).start()
-    row = _SharedRow(sys.argv[1])
-    row.unname()
     from dcmdask.source.fetch import Fetcher, RowWatch
     from dcmdask.worker import process_partition
 

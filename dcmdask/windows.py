@@ -74,7 +74,8 @@ class Windows:
 
 
 More = Callable[[int, int, memoryview], int]
-"""(file, offset, row) to bytes read: reads on at an offset of a file, into a row."""
+"""(file, offset, row) to bytes read: reads on at an offset of a file, into a row. None where the
+file ends before it or cannot be read: then it is for the reader that takes one at a time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from support import crawl
 
 from dcmdask import cluster, supervisor
 from dcmdask.config import ReadOptions, RunOptions
-from dcmdask.errors import ClusterError, DcmdaskError, OutputError
+from dcmdask.errors import ClusterError, DcmdaskError, OutputError, SourceError
 from dcmdask.listing import Listing, open_roots, write_manifest
 from dcmdask.pipeline import run
 from dcmdask.store import FAILURES, Parts, Store
@@ -389,6 +390,36 @@ def test_a_closed_reader_starts_no_child() -> None:
     with pytest.raises(ClusterError):
         reader.start()
     assert reader._child is None
+
+
+def test_whoever_waits_for_a_closed_reader_is_told_at_once(tmp_path: Path) -> None:
+    """Also where the child cannot be ended, and its pipe stays open."""
+
+    class Stuck(ReaderProcess):
+        # What holds the pipe open when the child itself is gone.
+        program = (
+            f"import subprocess; subprocess.Popen(['sleep', '8'])\n{_HOOK}\n{ReaderProcess.program}"
+        )
+
+    with _work(tmp_path, "hangs.dcm", reader=Stuck()) as work:
+        timer = threading.Timer(2, work.reader.close)
+        timer.start()
+        begun = time.monotonic()
+        with pytest.raises(ClusterError):
+            work.read(timeout=60)
+        assert time.monotonic() - begun < 7
+
+
+@LINUX
+def test_a_run_that_cannot_start_leaves_no_process(tmp_path: Path) -> None:
+    """Whatever is wrong with it, the reading process that was started ahead is ended."""
+    supervisor.stop_readers()
+    before = _children()
+    supervisor.start_reader()
+    assert _children() - before
+    with pytest.raises(SourceError):
+        run([str(tmp_path / "gone")], RunOptions(str(tmp_path / "out")))
+    assert set() == _children() - before
 
 
 @LINUX

@@ -74,11 +74,12 @@ def command(
     """
     options = RunOptions(**settings)
     do_without_pandas()
-    # It loads while this process does.
-    start_reader()
-    from dcmdask.pipeline import run
-
     with watching(quiet=quiet or as_json, log_file=log_file) as watch:
+        if options.scheduler is None:
+            # It loads while this process does.
+            start_reader()
+        from dcmdask.pipeline import run
+
         catalog = run(sources, options, watch)
     out = catalog.pop("out")
     lines = [*summary_lines(catalog), *closing_lines(catalog, out)]

@@ -20,7 +20,7 @@ from pydicom.uid import (
 
 from dcmdask.errors import HeaderError
 from dcmdask.extract.items import UNDEFINED, is_sequence, pass_items
-from dcmdask.header.columnar.elements import LONG_VRS, SHORT_VRS
+from dcmdask.header.columnar.elements import LONG_VRS, LONGEST_HEAD, SHORT_VRS
 from dcmdask.types import MOST_READS, Window
 from dcmdask.windows import has_prefix
 
@@ -32,7 +32,6 @@ _HEAD = struct.Struct("<HH2sH")
 _LONG_LENGTH = struct.Struct("<L")
 _END_OF_ITEMS = b"\xfe\xff\xdd\xe0\0\0\0\0"
 _LONGEST_META = 64 * 1024
-_LONGEST_HEAD = 12
 _SHORT = {vr.encode(): vr for vr in SHORT_VRS}
 _LONG = {vr.encode(): vr for vr in (*LONG_VRS, "SQ")}
 _STRANGE: Final = frozenset(
@@ -117,10 +116,10 @@ def _cut(window: Window, last: int, wanted: frozenset[int], *, implicit: bool) -
     at, begun = window.tell(), window.head
     for _ in range(MOST_READS):
         # Most of it lies in the first window: bytes in memory cost less than a read of them.
-        head = begun[at : at + _LONGEST_HEAD]
-        if len(head) < _LONGEST_HEAD:
+        head = begun[at : at + LONGEST_HEAD]
+        if len(head) < LONGEST_HEAD:
             window.seek(at)
-            head = window.read(_LONGEST_HEAD)
+            head = window.read(LONGEST_HEAD)
             if not head:
                 return
         tag, vr, size, length = _parse(head, implicit=implicit)
@@ -129,12 +128,13 @@ def _cut(window: Window, last: int, wanted: frozenset[int], *, implicit: bool) -
         if tag >= last:
             window.seek(at)
             return
-        kept = tag in wanted or first
         end = at + size + length
         if length == UNDEFINED:
+            if first:
+                break
             window.seek(at + size)
-            end = _pass_sequence(window, tag, vr, kept=kept)
-        if kept:
+            end = _pass_sequence(window, tag, vr, kept=tag in wanted)
+        if tag in wanted or first:
             piece = begun[at:end]
             if len(piece) < end - at:
                 window.seek(at)
@@ -155,7 +155,7 @@ def _parse(head: bytes, *, implicit: bool) -> tuple[int, str | None, int, int]:
         return tag, None, 8, _LONG_LENGTH.unpack_from(head, 4)[0]
     if vr in _SHORT:
         return tag, _SHORT[vr], 8, length
-    if vr in _LONG and len(head) == _LONGEST_HEAD:
+    if vr in _LONG and len(head) == LONGEST_HEAD:
         return tag, _LONG[vr], 12, _LONG_LENGTH.unpack_from(head, 8)[0]
     raise _NotPlainError
 

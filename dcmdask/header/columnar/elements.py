@@ -54,6 +54,9 @@ SHORT_VRS = (
 LONG_VRS = ("OB", "OD", "OF", "OL", "OW", "OV", "UC", "UR", "UT", "SV", "UV", "UN")
 """VRs whose length takes two bytes, and four (PS3.5 section 7.1.2)."""
 
+LONGEST_HEAD: Final = 12
+"""Bytes of tag, VR and length at most."""
+
 OTHER, IS_SHORT, IS_LONG, IS_SEQUENCE = 0, 1, 2, 3
 """Kinds of VR: none, length in two bytes, length in four bytes behind two that are reserved, SQ."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dcmdask.header.columnar.elements import (
+    LONGEST_HEAD,
     VRS,
     Flags,
     Int,
@@ -26,9 +27,6 @@ _FEWEST = 128
 """Files that are worth leading: fewer cost more here than in lockstep, where all walk together."""
 
 _LEADERS = 8
-_HEADER = 12
-"""Bytes of the longest element header."""
-
 _TRIES = 3
 """Elements of its own that a file may have in one place before it no longer follows."""
 
@@ -106,17 +104,9 @@ class _Group:
     _apart: list[Int] = field(default_factory=list)
     _steps: int = 0
 
-    def join(self, files: Int, *, start: int = 0) -> None:
-        """Let files on at the elements at which they stand; those that stand at none are lost.
-
-        Parameters
-        ----------
-        files : numpy.ndarray of int64
-            All at the top level.
-        start : int
-            The least element at which that may be.
-        """
-        self._lost.append(self._let_on(files, start))
+    def join(self, files: Int) -> None:
+        """Let files on at the elements at which they stand; those that stand at none are lost."""
+        self._lost.append(self._let_on(files, 0))
 
     def run(self) -> None:
         """Move all along, those that are least far first, so that they meet again."""
@@ -151,7 +141,7 @@ class _Group:
         state = self.lockstep.state
         segment = self.layout.segment(start)
         position = state.position[files]
-        room = position + segment.last + _HEADER <= state.end[files]
+        room = position + segment.last + LONGEST_HEAD <= state.end[files]
         if not room.all():
             self._apart.append(files[~room])
             files, position = files[room], position[room]
@@ -177,7 +167,7 @@ class _Group:
         assert element is not None
         if self.layout.implicit:
             length = heads >> np.uint64(32)
-        elif element.header == _HEADER:
+        elif element.header == LONGEST_HEAD:
             length = state.u64[(position + 4) >> 1] >> np.uint64(32)
         else:
             length = heads >> np.uint64(48)

@@ -22,6 +22,7 @@ from dcmdask.header.columnar.elements import (
     ITEM_END,
     KIND_OF_VR,
     LAST,
+    LONGEST_HEAD,
     META,
     NO_END,
     SEQUENCE_END,
@@ -35,7 +36,6 @@ from dcmdask.header.columnar.elements import (
 _HEAD = struct.Struct("<HHHH")
 _LONG_LENGTH = struct.Struct("<L")
 _KINDS: bytes = KIND_OF_VR.tobytes()
-_LONGEST_HEAD = 12
 _TAG_AND_VR = 0xFFFFFFFFFFFF
 _TAG = 0xFFFFFFFF
 
@@ -64,7 +64,7 @@ class Segment(NamedTuple):
     elements : numpy.ndarray of int64
         Number of the element that each lane belongs to.
     last : int
-        Offset of the last element of the stretch if that is loose, else of what follows.
+        Offset of what is behind the strict part: the last element if that is loose, else the next.
     loose : Element or None
         The last element, if it may have any length.
     mask, head : numpy.uint64
@@ -203,7 +203,7 @@ def lay_out(row: memoryview, start: int, words: Words, *, implicit: bool, meta: 
     elements: list[Element] = []
     nesting = _Nesting(implicit=implicit, meta=meta)
     whole, at = 0, start
-    while at + _LONGEST_HEAD <= len(row):
+    while at + LONGEST_HEAD <= len(row):
         if not nesting.depth:
             whole = len(elements)
         element = _read(row, at, nesting, start)
