@@ -21,11 +21,13 @@ AHEAD: Final = 256
 
 
 _PREFIX_AT: Final = 128
+META_AT: Final = 132
+"""Where the file meta group begins, behind the prefix."""
 
 
 def has_prefix(head: bytes) -> bool:
     """Tell whether a file begins as PS3.10 section 7.1 says: a free preamble, then ``DICM``."""
-    return head[_PREFIX_AT : _PREFIX_AT + 4] == b"DICM"
+    return head[_PREFIX_AT:META_AT] == b"DICM"
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -25,22 +26,25 @@ def _file(path: Path, content: bytes = b"x") -> Path:
     return path
 
 
-def _list(
+def _growing(
     pieces: Path,
     *sources: Path,
     partition_size: int = 1000,
     out: Path | None = None,
     **options: object,
-) -> Listing:
+) -> Iterator[Listing]:
     pieces.mkdir(exist_ok=True)
-    growing = write_manifest(
+    return write_manifest(
         open_roots(map(str, sources)),
         PieceWriter(pieces),
         partition_size=partition_size,
         leave_out=frozenset({os.path.realpath(out)} if out else ()),
         wanted=RunOptions(**options).wanted(),
     )
-    return list(growing)[-1]
+
+
+def _list(pieces: Path, *sources: Path, **options: object) -> Listing:
+    return list(_growing(pieces, *sources, **options))[-1]
 
 
 def _rows(listing: Listing) -> list[list[str]]:
@@ -260,14 +264,7 @@ def test_partitions_can_be_read_before_the_listing_ends(
     monkeypatch.setattr("dcmdask.listing._REPORT_EVERY", 5)
     monkeypatch.setattr("dcmdask.listing._FIRST", 4)
     monkeypatch.setattr(store, "PIECE_ROWS", 4)
-    (tmp_path / "pieces").mkdir()
-    growing = write_manifest(
-        open_roots([str(tmp_path / "in")]),
-        PieceWriter(tmp_path / "pieces"),
-        partition_size=16,
-        leave_out=frozenset(),
-        wanted=lambda _path: True,
-    )
+    growing = _growing(tmp_path / "pieces", tmp_path / "in", partition_size=16)
     read = [[len(rows) for rows in _rows(listing)] for listing in growing]
     assert [4] == read[0]
     assert [sum(sizes) for sizes in read] == sorted(sum(sizes) for sizes in read)
@@ -281,14 +278,7 @@ def test_the_listing_grows_as_it_is_watched(
     for number in range(5):
         _file(tmp_path / "in" / str(number))
     monkeypatch.setattr("dcmdask.listing._REPORT_EVERY", 2)
-    (tmp_path / "pieces").mkdir()
-    growing = write_manifest(
-        open_roots([str(tmp_path / "in")]),
-        PieceWriter(tmp_path / "pieces"),
-        partition_size=10,
-        leave_out=frozenset(),
-        wanted=lambda _path: True,
-    )
+    growing = _growing(tmp_path / "pieces", tmp_path / "in", partition_size=10)
     assert [2, 4, 5] == [listing.files for listing in growing]
 
 

@@ -26,7 +26,7 @@ LARGEST: Final = 2_000_000
 DEEPEST: Final = 100
 """Sequences that may be nested, where they are to be built: pydicom takes five frames for each."""
 
-_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _ITEM_COST = 4
 _CHUNK = 4096
 _LONG = {vr.value.encode() for vr in EXPLICIT_VR_LENGTH_32}
@@ -144,12 +144,12 @@ class _Walk:
             raise HeaderError(Kind.TOO_LARGE, "a sequence holds too many items")
 
     def _pass_item(self, tag: int, length: int, implicit: bool) -> None:
-        if tag == _SEQUENCE_END:
+        if tag == SEQUENCE_END:
             self.open.pop()
             if not self.open:
                 self._stream.seek(-8, 1)
             return
-        self.plain &= tag == _ITEM
+        self.plain &= tag == ITEM
         if length == UNDEFINED:
             self.enter(None, implicit or self._turns_implicit(), item=True)
         elif self._build and length:
@@ -165,7 +165,7 @@ class _Walk:
         return len(start) == 6 and not all(0x40 < byte < 0x5B for byte in start[4:])
 
     def _pass_element(self, head: bytes, tag: int, length: int, implicit: bool) -> None:
-        if tag == _ITEM_END:
+        if tag == ITEM_END:
             _, end, _ = self.open.pop()
             self.plain &= end is None
             return
@@ -189,7 +189,7 @@ class _Walk:
 
     def _pass_delimited(self) -> None:
         """Move past a value of undefined length that is no sequence: to behind its delimiter."""
-        mark = struct.pack(f"{self._order}HH", _SEQUENCE_END >> 16, _SEQUENCE_END & 0xFFFF)
+        mark = struct.pack(f"{self._order}HH", SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF)
         start = self._stream.tell()
         kept = b""
         while piece := self._stream.read(_CHUNK):

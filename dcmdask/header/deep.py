@@ -21,6 +21,7 @@ from pydicom.tag import BaseTag
 
 from dcmdask.errors import HeaderError
 from dcmdask.extract.groups import FrameMacros
+from dcmdask.extract.items import ITEM
 from dcmdask.extract.reading import (
     GROUPS,
     Named,
@@ -38,7 +39,6 @@ from dcmdask.values import MALFORMED
 
 _PER_FRAME = GROUPS[1]
 _PIXELS = 0x7FE00008  # FloatPixelData and its like; all that follows is no header
-_ITEM = 0xFFFEE000
 _CHARSET = 0x00080005
 
 
@@ -143,7 +143,7 @@ def _first_frame(window: Window, dataset: FileDataset) -> Dataset | None:
         return None
     begin = window.tell()
     item = window.read(8)
-    if len(item) < 8 or _tag(item, order) != _ITEM:
+    if len(item) < 8 or _tag(item, order) != ITEM:
         return None
     window.seek(begin)
     charset = dataset.original_character_set

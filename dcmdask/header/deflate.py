@@ -13,12 +13,12 @@ from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 from dcmdask.errors import HeaderError
 from dcmdask.types import Kind, Window
+from dcmdask.windows import META_AT, has_prefix
 
 LARGEST = 64 * 1024 * 1024
 """Bytes a deflated header may inflate to."""
 
 _STEP = 64 * 1024
-_PREFIX_AT, _META_AT = 128, 132
 _META_GROUP = b"\x02\x00"
 _SYNTAX = b"\x02\x00\x10\x00"
 _LONGEST_META = 64 * 1024
@@ -73,7 +73,7 @@ def _walk_meta(window: Window) -> tuple[int, int]:
     Its elements are counted, as pydicom does: the group length may lie or be missing, and there
     may be no preamble before it. Without a transfer syntax its place is behind all.
     """
-    at = _META_AT if window.head[_PREFIX_AT:_META_AT] == b"DICM" else 0
+    at = META_AT if has_prefix(window.head) else 0
     syntax_at = _LONGEST_META
     while at < _LONGEST_META:
         head = window.fetch(at, 12)

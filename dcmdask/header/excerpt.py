@@ -22,9 +22,8 @@ from dcmdask.errors import HeaderError
 from dcmdask.extract.items import UNDEFINED, is_sequence, pass_items
 from dcmdask.header.columnar.elements import LONG_VRS, LONGEST_HEAD, SHORT_VRS
 from dcmdask.types import MOST_READS, Window
-from dcmdask.windows import has_prefix
+from dcmdask.windows import META_AT, has_prefix
 
-_META_AT = 132
 _META = 0x0002
 _DELIMITERS = 0xFFFE
 _SYNTAX = 0x00020010
@@ -69,7 +68,7 @@ def excerpt(window: Window, last: int, wanted: frozenset[int]) -> bytes | None:
     if not has_prefix(window.head):
         return None
     window.rewind()
-    window.seek(_META_AT)
+    window.seek(META_AT)
     try:
         start, syntax = _pass_meta(window)
         implicit = _is_implicit(window, start, syntax)

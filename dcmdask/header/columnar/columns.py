@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydicom.filereader import read_dataset
 
+from dcmdask.codes import codes_of, first_rows
 from dcmdask.header.columnar.elements import CHARSET, SLOT, VRS, Flags, Int, Words, tag_of
 from dcmdask.header.columnar.state import State
 from dcmdask.schema import INSTANCES, LIGHT
@@ -141,16 +142,14 @@ def _convert(
         return pa.nulls(len(raw), kind), none
     if len(raw) <= _FEW:
         return _convert_each(word, raw, charsets, implicit, kind)
-    encoded = raw.dictionary_encode()
-    if len(encoded.dictionary) <= _FEW:
-        return _convert_distinct(word, encoded, charsets, implicit, kind)
+    if pc.count_distinct(raw).as_py() <= _FEW:
+        return _convert_distinct(word, raw, charsets, implicit, kind)
     column, plain = _convert_plain(word, raw, charsets, kind)
     rest = np.flatnonzero(~plain)
     if not len(rest):
         return column, none
     spots = pa.array(rest)
-    others = raw.take(spots).dictionary_encode()
-    slow, bad = _convert_distinct(word, others, charsets.take(spots), implicit[rest], kind)
+    slow, bad = _convert_distinct(word, raw.take(spots), charsets.take(spots), implicit[rest], kind)
     none[rest] = bad
     order = np.arange(len(raw))
     order[rest] = len(raw) + np.arange(len(rest))
@@ -171,23 +170,15 @@ def _convert_each(
 
 
 def _convert_distinct(
-    word: str, encoded: pa.DictionaryArray, charsets: pa.Array, implicit: Flags, kind: pa.DataType
+    word: str, raw: pa.Array, charsets: pa.Array, implicit: Flags, kind: pa.DataType
 ) -> tuple[pa.Array, Flags]:
     """Convert every distinct value once, by pydicom itself; tell which became null."""
-    sets = charsets.dictionary_encode()
-    code = (_codes(encoded) * (len(sets.dictionary) + 1) + _codes(sets)) * 2 + implicit
-    _, first, back = np.unique(code, return_index=True, return_inverse=True)
+    columns = (pa.chunked_array([raw]), pa.chunked_array([charsets]))
+    codes = codes_of(*columns, implicit.astype(np.int64))
+    first = first_rows(codes)
     spots = pa.array(first)
-    raw = encoded.take(spots).dictionary_decode()
-    column, bad = _convert_each(word, raw, charsets.take(spots), implicit[first], kind)
-    return column.take(pa.array(back)), bad[back]
-
-
-def _codes(encoded: pa.DictionaryArray) -> Int:
-    """Give the number of each value; that of an absent one is 0."""
-    numbers = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
-    codes: Int = numbers.astype(np.int64) + 1
-    return codes
+    column, bad = _convert_each(word, raw.take(spots), charsets.take(spots), implicit[first], kind)
+    return column.take(pa.array(codes)), bad[codes]
 
 
 @lru_cache(maxsize=8192)

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
 
 from dcmdask.schema import LIGHT
 
@@ -15,14 +16,12 @@ Flags = npt.NDArray[np.bool_]
 Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint64]
 
-UNDEFINED: Final = 0xFFFFFFFF
 DEEPEST: Final = 16
 """Depth of nesting that is walked, counting sequences and their items."""
 
 NO_END: Final = np.iinfo(np.int64).max
 META: Final = 0x0002
 DELIMITERS: Final = 0xFFFE
-ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 
 CHARSET = "SpecificCharacterSet"
 DIRECTORY = "MediaStorageSOPClassUID"
@@ -47,12 +46,9 @@ VRS = np.array(
 LAST: Final = int(TAGS.max())
 """Tag behind which nothing is wanted."""
 
-SHORT_VRS = (
-    *("AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL"),
-    *("SS", "ST", "TM", "UI", "UL", "US"),
-)
-LONG_VRS = ("OB", "OD", "OF", "OL", "OW", "OV", "UC", "UR", "UT", "SV", "UV", "UN")
-"""VRs whose length takes two bytes, and four (PS3.5 section 7.1.2)."""
+SHORT_VRS = tuple(vr.value for vr in EXPLICIT_VR_LENGTH_16)
+LONG_VRS = tuple(vr.value for vr in EXPLICIT_VR_LENGTH_32 if vr != "SQ")
+"""VRs whose length takes two bytes, and four but for SQ (PS3.5 section 7.1.2)."""
 
 LONGEST_HEAD: Final = 12
 """Bytes of tag, VR and length at most."""

@@ -13,20 +13,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dcmdask.extract.items import ITEM, ITEM_END, SEQUENCE_END, UNDEFINED
 from dcmdask.header.columnar.elements import (
     DEEPEST,
     DELIMITERS,
     IS_LONG,
     IS_SEQUENCE,
-    ITEM,
-    ITEM_END,
     KIND_OF_VR,
     LAST,
     LONGEST_HEAD,
     META,
     NO_END,
-    SEQUENCE_END,
-    UNDEFINED,
     Int,
     Words,
     is_public_sequence,

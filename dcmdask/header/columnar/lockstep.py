@@ -11,20 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from dcmdask.extract.items import ITEM, ITEM_END, SEQUENCE_END, UNDEFINED
 from dcmdask.header.columnar.elements import (
     DEEPEST,
     DELIMITERS,
     IS_LONG,
     IS_SEQUENCE,
-    ITEM,
-    ITEM_END,
     KIND_OF_VR,
     LAST,
     META,
     NO_END,
     OTHER,
-    SEQUENCE_END,
-    UNDEFINED,
     VRS,
     Flags,
     Int,

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dcmdask.header.columnar.elements import DEEPEST, NO_END, TAGS, Int, Words
-from dcmdask.windows import WINDOW, Windows
+from dcmdask.windows import META_AT, WINDOW, Windows
 
-_META_AT = 132
 _BEFORE = 2
 """Bytes of a second window that have been seen."""
 
@@ -65,7 +64,7 @@ class State:
         self.u16 = buffer.view("<u2")
         self.u64 = np.ndarray((len(self.u16) - 4,), "<u8", buffer.data, 0, (2,))
         start = np.arange(files, dtype=np.int64) * WINDOW
-        self.position = start + _META_AT
+        self.position = start + META_AT
         self.end = start + self.windows.filled[:files]
         self.depth = np.zeros(files, np.int16)
         self.item_end = np.full((DEEPEST + 1, files), NO_END, np.int64)
