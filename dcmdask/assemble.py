@@ -20,6 +20,7 @@ from dcmdask.config import RunOptions
 from dcmdask.outputs import imgtools
 from dcmdask.outputs.csv import render_header, render_lines
 from dcmdask.outputs.json import as_list, render_records
+from dcmdask.parts import Parts
 from dcmdask.schema import (
     CASES,
     CRAWL_DB,
@@ -30,7 +31,8 @@ from dcmdask.schema import (
     TEMPLATE,
     stamped,
 )
-from dcmdask.store import Parts, Store, writing
+from dcmdask.store import Store
+from dcmdask.writing import writing
 
 LARGEST_RANGE = 500_000
 """Instances held at once."""
@@ -87,7 +89,7 @@ def assemble(
     store: Store,
     parts: Parts,
     listed: Mapping[str, tuple[int, int]],
-    series_counts: dict[str, int],
+    count: int,
     project_ids: Mapping[str, int],
     options: RunOptions,
 ) -> Assembled:
@@ -108,6 +110,10 @@ def assemble(
     options : RunOptions
         What to write.
     """
+    series_counts: Counter[str] = Counter()
+    for batch in parts.instance_batches(["SeriesInstanceUID"]):
+        for item in pc.value_counts(batch[0].drop_null()).to_pylist():
+            series_counts[item["values"]] += item["counts"]
     ranges = series.series_ranges(series_counts, LARGEST_RANGE)
     described = parts.read("described")
     instances = _Instances(parts, at_least=sum(series_counts.values()))
@@ -133,9 +139,9 @@ def assemble(
         _write_imgtools(store, instances, ranges, merged, index_table, excel=options.excel)
     if options.layout in ("cases", "all"):
         _write_cases(store, instances, per_case, project_ids, options)
-    count = parts.publish_instances(store)
+    files = parts.publish_instances(store.prepared / "instances")
     return Assembled(
-        files=[f"instances/part-{number:05d}.parquet" for number in range(count)],
+        files=[f"instances/{name}" for name in files],
         series=merged.num_rows,
         references=resolved.num_rows,
         unresolved=pc.sum(pc.equal(resolved["resolution"], references.UNRESOLVED)).as_py() or 0,

@@ -40,6 +40,7 @@ class Catalog:
     def __init__(self, out: str | Path) -> None:
         self.out = Path(out).expanduser().absolute()
         self.run: dict[str, Any] = read_catalog_file(self.out)
+        self._state = self.run.get("state")
 
     def __repr__(self) -> str:
         counts = self.run.get("counts", {})
@@ -86,8 +87,19 @@ class Catalog:
     def _table(self, name: str) -> pa.Table:
         path = self.out / f"{name}.parquet"
         try:
-            return pq.read_table(path)
+            table = pq.read_table(path)
         except FileNotFoundError as error:
+            self._check()
             raise CatalogError(str(self.out), f"{path.name} is gone", "run again") from error
         except (OSError, pa.ArrowInvalid) as error:
-            raise CatalogError(str(self.out), f"{path.name} is damaged", "run again") from error
+            self._check()
+            remedy = "run again with --full"
+            raise CatalogError(str(self.out), f"{path.name} is damaged", remedy) from error
+        self._check()
+        return table
+
+    def _check(self) -> None:
+        """Raise `CatalogError` where another catalog has taken the place of this one."""
+        if read_catalog_file(self.out).get("state") != self._state:
+            words = "another run has published there since it was opened"
+            raise CatalogError(str(self.out), words, "open it again")

@@ -60,6 +60,10 @@ class RunOptions:
         Crawls of fewer files run in this process, without a cluster.
     desensitize, merge_all, only_merged, export_json, move_top_level_zips : bool
         Seed A's switches.
+    full : bool
+        Whether to read everything again; otherwise what the catalog in OUT knows is not.
+    fresh : bool
+        Whether to throw away what a run that was ended has read.
     projectid_map : str or None
         JSON file of case names and numbers; None for ``projectid_map.json`` in the output.
     layout : str
@@ -81,6 +85,8 @@ class RunOptions:
     only_merged: bool = False
     export_json: bool = False
     move_top_level_zips: bool = False
+    full: bool = False
+    fresh: bool = False
     projectid_map: str | None = None
     layout: str = "all"
     excel: bool = False
@@ -115,6 +121,8 @@ class RunOptions:
             "timeout",
             "partition_size",
             "in_process_below",
+            "full",
+            "fresh",
             "projectid_map",
         )
         settings = {name: value for name, value in asdict(self).items() if name not in how}
@@ -122,8 +130,11 @@ class RunOptions:
 
     def digest(self) -> str:
         """Give the digest of `settings`, for the metadata of tables."""
-        text = json.dumps(self.settings(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return digest_of(self.settings())
+
+    def reading(self) -> dict[str, Any]:
+        """Give the settings that decide what is read of a file: where they change, all is read."""
+        return {"desensitize": self.desensitize}
 
     def wanted(self) -> Callable[[str], bool]:
         """Give the test of a relative path against the include and exclude globs."""
@@ -133,6 +144,12 @@ class RunOptions:
             return included and not any(fnmatch.fnmatchcase(path, g) for g in self.exclude)
 
         return fits
+
+
+def digest_of(value: Any) -> str:
+    """Give a short digest of anything that JSON can hold; the order of keys makes no difference."""
+    text = json.dumps(value, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def cores() -> int:

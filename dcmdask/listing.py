@@ -1,4 +1,4 @@
-"""Take sources; write the manifest and give the partitions it is cut into.
+"""Take sources and what is known of them; write the manifest of what is to be read, cut in partitions.
 
 Only one piece of the manifest is held at a time; what stays is a few numbers a partition and a
 case.
@@ -12,11 +12,17 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from dcmdask import store
+import pyarrow as pa
+
+from dcmdask import manifest
 from dcmdask.errors import UsageError
+from dcmdask.fingerprint import Fingerprints, fingerprints
+from dcmdask.known import Known
+from dcmdask.manifest import PieceWriter
+from dcmdask.schema import MANIFEST
 from dcmdask.source.local import ARCHIVE_SUFFIXES, OUTPUTS, Entry, Root, list_root, root_of
-from dcmdask.store import PieceWriter
 from dcmdask.types import Partition
 
 BYTES_AS_A_FILE = 256 * 1024
@@ -26,6 +32,7 @@ _FIRST = 2048
 """Weight of the first partitions at most: reading begins while listing goes on."""
 
 _REPORT_EVERY = 1000
+_SIZE = MANIFEST.get_field_index("size")
 
 
 @dataclass(slots=True)
@@ -37,11 +44,13 @@ class Listing:
     roots : list of Root
         Of the sources, in order.
     partitions : list of Partition
-        In order of the manifest.
+        Of what is to be read, in order of the manifest.
     cases : dict
         Case to its files and their bytes.
     files, bytes, archives, weight : int
-        Entries, their size, those named archives, and what the partitions weigh in files.
+        Entries, their size, those named archives, and what all of them weigh in files.
+    to_read, bytes_to_read, weight_to_read : int
+        Of these, the ones that are not known.
     digest : str
         Of path, size and modification time of every entry, in order.
     """
@@ -53,6 +62,9 @@ class Listing:
     bytes: int = 0
     archives: int = 0
     weight: int = 0
+    to_read: int = 0
+    bytes_to_read: int = 0
+    weight_to_read: int = 0
     digest: str = ""
 
 
@@ -147,6 +159,7 @@ class CaseNames:
 
 def write_manifest(
     roots: list[Root],
+    known: Known,
     writer: PieceWriter,
     *,
     partition_size: int,
@@ -159,8 +172,10 @@ def write_manifest(
     ----------
     roots : list of Root
         From `open_roots`.
+    known : Known
+        What need not be read; afterwards it knows what of it is still there.
     writer : PieceWriter
-        Where entries go.
+        Where entries go that are to be read.
     partition_size : int
         Files of a partition.
     leave_out : frozenset of str
@@ -188,9 +203,13 @@ def write_manifest(
         # In chunks: what is done once for many entries is not done for each.
         while chunk := list(itertools.islice(walk, _REPORT_EVERY)):
             named = [names.rename(entry) for entry in chunk]
+            if known:
+                read = known.look_up(_prints(root.name, named), listing.files).tolist()
+            else:
+                read = known.take_for_new(len(named))
+            cut.add(number, named, listing.files, read)
             _count(listing, named)
             digest.update(_told(number, named))
-            cut.add(number, named)
             if len(chunk) == _REPORT_EVERY:
                 yield listing
     cut.finish()
@@ -206,6 +225,24 @@ def _count(listing: Listing, entries: list[Entry]) -> None:
         listing.cases[case] = (files + len(sizes), size + sum(sizes))
         listing.files += len(sizes)
         listing.bytes += sum(sizes)
+    archives = [entry for entry in entries if _is_archive(entry)]
+    listing.archives += len(archives)
+    listing.weight += len(entries) + sum(map(_inside, archives))
+
+
+def _is_archive(entry: Entry) -> bool:
+    return entry.path.lower().endswith(ARCHIVE_SUFFIXES)
+
+
+def _inside(entry: Entry) -> int:
+    """Give what the members of an archive weigh."""
+    return (entry.size or 0) // BYTES_AS_A_FILE
+
+
+def _prints(root: str, entries: list[Entry]) -> Fingerprints:
+    paths, locations, cases, sizes, times, kinds, messages = zip(*entries, strict=True)
+    names = zip(itertools.repeat(root), paths, cases, locations, strict=False)
+    return fingerprints(names, sizes, times, list(zip(kinds, messages, strict=True)))
 
 
 def _told(root: int, entries: list[Entry]) -> bytes:
@@ -214,8 +251,34 @@ def _told(root: int, entries: list[Entry]) -> bytes:
     return "".join(lines).encode()
 
 
+def write_again(rows: pa.Table, listing: Listing, writer: PieceWriter, partition_size: int) -> None:
+    """Add files to what is to be read, although they are known: partitions of them are cut.
+
+    Parameters
+    ----------
+    rows : pyarrow.Table
+        `dcmdask.schema.MANIFEST`, with the name of the root for its number.
+    listing : Listing
+        Complete; its partitions grow.
+    writer : PieceWriter
+        Where entries go.
+    partition_size : int
+        Files of a partition.
+    """
+    numbers = {root.name: number for number, root in enumerate(listing.roots)}
+    cut = _Cut(partition_size, listing, writer)
+    for row in rows.to_pylist():
+        root = numbers[row.pop("root")]
+        cut.add(root, [Entry(**row)], listing.files, [False])
+    cut.finish()
+
+
 class _Cut:
     """Cuts the manifest into partitions of about one weight, and writes it piece by piece.
+
+    Partitions are cut as if nothing were known, so that what a run that was ended has left is read
+    as it would have been read: the same files in one task. Where little of one is to be read, the
+    next ones are added to it.
 
     Parameters
     ----------
@@ -231,44 +294,64 @@ class _Cut:
         self._largest = largest
         self._listing = listing
         self._writer = writer
-        self._cuts: list[int] = []
+        self._cuts: list[tuple[int, int]] = []
         self._weight = 0
+        self._to_read = 0
+        self._first = 0
+        self._before = 0
 
-    def add(self, root: int, entries: list[Entry]) -> None:
-        """Add some entries of a root."""
-        for entry in entries:
-            weight = 1
-            if entry.path.lower().endswith(ARCHIVE_SUFFIXES):
-                self._listing.archives += 1
-                weight += (entry.size or 0) // BYTES_AS_A_FILE
+    def add(self, root: int, entries: list[Entry], position: int, known: list[bool]) -> None:
+        """Add some entries of a root, of which the first has a position in the listing.
+
+        Those that are known are not written.
+        """
+        for number, entry in enumerate(entries):
+            weight = 1 + _inside(entry) if _is_archive(entry) else 1
             if self._weight and self._weight + weight > self._limit():
                 self._end()
-            self._writer.add((root, *entry))
             self._weight += weight
-            self._listing.weight += weight
+            self._before += weight
+            if not known[number]:
+                self._write_entry((root, *entry), weight, position + number)
 
     def finish(self) -> None:
         """Cut what is left."""
-        if self._weight:
-            self._end()
+        if self._to_read:
+            self._cut()
         self._write()
+
+    def _write_entry(self, row: tuple[Any, ...], weight: int, position: int) -> None:
+        if not self._to_read:
+            self._first = position
+        self._writer.add(row)
+        self._to_read += weight
+        self._listing.to_read += 1
+        self._listing.bytes_to_read += row[_SIZE] or 0
+        self._listing.weight_to_read += weight
 
     def _limit(self) -> int:
         """Give how much the next partition weighs: the first ones less, so that all begin soon."""
-        return min(self._largest, max(_FIRST, self._listing.weight // 2))
+        return min(self._largest, max(_FIRST, self._before // 2))
 
     def _end(self) -> None:
-        self._cuts.append(self._writer.rows)
+        if self._to_read == self._weight or self._to_read > self._limit() // 2:
+            self._cut()
         self._weight = 0
-        if self._writer.rows >= store.PIECE_ROWS:
+        if self._writer.rows >= manifest.PIECE_ROWS and not self._to_read:
             self._write()
+
+    def _cut(self) -> None:
+        self._cuts.append((self._writer.rows, self._first))
+        self._to_read = 0
 
     def _write(self) -> None:
         """Write a piece; now its partitions can be read."""
         if not self._cuts:
             return
         piece = str(self._writer.flush())
-        for start, stop in itertools.pairwise([0, *self._cuts]):
+        start = 0
+        for stop, first in self._cuts:
             number = len(self._listing.partitions)
-            self._listing.partitions.append(Partition(number, piece, start, stop))
+            self._listing.partitions.append(Partition(number, piece, start, stop, first))
+            start = stop
         self._cuts = []

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcmdask import cases, cluster
 from dcmdask._version import __version__
 from dcmdask.assemble import PUBLISHED, Assembled, assemble
-from dcmdask.config import ReadOptions, RunOptions
+from dcmdask.carry import carry, rows_to_describe
+from dcmdask.config import ReadOptions, RunOptions, digest_of
 from dcmdask.errors import InvariantError, OutputError, UsageError
-from dcmdask.listing import Listing, open_roots, output_of, write_manifest
-from dcmdask.schema import VERSION
+from dcmdask.known import Changes, Known
+from dcmdask.listing import Listing, open_roots, output_of, write_again, write_manifest
+from dcmdask.parts import Parts
+from dcmdask.schema import VERSION, reading_digest
 from dcmdask.source.local import Root, move_archives_into_folders
-from dcmdask.store import CATALOG, Parts, Store, writing
+from dcmdask.store import CATALOG, State, Store, read_catalog_file, read_state
 from dcmdask.supervisor import read_partition, start_reader, stop_readers
 from dcmdask.types import PRIVATE, Partition, PartitionSummary, Progress
+from dcmdask.writing import writing
 
 if TYPE_CHECKING:
     from dask.bag import Bag
@@ -59,33 +64,32 @@ class Totals:
     """What the partitions came to, added up in any order."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    series: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
-    parts: dict[int, str] = field(default_factory=dict)
+    parts: list[tuple[int, str]] = field(default_factory=list)
 
     def add(self, summary: PartitionSummary) -> None:
         """Add one partition."""
         for name in _SUMMED:
             self.counts[name] += getattr(summary, name)
         self.counts["listed"] += summary.listed
-        self.series.update(summary.series)
         self.reasons.update(summary.reasons)
-        self.parts[summary.number] = summary.part
+        self.parts.append((summary.position, summary.part))
 
     def add_all(self, summaries: Iterable[PartitionSummary]) -> None:
         """Add some partitions."""
         for summary in summaries:
             self.add(summary)
 
-    def check(self) -> None:
+    def check(self, files: int) -> None:
         """Raise `InvariantError` unless every file and member has one outcome."""
         outcomes = self.counts["failures"] + self.counts["skips"]
-        if self.counts["listed"] != self.counts["instances"] + outcomes:
-            raise InvariantError(self.counts["listed"], self.counts["instances"], outcomes)
+        listed = self.counts["listed"] + files - self.counts["files"]
+        if listed != self.counts["instances"] + outcomes or files != self.counts["files"]:
+            raise InvariantError(listed, self.counts["instances"], outcomes)
 
-    def stems(self) -> tuple[str, ...]:
-        """Give the parts in order of partitions."""
-        return tuple(self.parts[number] for number in sorted(self.parts))
+    def stems(self) -> list[str]:
+        """Give the parts in order of the listing."""
+        return [stem for _, stem in sorted(self.parts)]
 
 
 class Stopwatch:
@@ -136,33 +140,71 @@ def _run(sources: Iterable[str], options: RunOptions, watch: Watch) -> dict[str,
     roots = open_roots(sources)
     out = output_of(roots, options.out)
     map_path = _map_path(options, out)
-    with Store(out) as store:
+    with Store(out, fresh=options.fresh) as store:
         # Under the lock: what a killed run had set aside is back, and no other run is under way that
         # gives numbers or reads what is about to be moved.
-        known = cases.read_projectid_map(map_path)
+        numbers = cases.read_projectid_map(map_path)
         moved = [move for root in roots for move in _moved(root, options)]
-        if options.scheduler is None:
+        known = store.known(reading_digest(options.reading()), full=options.full)
+        if options.scheduler is None and not known:
             # It loads while the first sources are listed.
             start_reader()
-        listing, totals = _crawl(roots, store, options, watch, clock)
-        totals.check()
+        listing, totals = _crawl(roots, store, known, options, watch, clock)
+        totals.check(listing.files)
         clock.stop("read")
+        changes = known.changes()
+        numbers = cases.assign_project_ids(listing.cases, numbers)
+        state = _state(known, options, listing, numbers, totals)
+        if _is_as_published(out, changes, state):
+            catalog = {**read_catalog_file(out), "moved": [list(pair) for pair in moved]}
+            catalog["run"] = _told_of(clock, begun, changes, store)
+            store.confirm(catalog)
+            return {**catalog, "out": str(out)}
         watch(_progress("assemble", listing, totals))
-        numbers = cases.assign_project_ids(listing.cases, known)
-        parts = Parts(store.staging / "parts", totals.stems())
+        parts = Parts(store.parts, tuple(state.parts))
         assembled = assemble(
             store,
             parts,
             listing.cases,
-            dict(totals.series),
+            totals.counts["instances"],
             {case: numbers[case] for case in listing.cases},
             options,
         )
         clock.stop("assemble")
         watch(_progress("publish", listing, totals))
         catalog = _catalog(options, roots, listing, totals, assembled, moved)
-        _publish(store, map_path, numbers, catalog, clock, begun)
+        names = _write_numbers(store, map_path, numbers)
+        clock.stop("publish")
+        catalog["run"] = _told_of(clock, begun, changes, store)
+        catalog = store.publish(catalog, state, (*PUBLISHED, *names))
     return {**catalog, "out": str(out)}
+
+
+def _state(
+    known: Known,
+    options: RunOptions,
+    listing: Listing,
+    numbers: dict[str, int],
+    totals: Totals,
+) -> State:
+    """Give what the next run must know of this one."""
+    return State(
+        reading=known.reading,
+        settings=options.digest(),
+        cases=digest_of(listing.cases),
+        project_ids=digest_of(numbers),
+        parts=totals.stems(),
+        published=[],
+    )
+
+
+def _is_as_published(out: Path, changes: Changes, state: State) -> bool:
+    """Tell whether the catalog in OUT is what this run would publish, and is all there."""
+    before = read_state(out)
+    if before is None or changes.new or changes.changed or changes.gone:
+        return False
+    same = replace(before, parts=state.parts, published=[]) == state
+    return same and all((out / name).exists() for name in before.published)
 
 
 def _map_path(options: RunOptions, out: Path) -> Path:
@@ -195,19 +237,26 @@ def _moved(root: Root, options: RunOptions) -> list[tuple[str, str]]:
 
 
 def _crawl(
-    roots: list[Root], store: Store, options: RunOptions, watch: Watch, clock: Stopwatch
+    roots: list[Root],
+    store: Store,
+    known: Known,
+    options: RunOptions,
+    watch: Watch,
+    clock: Stopwatch,
 ) -> tuple[Listing, Totals]:
-    """List the sources, and read what is listed while that goes on."""
+    """List the sources, and read what is listed and not known while that goes on."""
     reading = ReadOptions(
         roots=tuple(root.name for root in roots),
-        staging=str(store.staging),
+        staging=str(store.parts),
         desensitize=options.desensitize,
         timeout=options.timeout,
-        settings=options.digest(),
+        settings=known.reading,
     )
+    writer = store.piece_writer()
     growing = write_manifest(
         roots,
-        store.piece_writer(),
+        known,
+        writer,
         partition_size=options.partition_size,
         leave_out=frozenset({os.path.realpath(store.out)}),
         wanted=options.wanted(),
@@ -215,17 +264,26 @@ def _crawl(
     listing, totals = Listing(roots), Totals()
     begun = 0
     with cluster.connect(options, stop_readers) as computing:
+
+        def submit() -> int:
+            if bag := _bag(listing.partitions[begun:], reading):
+                computing.submit(bag, listing.weight_to_read)
+            return len(listing.partitions)
+
         for listing in growing:
             watch(_progress("list", listing, totals))
-            if bag := _bag(listing.partitions[begun:], reading):
-                computing.submit(bag, listing.weight)
-            begun = len(listing.partitions)
+            begun = submit()
             totals.add_all(computing.ready())
+        for rows in rows_to_describe(known):
+            write_again(rows, listing, writer, options.partition_size)
+        submit()
+        carried = carry(known, partition_size=options.partition_size)
         clock.stop("list")
         watch(_progress("read", listing, totals))
         for summary in computing.rest():
             totals.add(summary)
             watch(_progress("read", listing, totals))
+        totals.add_all(carried)
     return listing, totals
 
 
@@ -245,12 +303,13 @@ def _progress(stage: str, listing: Listing, totals: Totals) -> Progress:
     counts = totals.counts
     return Progress(
         stage,
-        found=listing.files,
+        known=listing.files - listing.to_read,
+        found=listing.to_read,
         done=counts["files"],
         instances=counts["instances"],
         failures=counts["failures"],
         skips=counts["skips"],
-        bytes_found=listing.bytes,
+        bytes_found=listing.bytes_to_read,
         bytes_done=counts["bytes_listed"],
     )
 
@@ -283,39 +342,35 @@ def _catalog(
     }
 
 
-def _publish(
-    store: Store,
-    map_path: Path,
-    numbers: dict[str, int],
-    catalog: dict[str, Any],
-    clock: Stopwatch,
-    begun: dt.datetime,
-) -> None:
-    import json
-
+def _write_numbers(store: Store, path: Path, numbers: dict[str, int]) -> list[str]:
+    """Save the ProjectIDs; give their name, if they are published with the catalog."""
     text = json.dumps(dict(sorted(numbers.items())), ensure_ascii=False, indent=2) + "\n"
     content = text.encode("utf-8", "replace")
-    names = list(PUBLISHED)
-    if map_path == store.out / DEFAULT_MAP:
-        names.append(DEFAULT_MAP)
+    if path == store.out / DEFAULT_MAP:
         with store.open_output(DEFAULT_MAP) as stream:
             stream.write(content)
-    else:
-        # Numbers are promised for ever: they are saved before the tables that use them appear.
-        with writing(map_path):
-            map_path.parent.mkdir(parents=True, exist_ok=True)
-            fresh = map_path.with_name(f".{map_path.name}.new")
-            fresh.write_bytes(content)
-            os.replace(fresh, map_path)
-    clock.stop("publish")
-    catalog |= {
-        "run": {
-            "started": begun.isoformat(timespec="seconds"),
-            "ended": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            "seconds": clock.seconds,
-            "host": platform.node(),
-            "python": platform.python_version(),
-            "system": platform.system(),
-        }
+        return [DEFAULT_MAP]
+    # Numbers are promised for ever: they are saved before the tables that use them appear.
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.new")
+        fresh.write_bytes(content)
+        os.replace(fresh, path)
+    return []
+
+
+def _told_of(
+    clock: Stopwatch, begun: dt.datetime, changes: Changes, store: Store
+) -> dict[str, Any]:
+    """Give what is told of the run itself."""
+    return {
+        "started": begun.isoformat(timespec="seconds"),
+        "ended": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "seconds": clock.seconds,
+        "changes": asdict(changes),
+        "after": store.interrupted,
+        "read_anew": store.read_anew,
+        "host": platform.node(),
+        "python": platform.python_version(),
+        "system": platform.system(),
     }
-    store.publish(catalog, names)

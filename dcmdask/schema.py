@@ -11,6 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from dcmdask._version import __version__
+from dcmdask.config import digest_of
 from dcmdask.extract.registry import all_attributes
 from dcmdask.values import DATE, INTEGER, TEXT, TEXTS, arrow_type
 
@@ -92,6 +94,21 @@ _MERGED = (
 _RESOLVED = (("ReferencedModality", TEXTS), ("ReferencedSeriesUID", TEXTS))
 _DEEP = tuple((a.name, a.type) for a in all_attributes() if a.name not in KEY)
 _KEY = (*((word, TEXT) for word in KEY[:3]), ("SubSeries", INTEGER))
+
+ROW = pa.field("row", pa.int32())
+"""The row of the manifest, in its partition, that the row of a part comes from; internal."""
+
+SEEN = pa.schema(
+    [
+        ROW,
+        ("malformed", pa.int32()),
+        ("cut", pa.bool_()),
+        ("unidentified", pa.bool_()),
+        ("undescribed", pa.bool_()),
+        ("named", pa.bool_()),
+    ]
+)
+"""What reading an instance came to, beside its values; internal, counted in ``catalog.json``."""
 
 DESCRIBED = pa.schema([("url", TEXT), *_KEY, *_DEEP, ("ReferencedSOPUIDs", TEXTS)])
 """Deep metadata of one instance; internal: `crawl_db` takes its rows from it."""
@@ -177,6 +194,22 @@ MANIFEST = pa.schema(
 )
 """The listing; internal. `kind` is set where an entry is a failure before it is opened."""
 
+READ = pa.schema(
+    [
+        *(field for field in MANIFEST if field.name != "root"),
+        ("root", TEXT),
+        ("members", pa.int32()),
+        ("containers", pa.int32()),
+        ("key", pa.uint64()),
+        ("key_more", pa.uint64()),
+        ("facts", pa.uint64()),
+    ]
+)
+"""The listing of a part, and what its archives held; internal: how a later run knows its files.
+
+`root` is the name of the root here: its number is that of one run only.
+"""
+
 TEMPLATE = (
     "FileName",
     "PatientName",
@@ -244,6 +277,18 @@ def stamped(schema: pa.Schema, package: str, settings: str) -> pa.Schema:
         "dcmdask.settings": settings,
     }
     return schema.with_metadata(metadata)
+
+
+def reading_digest(settings: Mapping[str, Any]) -> str:
+    """Give the digest of all that decides what is read of a file.
+
+    Parameters
+    ----------
+    settings : mapping
+        Those of the run that do. The package and its columns are the rest: another release may read
+        a value better.
+    """
+    return digest_of({**settings, "dcmdask": __version__, "schema": VERSION})
 
 
 def table_of(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:

@@ -1,65 +1,77 @@
-"""Take tables and bytes; keep them in the output folder: manifest, parts, staging, publishing.
+"""Take tables and bytes; keep them in the output folder: parts, staging, publishing, the lock.
 
 Everything is written under ``OUT/.dcmdask`` and moved into place at the end, ``catalog.json`` last.
-Of a run that was ended on the way nothing stays, or the next one undoes it.
+What a run has read stays there as parts: the next run knows them, be it that this one ended well or
+on the way.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import secrets
 import shutil
 import socket
+import tempfile
+import threading
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.feather
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from dcmdask.errors import CatalogError, LockedError, OutputError
-from dcmdask.schema import DESCRIBED, FAILURES, INSTANCES, MANIFEST, NAMED
-from dcmdask.types import PRIVATE, HeaderTables, Partition
+from dcmdask.known import Known, write_index
+from dcmdask.manifest import PieceWriter
+from dcmdask.parts import list_stems, remove_others
+from dcmdask.types import PRIVATE
+from dcmdask.writing import output_error, writing
 
 CATALOG = "catalog.json"
 FOLDERS = ("cases", "instances")
 """Folders of a catalog: such a one in an OUT without a catalog is the user's, and is not touched."""
 
-PIECE_ROWS = 4_096
-"""Manifest rows after which a piece is written, where the next partition ends: what the driver holds
-of a listing, and what a reader waits for."""
-
-_BATCH_ROWS = 1_000
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_KINDS = {"described": DESCRIBED, "references": NAMED, "failures": FAILURES}
-
-
-@contextmanager
-def writing(place: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn what the system says of a write into an `OutputError` with its remedy."""
-    try:
-        yield
-    except (OSError, UnicodeEncodeError, pa.ArrowInvalid) as error:
-        raise _output_error(os.fspath(place), error) from error
+_UNFINISHED = "unfinished.json"
+_MOVES = "moves.json"
+_HEARTBEAT = 10.0
+_STALE = 60.0
+"""Seconds without a heartbeat after which a run on another machine is taken for dead."""
+_PUBLISHING = 5.0
+"""Seconds that a reader waits for a catalog that is being put in place."""
+_BLINK = 0.01
+_SYNCING = 16
 
 
-def _output_error(place: str, error: Exception) -> OutputError:
-    number = getattr(error, "errno", None)
-    if number in _FULL or "No space left" in str(error) or "File too large" in str(error):
-        return OutputError(place, "no space left", "free some, or choose another --out")
-    if isinstance(error, PermissionError) or number == errno.EROFS:
-        return OutputError(place, "no permission to write", "choose another --out")
-    if isinstance(error, UnicodeEncodeError):
-        return OutputError(place, "its name is no valid text", "choose another --out")
-    reason = getattr(error, "strerror", None) or type(error).__name__
-    return OutputError(place, reason, "choose another --out")
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a run leaves for the next one, beside the catalog.
+
+    Attributes
+    ----------
+    reading : str
+        Digest of the settings that decide what is read of a file.
+    settings : str
+        Digest of all settings that decide what the catalog holds.
+    cases, project_ids : str
+        Digests of the cases and their files, and of their numbers.
+    parts : list of str
+        Stems.
+    published : list of str
+        Names in OUT.
+    """
+
+    reading: str
+    settings: str
+    cases: str
+    project_ids: str
+    parts: list[str]
+    published: list[str]
 
 
 class Store:
@@ -69,22 +81,39 @@ class Store:
     ----------
     out : pathlib.Path
         The folder; made if it is not there.
+    fresh : bool
+        Whether to throw away what a run that was ended has read.
+
+    Attributes
+    ----------
+    parts : pathlib.Path
+        Folder of the parts.
+    staging, prepared : pathlib.Path
+        Folders for what this run alone needs, and in it for what is to be published.
+    interrupted : str or None
+        What is known of a run that ended without a word.
+    read_anew : str or None
+        Why nothing of the catalog in OUT is of use, where there is one.
 
     Notes
     -----
-    Use it as a context: entering takes the lock and clears what an earlier run left unfinished,
-    leaving drops the staging area.
+    Use it as a context: entering takes the lock and undoes what an earlier run left half published,
+    leaving drops the staging area. Parts stay.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, *, fresh: bool = False) -> None:
         self.out = out
         self.private = out / PRIVATE
+        self.parts = self.private / "parts"
         self.staging = self.private / "staging"
-        self._prepared = self.staging / "publish"
+        self.interrupted: str | None = None
+        self.read_anew: str | None = None
+        self._fresh = fresh
+        self.prepared = self.staging / "publish"
         self._previous = self.private / "previous"
-        self._moves = self.private / "moves.json"
+        self._moves = self.private / _MOVES
         self._lock = FileLock(self.private / "lock")
-        self._holder = self.private / "holder.json"
+        self._holder = _Holder(self.private / "holder.json")
         self._made: list[Path] = []
 
     def __enter__(self) -> Self:
@@ -114,16 +143,23 @@ class Store:
             self._lock.acquire(blocking=False)
         except Timeout as error:
             # Before OSError, of which it is one.
-            raise LockedError(str(self.out), self._who(), "wait for it, or end it") from error
+            raise LockedError(
+                str(self.out), self._holder.who(), "wait for it, or end it"
+            ) from error
         except OSError as error:
-            raise _output_error(str(self.out), error) from error
+            raise output_error(str(self.out), error) from error
         except NotImplementedError as error:
             reason = "its file system knows no locks"
             raise OutputError(str(self.out), reason, "choose another --out") from error
+        if self._holder.lives_elsewhere():
+            # Some network file systems give a lock to one run on each machine.
+            who = self._holder.who()
+            self._lock.release()
+            raise LockedError(str(self.out), who, "wait for it, or end it")
 
     def _begin(self) -> None:
-        holder = {"pid": os.getpid(), "host": socket.gethostname()}
-        self._holder.write_text(json.dumps(holder))
+        self.interrupted = self._holder.said()
+        self._holder.take()
         self._undo_publishing()
         if not (self.out / CATALOG).exists():
             for name in FOLDERS:
@@ -132,22 +168,38 @@ class Store:
                     remedy = "choose another --out, or move it away"
                     raise OutputError(str(self.out / name), words, remedy)
         shutil.rmtree(self.staging, ignore_errors=True)
-        for folder in ("manifest", "parts", "publish"):
+        for folder in ("manifest", "publish"):
             (self.staging / folder).mkdir(parents=True)
+        self.parts.mkdir(exist_ok=True)
+        if self._fresh:
+            self._forget_unfinished()
 
     def _leave(self) -> None:
-        """Leave what is published and nothing else; let go of the lock last."""
+        """Leave what is published and what was read; let go of the lock last."""
         with suppress(OSError):
             # Where this fails, what was set aside stays, and the next run does it again.
             self._undo_publishing()
             shutil.rmtree(self.staging, ignore_errors=True)
-            self._holder.unlink(missing_ok=True)
-        empty = not (self.out / CATALOG).exists() and not self._previous.exists()
+        stems = self._tidy()
+        self._holder.drop()
+        empty = not (stems or self._previous.exists() or (self.out / CATALOG).exists())
         if empty:
             shutil.rmtree(self.private, ignore_errors=True)
         self._lock.release()
         if empty:
             self._remove_made()
+
+    def _tidy(self) -> list[str]:
+        """Remove what neither the catalog nor the next run needs; give the parts that stay."""
+        stems = list_stems(self.parts)
+        remove_others(self.parts, stems)
+        state, token = read_state(self.out), _token(self.out)
+        for path in self.private.glob("state-*"):
+            if path.stem != f"state-{token}":
+                _remove(path)
+        if not set(stems) - set(state.parts if state else ()):
+            _remove(self.private / _UNFINISHED)
+        return stems
 
     def _remove_made(self) -> None:
         """Remove the folders that entering made, as far as nothing lies in them."""
@@ -155,12 +207,32 @@ class Store:
             with suppress(OSError):
                 path.rmdir()
 
-    def _who(self) -> str:
-        try:
-            holder = json.loads(self._holder.read_text())
-            return f"process {holder['pid']} on {holder['host']} writes there now"
-        except (OSError, ValueError, KeyError):
-            return "another run writes there now"
+    # -- what is known ---------------------------------------------------------------------------
+
+    def known(self, reading: str, *, full: bool) -> Known:
+        """Give what earlier runs have read that is of use to this one, and remember its settings.
+
+        Parameters
+        ----------
+        reading : str
+            Digest of the settings that decide what is read of a file.
+        full : bool
+            Whether to know nothing of what is published: all is read again. What a full run that
+            was ended has read is known all the same.
+        """
+        if not _is_of_use(self.out, reading, full=full):
+            self._forget_unfinished()
+        said = {"reading": reading, "full": full, "after": _token(self.out)}
+        with writing(self.private):
+            (self.private / _UNFINISHED).write_text(json.dumps(said))
+        # What a task was writing when its run was ended, and nobody will end.
+        remove_others(self.parts, list_stems(self.parts))
+        self.read_anew = why_anew(self.out, reading, full=full)
+        return known_of(self.out, reading, full=full, scratch=self.staging)
+
+    def _forget_unfinished(self) -> None:
+        state = read_state(self.out)
+        remove_others(self.parts, [] if state is None else state.parts)
 
     # -- staging ---------------------------------------------------------------------------------
 
@@ -170,7 +242,7 @@ class Store:
 
     def staged(self, name: str) -> Path:
         """Give the path under which an output is prepared; its folder exists."""
-        path = self._prepared / name
+        path = self.prepared / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -189,41 +261,82 @@ class Store:
 
     # -- publishing ------------------------------------------------------------------------------
 
-    def publish(self, catalog: dict[str, Any], replaced: Sequence[str]) -> None:
+    def publish(
+        self, catalog: dict[str, Any], state: State, replaced: Sequence[str]
+    ) -> dict[str, Any]:
         """Put what is prepared into its place, the catalog file last.
 
         Parameters
         ----------
         catalog : dict
             Content of ``catalog.json``.
+        state : State
+            What the next run must know.
         replaced : sequence of str
             Names in OUT that this run answers for: what stood there goes, prepared anew or not.
+
+        Returns
+        -------
+        dict
+            ``catalog.json`` as it was written, with the name of the state.
 
         Raises
         ------
         OutputError
             A file cannot be put in its place; the previous catalog stands again.
         """
-        text = json.dumps(catalog, indent=2, ensure_ascii=False) + "\n"
-        with self.open_output(CATALOG) as stream:
-            # A path that is no UTF-8 has surrogates in it; written so, they are JSON.
-            stream.write(text.encode("utf-8", "backslashreplace"))
+        token = secrets.token_hex(8)
+        moves = sorted(entry.name for entry in self.prepared.iterdir())
+        state = replace(state, published=[*moves, *catalog["instances"]])
+        with writing(self.private):
+            _state_file(self.out, token).write_text(json.dumps(asdict(state)), encoding="utf-8")
+        write_index(_index_file(self.out, token), self.parts, state.parts)
+        catalog = {**catalog, "state": token}
+        self._prepare_catalog(catalog)
         with writing(self.out):
+            self._sync(token, state)
             shutil.rmtree(self._previous, ignore_errors=True)
             self._previous.mkdir()
-            moves = sorted(e.name for e in self._prepared.iterdir() if e.name != CATALOG)
             self._moves.write_text(json.dumps(moves))
+            _sync_file(self._moves)
+            _sync_folder(self.private)
             try:
                 for name in (CATALOG, *sorted({*replaced, *moves})):
                     if (self.out / name).exists():
                         os.replace(self.out / name, self._previous / name)
                 for name in (*moves, CATALOG):
-                    os.replace(self._prepared / name, self.out / name)
+                    os.replace(self.prepared / name, self.out / name)
+                _sync_folder(self.out)
             except BaseException:
                 # An interrupt too: what was set aside is the only catalog there is.
                 self._undo_publishing()
                 raise
             self._undo_publishing()
+        remove_others(self.parts, state.parts)
+        return catalog
+
+    def confirm(self, catalog: dict[str, Any]) -> None:
+        """Put a new catalog file in place of that of the same catalog: nothing else has changed."""
+        self._prepare_catalog(catalog)
+        with writing(self.out):
+            os.replace(self.prepared / CATALOG, self.out / CATALOG)
+
+    def _prepare_catalog(self, catalog: dict[str, Any]) -> None:
+        text = json.dumps(catalog, indent=2, ensure_ascii=False) + "\n"
+        with self.open_output(CATALOG) as stream:
+            # A path that is no UTF-8 has surrogates in it; written so, they are JSON.
+            stream.write(text.encode("utf-8", "backslashreplace"))
+
+    def _sync(self, token: str, state: State) -> None:
+        """See that all of the catalog is on disk before its names are: the power may fail."""
+        files = [path for path in self.prepared.rglob("*") if path.is_file()]
+        files += [_state_file(self.out, token), _index_file(self.out, token)]
+        stems = set(state.parts)
+        with os.scandir(self.parts) as items:
+            files += [Path(item.path) for item in items if item.name.partition(".")[0] in stems]
+        # Many at once: a journal takes them together.
+        with ThreadPoolExecutor(_SYNCING) as pool:
+            list(pool.map(_sync_file, files))
 
     def _undo_publishing(self) -> None:
         """Undo a publishing that did not end, or drop what one that did had set aside.
@@ -233,11 +346,11 @@ class Store:
         way, it comes to the same.
         """
         if self._moves.exists() and not (self.out / CATALOG).exists():
-            self._prepared.mkdir(parents=True, exist_ok=True)
+            self.prepared.mkdir(parents=True, exist_ok=True)
             for name in self._moved_names():
                 # What is no longer prepared was put in place; the rest of OUT is not of this run.
-                if (self.out / name).exists() and not (self._prepared / name).exists():
-                    os.replace(self.out / name, self._prepared / name)
+                if (self.out / name).exists() and not (self.prepared / name).exists():
+                    os.replace(self.out / name, self.prepared / name)
             if self._previous.is_dir():
                 names = sorted(entry.name for entry in self._previous.iterdir())
                 for name in sorted(names, key=lambda name: name == CATALOG):
@@ -252,145 +365,161 @@ class Store:
             return []
 
 
-class PieceWriter:
-    """Writes the manifest in pieces, so that no more than one of them is held.
+class _Holder:
+    """Who writes in an output folder, said in a file that is touched as long as it lives."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._ended = threading.Event()
+
+    def take(self) -> None:
+        """Say that it is this process, from now on."""
+        began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        said = {"pid": os.getpid(), "host": socket.gethostname(), "began": began}
+        self._path.write_text(json.dumps(said))
+        threading.Thread(target=self._beat, daemon=True, name="dcmdask-holder").start()
+
+    def drop(self) -> None:
+        """Say that it is nobody."""
+        self._ended.set()
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(_HEARTBEAT):
+            with suppress(OSError):
+                os.utime(self._path)
+
+    def said(self) -> str | None:
+        """Name the process that the file names; None where there is no file."""
+        try:
+            said = json.loads(self._path.read_text())
+            return f"process {said['pid']} on {said['host']}, begun {said['began']}"
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError):
+            return "another run"
+
+    def who(self) -> str:
+        """Say who writes there."""
+        return f"{self.said() or 'another run'} writes there now"
+
+    def lives_elsewhere(self) -> bool:
+        """Tell whether a process of another machine has touched the file of late."""
+        try:
+            elsewhere = json.loads(self._path.read_text())["host"] != socket.gethostname()
+            # By the clock of the file system: those of two machines may differ.
+            with tempfile.TemporaryFile(dir=self._path.parent) as now:
+                age = os.fstat(now.fileno()).st_mtime - self._path.stat().st_mtime
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        return bool(elsewhere) and age < _STALE
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def _sync_file(path: Path) -> None:
+    # Where the system cannot, or wants to write for it: it is a precaution.
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _sync_folder(path: Path) -> None:
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _state_file(out: Path, token: str) -> Path:
+    return out / PRIVATE / f"state-{token}.json"
+
+
+def _index_file(out: Path, token: str) -> Path:
+    return out / PRIVATE / f"state-{token}.index"
+
+
+def _token(out: Path) -> str | None:
+    """Give what names the state of the catalog in an output."""
+    catalog = _read_json(out / CATALOG)
+    token = catalog.get("state") if isinstance(catalog, dict) else None
+    return token if isinstance(token, str) else None
+
+
+def _is_of_use(out: Path, reading: str, *, full: bool) -> bool:
+    """Tell whether what a run that was ended has read is what this one would read."""
+    said = _read_json(out / PRIVATE / _UNFINISHED)
+    if not isinstance(said, dict) or said.get("reading") != reading:
+        return False
+    # Where a catalog has been published since, the parts beside its own are what it superseded.
+    return said.get("after") == _token(out) and (not full or said.get("full") is True)
+
+
+def read_state(out: Path) -> State | None:
+    """Give what the run that published a catalog left for the next one; None if there is nothing."""
+    token = _token(out)
+    said = None if token is None else _read_json(_state_file(out, token))
+    try:
+        return State(**said) if isinstance(said, dict) else None
+    except TypeError:
+        return None
+
+
+def why_anew(out: Path, reading: str, *, full: bool) -> str | None:
+    """Say why nothing of the catalog in an output is of use; None where it is, or there is none."""
+    state = read_state(out)
+    if not (out / CATALOG).exists():
+        return None
+    if full:
+        return "--full"
+    if state is None:
+        return "the catalog there does not tell what it was read from"
+    return None if state.reading == reading else "it was read with other settings or releases"
+
+
+def known_of(out: Path, reading: str, *, full: bool, scratch: Path) -> Known:
+    """Give what earlier runs into an output have read.
 
     Parameters
     ----------
-    folder : pathlib.Path
-        Where pieces go.
+    out : pathlib.Path
+        The output.
+    reading : str
+        Digest of the settings that decide what is read of a file.
+    full : bool
+        Whether to know nothing of what is published.
+    scratch : pathlib.Path
+        Folder for an index.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._rows: list[tuple[Any, ...]] = []
-        self._pieces = 0
-
-    @property
-    def rows(self) -> int:
-        """Rows that are held."""
-        return len(self._rows)
-
-    def add(self, row: tuple[Any, ...]) -> None:
-        """Add one row of `dcmdask.schema.MANIFEST`."""
-        self._rows.append(row)
-
-    def flush(self) -> Path:
-        """Write what is held as a piece; give its path."""
-        path = self._folder / f"{self._pieces:05d}.arrow"
-        columns = dict(zip(MANIFEST.names, zip(*self._rows, strict=True), strict=True))
-        table = pa.table({name: list(c) for name, c in columns.items()}, schema=MANIFEST)
-        with (
-            writing(path),
-            pa.OSFile(str(path), "wb") as sink,
-            pa.ipc.new_file(sink, MANIFEST) as writer,
-        ):
-            writer.write_table(table, max_chunksize=_BATCH_ROWS)
-        self._rows = []
-        self._pieces += 1
-        return path
-
-
-def read_manifest(partition: Partition) -> pa.Table:
-    """Give the manifest rows of a partition; reads only the batches that hold them.
-
-    Raises
-    ------
-    OutputError
-        The manifest is not there: on a cluster, where OUT is not seen by every worker.
-    """
-    if not os.path.exists(partition.piece):
-        remedy = "OUT must lie where every worker sees it, and stay until the run ends"
-        raise OutputError(partition.piece, "the manifest is not there", remedy)
-    first, last = partition.start // _BATCH_ROWS, (partition.stop - 1) // _BATCH_ROWS
-    with pa.memory_map(partition.piece) as source, pa.ipc.open_file(source) as reader:
-        batches = [reader.get_batch(number) for number in range(first, last + 1)]
-        table = pa.Table.from_batches(batches, schema=MANIFEST)
-        begin = first * _BATCH_ROWS
-        return table.slice(partition.start - begin, partition.stop - partition.start)
-
-
-def write_part(staging: str, number: int, tables: HeaderTables, schema: pa.Schema) -> str:
-    """Write the tables of one partition; give the stem that names them.
-
-    Instances are written as they will be published, under the stamped `schema`.
-
-    The stem differs at every attempt, so that a task that was given up and lives on cannot touch
-    the part of the one that took its place.
-    """
-    stem = f"{number:07d}-{secrets.token_hex(4)}"
-    folder = Path(staging) / "parts"
-    with writing(folder):
-        if tables.instances.num_rows:
-            instances = tables.instances.cast(schema)
-            pq.write_table(instances, folder / f"{stem}.parquet", compression="zstd")
-        for name in _KINDS:
-            table: pa.Table = getattr(tables, name)
-            if table.num_rows:
-                _write_ipc(table, folder / f"{stem}.{name}.arrow")
-    return stem
-
-
-def _write_ipc(table: pa.Table, path: Path) -> None:
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The parts that a run's partitions left.
-
-    Attributes
-    ----------
-    folder : pathlib.Path
-        Where they are.
-    stems : tuple of str
-        Of the parts that count, in order of partitions.
-    """
-
-    folder: Path
-    stems: tuple[str, ...]
-
-    def instance_files(self) -> list[Path]:
-        """Give the Parquet files of instances, in order of partitions."""
-        paths = (self.folder / f"{stem}.parquet" for stem in self.stems)
-        return [path for path in paths if path.exists()]
-
-    def publish_instances(self, store: Store) -> int:
-        """Put the parts of instances under the names they are published by; count them."""
-        files = self.instance_files()
-        with writing(store.out):
-            for number, path in enumerate(files):
-                os.replace(path, store.staged(f"instances/part-{number:05d}.parquet"))
-        return len(files)
-
-    def instances(self, columns: Sequence[str], where: pc.Expression | None = None) -> pa.Table:
-        """Give some columns of the instances, of those rows that fit."""
-        # Imported where it is used: most crawls hold their instances, and start the sooner.
-        import pyarrow.dataset as pds
-
-        files = self.instance_files()
-        if not files:
-            return INSTANCES.empty_table().select(list(columns))
-        data = pds.dataset([str(path) for path in files], schema=INSTANCES, format="parquet")
-        return data.to_table(columns=list(columns), filter=where)
-
-    def instance_batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Give some columns of all instances, piece by piece."""
-        for path in self.instance_files():
-            with pq.ParquetFile(path) as file:
-                yield from file.iter_batches(columns=list(columns))
-
-    def read(self, name: str) -> pa.Table:
-        """Give one of ``described``, ``references``, ``failures`` of all parts."""
-        schema = _KINDS[name]
-        tables = [schema.empty_table()]
-        for stem in self.stems:
-            path = self.folder / f"{stem}.{name}.arrow"
-            if path.exists():
-                with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
-                    tables.append(reader.read_all())
-        return pa.concat_tables(tables)
+    state = read_state(out)
+    folder = out / PRIVATE / "parts"
+    stems = [] if state is None else state.parts
+    published = None
+    if state is not None and state.reading == reading and not full:
+        index = _index_file(out, _token(out) or "")
+        published = (index, stems) if index.exists() else None
+    others = sorted(set(list_stems(folder)) - set(stems))
+    unfinished = None
+    if others and _is_of_use(out, reading, full=full):
+        unfinished = (scratch / "unfinished.index", others)
+        write_index(unfinished[0], folder, others)
+    return Known(folder, reading, published, unfinished)
 
 
 def read_catalog_file(out: Path) -> dict[str, Any]:
@@ -402,12 +531,22 @@ def read_catalog_file(out: Path) -> dict[str, Any]:
         There is none, or it is no JSON object.
     """
     path = out / CATALOG
+    deadline = time.monotonic() + _PUBLISHING
+    while not path.exists() and _is_publishing(out) and time.monotonic() < deadline:
+        time.sleep(_BLINK)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
+        if _is_publishing(out):
+            words = "a run was ended while it put the catalog in place"
+            raise CatalogError(str(out), words, "run again: it is all there") from error
         raise CatalogError(str(out), "no catalog.json there", "name the --out of a run") from error
     except (OSError, ValueError) as error:
         raise CatalogError(str(out), "catalog.json cannot be read", "run again") from error
     if not isinstance(content, dict):
         raise CatalogError(str(out), "catalog.json is no JSON object", "run again")
     return content
+
+
+def _is_publishing(out: Path) -> bool:
+    return (out / PRIVATE / _MOVES).exists()

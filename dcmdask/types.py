@@ -39,6 +39,9 @@ PRIVATE = ".dcmdask"
 SKIPS = (Kind.NOT_DICOM, Kind.DICOMDIR)
 """Kinds that say that the file is not what a crawl is after."""
 
+PASSING = (Kind.TIMEOUT, Kind.ACCESS_DENIED, Kind.VANISHED, Kind.UNEXPECTED)
+"""Kinds that say less of the file than of the hour: the next run tries again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -64,6 +67,8 @@ class Place:
         Microseconds since 1970 UTC; of the archive, for a member.
     etag : str or None
         The store's entity tag, where there is one.
+    row : int
+        Of the manifest row in its partition.
     """
 
     url: str
@@ -75,6 +80,7 @@ class Place:
     size: int | None
     modified: int | None
     etag: str | None = None
+    row: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,29 +280,32 @@ class Partition:
     Attributes
     ----------
     number : int
-        Position in the crawl; names the part files.
+        Of the partition in this run; names the part files.
     piece : str
         Path of the manifest piece (Arrow IPC file).
     start, stop : int
         Rows of the piece.
+    position : int
+        Of its first file in the listing of the run.
     """
 
     number: int
     piece: str
     start: int
     stop: int
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionSummary:
-    """What a partition came to; all that travels back to the driver.
+    """What a partition came to; all that travels back to the driver, and the last that is written.
 
     Attributes
     ----------
-    number : int
-        Of the partition.
     part : str
         Stem of the part files it left.
+    position : int
+        Of its first file in the listing of the run that reads it.
     files, members, containers : int
         Manifest rows; members of archives; archives that only stand for their members.
     instances, skips, failures : int
@@ -308,14 +317,12 @@ class PartitionSummary:
         series or references that pydicom could not read deeply; paths that hold a hidden value.
     scanned : int
         Instances whose light attributes the columnar scan read; pydicom read the others.
-    series : dict
-        SeriesInstanceUID to its number of instances here: how the merge is cut into ranges.
     reasons : dict
         Why files that begin as DICOM does were left to pydicom, and how many.
     """
 
-    number: int
     part: str
+    position: int
     files: int = 0
     members: int = 0
     containers: int = 0
@@ -330,7 +337,6 @@ class PartitionSummary:
     undescribed: int = 0
     named_paths: int = 0
     scanned: int = 0
-    series: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -347,23 +353,30 @@ class HeaderTables:
     ----------
     instances : pyarrow.Table
         `dcmdask.schema.INSTANCES`.
+    seen : pyarrow.Table
+        `dcmdask.schema.SEEN`: what reading each of the instances came to, in their order.
     described : pyarrow.Table
         `dcmdask.schema.DESCRIBED`: deep metadata of the least instance of each series here.
     references : pyarrow.Table
         `dcmdask.schema.NAMED`: references as the objects name them, unresolved.
     failures : pyarrow.Table
         `dcmdask.schema.FAILURES`.
-    counts : dict
-        The counters of `PartitionSummary` that reading fills.
+    scanned : int
+        Instances whose light attributes the columnar scan read.
     reasons : dict
         Why files that begin as DICOM does were left to pydicom, and how many.
+
+    Notes
+    -----
+    All but the instances have a column ``row`` more: that of the manifest in its partition.
     """
 
     instances: pa.Table
+    seen: pa.Table
     described: pa.Table
     references: pa.Table
     failures: pa.Table
-    counts: dict[str, int]
+    scanned: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
 
 
@@ -376,11 +389,13 @@ class Progress:
     stage : str
         ``list``, ``read``, ``assemble`` or ``publish``.
     found, done : int
-        Files listed; files whose partition is read.
+        Files that are to be read; files whose partition is read.
     instances, failures, skips : int
         Outcomes so far.
     bytes_found, bytes_done : int
-        Size of the files listed, and of those whose partition is read.
+        Size of the files that are to be read, and of those whose partition is read.
+    known : int
+        Files listed that an earlier run has read.
     """
 
     stage: str
@@ -391,3 +406,4 @@ class Progress:
     skips: int = 0
     bytes_found: int = 0
     bytes_done: int = 0
+    known: int = 0

@@ -1,31 +1,29 @@
-"""Take one partition of the manifest; leave its part files and give its summary. Knows no Dask."""
+"""Take one partition of the manifest; leave its part and give its summary. Knows no Dask."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dcmdask._version import __version__
 from dcmdask.config import ReadOptions
 from dcmdask.errors import DcmdaskError, ReaderError
-from dcmdask.header.reader import failure_row, read_headers
-from dcmdask.schema import DESCRIBED, FAILURES, INSTANCES, NAMED, stamped, table_of
+from dcmdask.fingerprint import NEVER, fingerprints
+from dcmdask.header.reader import failure_table, read_headers
+from dcmdask.manifest import read_manifest
+from dcmdask.parts import write_part
+from dcmdask.schema import DESCRIBED, INSTANCES, NAMED, READ, ROW, SEEN
 from dcmdask.source.fetch import Fetcher, Roots
-from dcmdask.store import read_manifest, write_part
-from dcmdask.types import SKIPS, Failure, HeaderTables, Kind, Partition, PartitionSummary
-
-_COUNTERS = (
-    "instances",
-    "skips",
-    "failures",
-    "malformed_values",
-    "cut_headers",
-    "unidentified",
-    "undescribed",
-    "named_paths",
-    "scanned",
+from dcmdask.types import (
+    PASSING,
+    Failure,
+    HeaderTables,
+    Kind,
+    Partition,
+    PartitionSummary,
 )
 
 
@@ -49,17 +47,8 @@ def process_partition(partition: Partition, options: ReadOptions) -> PartitionSu
     except Exception as error:
         # The one place: whatever it is, the supervisor finds the file that it costs.
         raise ReaderError(_where(error)) from error
-    tally = fetcher.tally
-    return _summary(
-        partition,
-        _write(partition, options, tables),
-        tables,
-        files=tally.files,
-        members=tally.members,
-        containers=tally.containers,
-        bytes_listed=pc.sum(manifest["size"]).as_py() or 0,
-        bytes_read=tally.bytes_read,
-    )
+    read = _read(manifest, options.roots, tables.failures, fetcher.inside)
+    return _write(partition, options, tables, read, fetcher.tally.bytes_read)
 
 
 def give_up(
@@ -69,43 +58,69 @@ def give_up(
     roots = Roots(options.roots)
     manifest = read_manifest(partition)
     failures = [
-        Failure(roots.place(row), Kind(row["kind"] or kind), row["message"] or message, "read")
-        for row in manifest.to_pylist()
+        Failure(
+            roots.place(row, number), Kind(row["kind"] or kind), row["message"] or message, "read"
+        )
+        for number, row in enumerate(manifest.to_pylist())
     ]
     tables = HeaderTables(
         instances=INSTANCES.empty_table(),
-        described=DESCRIBED.empty_table(),
-        references=NAMED.empty_table(),
-        failures=table_of((failure_row(failure) for failure in failures), FAILURES),
-        counts=Counter("skips" if f.kind in SKIPS else "failures" for f in failures),
+        seen=SEEN.empty_table(),
+        described=DESCRIBED.append(ROW).empty_table(),
+        references=NAMED.append(ROW).empty_table(),
+        failures=failure_table(failures),
     )
-    part = _write(partition, options, tables)
-    size = pc.sum(manifest["size"]).as_py() or 0
-    return _summary(partition, part, tables, files=len(failures), bytes_listed=size)
+    read = _read(manifest, options.roots, tables.failures, {})
+    return _write(partition, options, tables, read, 0)
 
 
-def _write(partition: Partition, options: ReadOptions, tables: HeaderTables) -> str:
-    schema = stamped(INSTANCES, __version__, options.settings)
-    return write_part(options.staging, partition.number, tables, schema)
-
-
-def _summary(
-    partition: Partition, part: str, tables: HeaderTables, **seen: int
+def _write(
+    partition: Partition,
+    options: ReadOptions,
+    tables: HeaderTables,
+    read: pa.Table,
+    bytes_read: int,
 ) -> PartitionSummary:
-    counts = {name: tables.counts.get(name, 0) for name in _COUNTERS}
-    return PartitionSummary(
-        partition.number,
-        part,
-        **seen,
-        **counts,
-        series=_counted(tables.instances["SeriesInstanceUID"]),
-        reasons=tables.reasons,
+    return write_part(
+        Path(options.staging),
+        partition.position,
+        tables,
+        read,
+        options.settings,
+        bytes_read=bytes_read,
     )
 
 
-def _counted(column: pa.ChunkedArray) -> dict[str, int]:
-    counted = pc.value_counts(column.drop_null()).to_pylist()
-    return {item["values"]: item["counts"] for item in counted}
+def _read(
+    manifest: pa.Table,
+    roots: tuple[str, ...],
+    failures: pa.Table,
+    inside: Mapping[int, tuple[int, int]],
+) -> pa.Table:
+    """Give `dcmdask.schema.READ`: what a later run must know to read only what has changed."""
+    columns = {name: manifest[name].to_pylist() for name in manifest.column_names}
+    columns["root"] = [roots[number] for number in columns["root"]]
+    prints = fingerprints(
+        zip(*(columns[name] for name in ("root", "path", "case", "location")), strict=True),
+        columns["size"],
+        columns["modified"],
+        list(zip(columns["kind"], columns["message"], strict=True)),
+    )
+    passing = failures.filter(pc.is_in(failures["kind"], value_set=pa.array(PASSING, pa.string())))
+    again = np.unique(passing["row"].to_numpy())
+    # What the listing itself says is seen again by listing again.
+    prints.facts[[row for row in again if columns["kind"][row] is None]] = NEVER
+    counts = np.zeros((2, manifest.num_rows), np.int32)
+    for row, held in inside.items():
+        counts[:, row] = held
+    columns |= {
+        "members": counts[0],
+        "containers": counts[1],
+        "key": prints.keys[:, 0],
+        "key_more": prints.keys[:, 1],
+        "facts": prints.facts,
+    }
+    return pa.table({name: columns[name] for name in READ.names}, READ)
 
 
 def _where(error: Exception) -> str:

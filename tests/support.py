@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from dcmdask.catalog import Catalog
 from dcmdask.config import RunOptions
+from dcmdask.parts import list_stems, read_summary
 from dcmdask.pipeline import run
+from dcmdask.types import PRIVATE
 
 
 def encode(values: dict[str, Any] | None = None, *, syntax: str = ExplicitVRLittleEndian) -> bytes:
@@ -47,3 +50,18 @@ def crawl(source: Path | list[Path], out: Path, **options: Any) -> Catalog:
     sources = source if isinstance(source, list) else [source]
     done = run([str(path) for path in sources], RunOptions(out=str(out), **options))
     return Catalog(done["out"])
+
+
+def unfinished(out: Path) -> list[str]:
+    """Give the parts that a run which was ended has left, and see that each of them is whole.
+
+    Nothing else may be there: nothing published, no half part, no staging, no word of who writes.
+    """
+    assert [PRIVATE] == [path.name for path in out.iterdir()]
+    private, parts = out / PRIVATE, out / PRIVATE / "parts"
+    assert ["lock", "parts", "unfinished.json"] == sorted(path.name for path in private.iterdir())
+    stems = list_stems(parts)
+    reading = json.loads((out / PRIVATE / "unfinished.json").read_text())["reading"]
+    assert all(read_summary(parts, stem, reading, thorough=True) for stem in stems)
+    assert set(stems) == {path.name.partition(".")[0] for path in parts.iterdir()}
+    return stems

@@ -65,7 +65,7 @@ def test_a_cluster_gives_the_same_bytes(
 ) -> None:
     """One worker or two, from the start or half way: every file is byte for byte the same."""
     monkeypatch.setattr("dcmdask.listing._REPORT_EVERY", 10)
-    monkeypatch.setattr("dcmdask.store.PIECE_ROWS", 10)
+    monkeypatch.setattr("dcmdask.manifest.PIECE_ROWS", 10)
     crawl(source, tmp_path, workers=workers, in_process_below=below, partition_size=7, **OPTIONS)
     assert published(undisturbed) == published(tmp_path)
     assert rows(undisturbed).equals(rows(tmp_path))

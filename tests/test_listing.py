@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from dcmdask import store
+from dcmdask import manifest
 from dcmdask.config import RunOptions
 from dcmdask.errors import SourceError, UsageError
+from dcmdask.known import Known
 from dcmdask.listing import BYTES_AS_A_FILE, Listing, open_roots, output_of, write_manifest
+from dcmdask.manifest import PieceWriter, read_manifest
 from dcmdask.source.local import list_root
-from dcmdask.store import PieceWriter, read_manifest
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="links of POSIX")
 
@@ -36,6 +37,7 @@ def _growing(
     pieces.mkdir(exist_ok=True)
     return write_manifest(
         open_roots(map(str, sources)),
+        Known(pieces, ""),
         PieceWriter(pieces),
         partition_size=partition_size,
         leave_out=frozenset({os.path.realpath(out)} if out else ()),
@@ -187,6 +189,7 @@ def test_cases_hold_their_files_and_bytes(tmp_path: Path) -> None:
     listing = _list(tmp_path / "pieces", tmp_path / "in")
     assert {"P1": (2, 7), "P3": (0, 0), "in": (1, 2)} == listing.cases
     assert (3, 9, 1) == (listing.files, listing.bytes, listing.archives)
+    assert (3, 9) == (listing.to_read, listing.bytes_to_read)
 
 
 # -- include, exclude ------------------------------------------------------------------------------
@@ -221,6 +224,7 @@ def test_partitions_hold_so_many_files(tmp_path: Path, size: int, cuts: list[int
     listing = _list(tmp_path / "pieces", tmp_path / "in", partition_size=size)
     assert cuts == [len(paths) for paths in _rows(listing)]
     assert list(range(len(cuts))) == [one.number for one in listing.partitions]
+    assert list(range(0, 7, size)) == [one.position for one in listing.partitions]
     assert [str(number) for number in range(7)] == list(chain(*_rows(listing)))
 
 
@@ -232,21 +236,22 @@ def test_archives_weigh_as_much_as_their_size(tmp_path: Path) -> None:
     listing = _list(tmp_path / "pieces", tmp_path / "in", partition_size=5)
     assert [["a"], ["b.zip"], ["c", "d.tgz", "e.dcm", "f"]] == _rows(listing)
     assert (13, 2) == (listing.weight, listing.archives)
+    assert (6, 13) == (listing.to_read, listing.weight_to_read)
 
 
 def test_an_empty_source_has_no_partition(tmp_path: Path) -> None:
     """Nothing to read is no task."""
     (tmp_path / "in").mkdir()
     listing = _list(tmp_path / "pieces", tmp_path / "in")
-    assert ([], 0) == (listing.partitions, listing.files)
+    assert ([], 0, 0) == (listing.partitions, listing.files, listing.to_read)
 
 
 def test_the_manifest_is_written_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However the pieces fall, partitions read back are the listing, and none spans two pieces."""
     for number in range(23):
         _file(tmp_path / "in" / f"{number:02d}", b"x" * number)
-    monkeypatch.setattr(store, "PIECE_ROWS", 5)
-    monkeypatch.setattr(store, "_BATCH_ROWS", 2)
+    monkeypatch.setattr(manifest, "PIECE_ROWS", 5)
+    monkeypatch.setattr(manifest, "_BATCH_ROWS", 2)
     listing = _list(tmp_path / "pieces", tmp_path / "in", partition_size=3)
     assert [3, 3, 3, 3, 3, 3, 3, 2] == [len(paths) for paths in _rows(listing)]
     assert [f"{number:02d}" for number in range(23)] == list(chain(*_rows(listing)))
@@ -263,7 +268,7 @@ def test_partitions_can_be_read_before_the_listing_ends(
         _file(tmp_path / "in" / f"{number:02d}")
     monkeypatch.setattr("dcmdask.listing._REPORT_EVERY", 5)
     monkeypatch.setattr("dcmdask.listing._FIRST", 4)
-    monkeypatch.setattr(store, "PIECE_ROWS", 4)
+    monkeypatch.setattr(manifest, "PIECE_ROWS", 4)
     growing = _growing(tmp_path / "pieces", tmp_path / "in", partition_size=16)
     read = [[len(rows) for rows in _rows(listing)] for listing in growing]
     assert [4] == read[0]

@@ -379,6 +379,15 @@ def gives_away(folder: Path) -> list[str]:
     return found
 
 
+def kept_instances(out: Path) -> list[str]:
+    """List the instances that are kept for the next run."""
+    return [
+        name
+        for name in tree(out)
+        if name.startswith(".dcmdask/parts/") and name.endswith(".parquet")
+    ]
+
+
 def test_only_merged_files_are_written(secrets: Path, tmp_path: Path) -> None:
     """`--only-merged`: the original and the desensitised table, no file a case, no third one."""
     for more in ({}, {"merge_all": True, "export_json": True}):
@@ -399,13 +408,18 @@ def test_only_merged_and_desensitized_writes_no_original(secrets: Path, tmp_path
 
 
 def test_desensitize_hides_the_name_in_every_output(secrets: Path, tmp_path: Path) -> None:
-    """Every file of OUT is looked through, decoded where it is compressed; staging is gone."""
+    """Every file of OUT is looked through, decoded where it is compressed; staging is gone.
+
+    So is what the run before had read, where the name is not hidden.
+    """
     crawl(secrets, tmp_path, export_json=True, merge_all=True)
     assert set(gives_away(tmp_path)) == {
         "all_cases.csv",
         *(f"cases/{case}.{suffix}" for case in ("P1", "P2") for suffix in ("csv", "json")),
         "instances/part-00000.parquet",
+        *kept_instances(tmp_path),
     }
+    before = kept_instances(tmp_path)
     catalog = crawl(secrets, tmp_path, desensitize=True, export_json=True, merge_all=True)
     assert gives_away(tmp_path) == []
     assert text(tmp_path / "all_cases.csv") == DESENSITIZED
@@ -413,7 +427,15 @@ def test_desensitize_hides_the_name_in_every_output(secrets: Path, tmp_path: Pat
     assert record["PatientName"] == HIDDEN_NAME
     names = catalog.instances.to_table(columns=["PatientName"])["PatientName"].to_pylist()
     assert {HIDDEN_NAME, None} == set(names)
-    assert [name for name in tree(tmp_path) if name.startswith(".")] == [".dcmdask/lock"]
+    token = catalog.run["state"]
+    private = [name for name in tree(tmp_path) if name.startswith(".")]
+    assert [name for name in private if not name.startswith(".dcmdask/parts/")] == [
+        ".dcmdask/lock",
+        f".dcmdask/state-{token}.index",
+        f".dcmdask/state-{token}.json",
+    ]
+    assert len(before) == len(kept_instances(tmp_path)) == 1
+    assert not set(before) & set(private)
 
 
 def test_a_path_that_holds_the_name_is_counted(tmp_path: Path) -> None:

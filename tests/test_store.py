@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,23 @@ import pyarrow as pa
 import pytest
 from source.making import instance
 from source.unprivileged import run_unprivileged, shared_folder
-from support import crawl
+from support import crawl, unfinished
 
+from dcmdask.catalog import Catalog
 from dcmdask.config import RunOptions
 from dcmdask.errors import CatalogError, LockedError, OutputError
+from dcmdask.header.reader import read_headers
+from dcmdask.parts import list_stems, write_part
 from dcmdask.pipeline import run
-from dcmdask.store import CATALOG, FOLDERS, PRIVATE, Store, read_catalog_file
+from dcmdask.schema import READ
+from dcmdask.store import CATALOG, FOLDERS, State, Store, read_catalog_file, read_state
+from dcmdask.types import PRIVATE
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals and mounts of POSIX")
 NAMES = ("cases", "index.csv", "instances", "old.csv")
+STATE = State("", "", "", "", [], [])
+KEPT = ["lock", "parts", "state-TOKEN.index", "state-TOKEN.json"]
+"""What is private to a catalog, TOKEN being the one that it names."""
 
 
 def _publish(out: Path, text: str, names: tuple[str, ...] = NAMES[:3]) -> None:
@@ -35,13 +45,13 @@ def _publish(out: Path, text: str, names: tuple[str, ...] = NAMES[:3]) -> None:
         for name in names:
             path = store.staged(f"{name}/part" if name in FOLDERS else name)
             path.write_text(text)
-        store.publish({"text": text}, NAMES)
+        store.publish({"text": text, "instances": []}, STATE, NAMES)
 
 
 def _content(out: Path) -> dict[str, str]:
-    """Give what lies in an output folder, without what is private."""
+    """Give what lies in an output folder, without what is private, and TOKEN for its state."""
     return {
-        path.relative_to(out).as_posix(): path.read_text()
+        path.relative_to(out).as_posix(): re.sub(r'"[0-9a-f]{16}"', '"TOKEN"', path.read_text())
         for path in sorted(out.rglob("*"))
         if path.is_file() and PRIVATE not in path.parts
     }
@@ -49,11 +59,14 @@ def _content(out: Path) -> dict[str, str]:
 
 def _catalog(text: str, names: tuple[str, ...] = NAMES[:3]) -> dict[str, str]:
     files = {f"{name}/part" if name in FOLDERS else name: text for name in names}
-    return dict(sorted({**files, CATALOG: json.dumps({"text": text}, indent=2) + "\n"}.items()))
+    said = json.dumps({"text": text, "instances": [], "state": "TOKEN"}, indent=2) + "\n"
+    return dict(sorted({**files, CATALOG: said}.items()))
 
 
 def _private(out: Path) -> list[str]:
-    return sorted(path.name for path in (out / PRIVATE).iterdir())
+    """Give what is private in an output folder, and TOKEN for the state that its catalog names."""
+    token = json.loads((out / CATALOG).read_text())["state"]
+    return sorted(path.name.replace(token, "TOKEN") for path in (out / PRIVATE).iterdir())
 
 
 # -- publishing ------------------------------------------------------------------------------------
@@ -65,7 +78,8 @@ def test_what_is_published_replaces_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "out" / "notes.txt").write_text("mine")
     _publish(tmp_path / "out", "new")
     assert {**_catalog("new"), "notes.txt": "mine"} == _content(tmp_path / "out")
-    assert ["lock"] == _private(tmp_path / "out")
+    assert replace(STATE, published=[*NAMES[:3]]) == read_state(tmp_path / "out")
+    assert KEPT == _private(tmp_path / "out")
 
 
 def test_a_folder_that_no_run_made_is_not_touched(tmp_path: Path) -> None:
@@ -82,13 +96,13 @@ def _moves(monkeypatch: pytest.MonkeyPatch, fail_at: int, error: BaseException) 
     """Have the n-th move of a file fail."""
     real, calls = os.replace, [0]
 
-    def replace(source: Any, target: Any) -> None:
+    def move(source: Any, target: Any) -> None:
         calls[0] += 1
         if calls[0] == fail_at:
             raise error
         real(source, target)
 
-    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(os, "replace", move)
     return calls
 
 
@@ -105,7 +119,23 @@ def test_a_publishing_that_fails_leaves_the_previous_catalog(
             _publish(tmp_path / "out", "new")
         assert calls[0] >= fail_at
     assert _catalog("old", NAMES) == _content(tmp_path / "out")
-    assert ["lock"] == _private(tmp_path / "out")
+    assert replace(STATE, published=[*NAMES]) == read_state(tmp_path / "out")
+    assert set(KEPT) <= set(_private(tmp_path / "out"))
+    _publish(tmp_path / "out", "new")
+    assert KEPT == _private(tmp_path / "out")
+
+
+@pytest.mark.parametrize("fail_at", [1, 9])
+def test_a_publishing_that_fails_leaves_no_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fail_at: int
+) -> None:
+    """What was prepared for the next run goes with the catalog that it was prepared for."""
+    _publish(tmp_path / "out", "old", NAMES)
+    with monkeypatch.context() as patch:
+        _moves(patch, fail_at, OSError(errno.EIO, "I/O error"))
+        with pytest.raises(OutputError):
+            _publish(tmp_path / "out", "new")
+    assert KEPT == _private(tmp_path / "out")
 
 
 @pytest.mark.parametrize("fail_at", range(1, 5))
@@ -123,7 +153,7 @@ def test_a_first_publishing_that_fails_leaves_nothing(
 _CRASH = """
 import os, sys
 from pathlib import Path
-from dcmdask.store import FOLDERS, Store
+from dcmdask.store import FOLDERS, State, Store
 real, calls = os.replace, [0]
 def replace(source, target):
     calls[0] += 1
@@ -134,7 +164,8 @@ with Store(Path(sys.argv[1])) as store:
     for name in ("cases", "index.csv", "instances"):
         store.staged(f"{name}/part" if name in FOLDERS else name).write_text("new")
     os.replace = replace
-    store.publish({"text": "new"}, ("cases", "index.csv", "instances", "old.csv"))
+    names = ("cases", "index.csv", "instances", "old.csv")
+    store.publish({"text": "new", "instances": []}, State("", "", "", "", [], []), names)
 """
 
 
@@ -159,7 +190,10 @@ def test_a_crash_between_moves_is_healed(tmp_path: Path, fail_at: int) -> None:
     assert -signal.SIGKILL == _python(_CRASH, out, fail_at).returncode
     with Store(out):
         assert _catalog("old", ("cases", "old.csv", "instances")) == _content(out)
-    assert ["lock"] == _private(out)
+    assert set(KEPT) <= set(_private(out))
+    assert read_state(out) is not None
+    _publish(out, "new")
+    assert KEPT == _private(out)
 
 
 @POSIX
@@ -240,7 +274,7 @@ def test_the_lock_of_a_killed_run_is_taken_over(tmp_path: Path) -> None:
     assert (out / PRIVATE / "holder.json").exists()
     _publish(out, "new")
     assert _catalog("new") == _content(out)
-    assert ["lock"] == _private(out)
+    assert KEPT == _private(out)
 
 
 def test_two_stores_of_one_process_exclude_each_other(tmp_path: Path) -> None:
@@ -256,7 +290,7 @@ def test_a_run_that_is_refused_leaves_the_first_one_to_end(tmp_path: Path) -> No
         with pytest.raises(LockedError):
             _publish(out, "second")
         store.staged("index.csv").write_text("first")
-        store.publish({"text": "first"}, NAMES)
+        store.publish({"text": "first", "instances": []}, STATE, NAMES)
     assert _catalog("first", ("index.csv",)) == _content(out)
 
 
@@ -336,7 +370,7 @@ def test_an_output_without_permission_is_refused() -> None:
 _LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
-sys.argv = ["dcmdask", "run", sys.argv[2], "--out", sys.argv[3], "--quiet"]
+sys.argv = ["dcmdask", "run", sys.argv[2], "--out", *sys.argv[3:], "--quiet"]
 from dcmdask.cli.main import main
 main()
 """
@@ -368,12 +402,29 @@ def test_a_file_that_outgrows_what_may_be_written_ends_with_one_line(
 @POSIX
 def test_a_full_disk_leaves_the_previous_catalog(tmp_path: Path) -> None:
     """A run that has no space to publish leaves the one before."""
-    crawl(_case_folder(tmp_path / "in", 2), tmp_path / "out")
-    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*") if path.is_file()}
-    done = _python(_LIMITED, 12_000, _case_folder(tmp_path / "more"), tmp_path / "out")
+    out = tmp_path / "out"
+    crawl(_case_folder(tmp_path / "in", 2), out)
+    before = {path: path.read_bytes() for path in out.rglob("*.*") if path.is_file()}
+    done = _python(_LIMITED, 12_000, _case_folder(tmp_path / "more"), out)
     assert 1 == done.returncode
-    after = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*") if path.is_file()}
-    assert before == after
+    after = {path: path.read_bytes() for path in out.rglob("*.*") if path.is_file()}
+    assert before.items() <= after.items()
+    assert list_stems(out / PRIVATE / "parts") == read_state(out).parts
+    again = crawl(tmp_path / "in", out)
+    assert (0, 2) == (_resumed(again), again.run["run"]["changes"]["same"])
+    assert KEPT == _private(out)
+    assert _finished_only(out)
+
+
+def _resumed(catalog: Catalog) -> int:
+    """Give how many files a run did not read because one that was ended had."""
+    return catalog.run["run"]["changes"]["resumed"]
+
+
+def _finished_only(out: Path) -> bool:
+    """Tell whether no file of a part is kept but those of the parts that a catalog is made of."""
+    kept = {path.name.partition(".")[0] for path in (out / PRIVATE / "parts").iterdir()}
+    return kept == set(read_state(out).parts)
 
 
 @contextmanager
@@ -393,14 +444,58 @@ def _small_disk(folder: Path, size: str) -> Iterator[Path]:
 
 
 @POSIX
-@pytest.mark.parametrize("size", ["16k", "64k", "200k"])
+@pytest.mark.parametrize("size", ["16k", "64k"])
 def test_a_disk_that_is_full_ends_with_one_line(tmp_path: Path, size: str) -> None:
-    """On a real file system without space, nothing of a new output is left."""
+    """On a real file system without space to read anything, nothing of a new output is left."""
     _case_folder(tmp_path / "in", 300)
     with _small_disk(tmp_path / "disk", size) as disk:
         with pytest.raises(OutputError, match="no space left; free some, or choose another --out"):
             run([str(tmp_path / "in")], RunOptions(out=str(disk / "new" / "out")))
         assert [] == os.listdir(disk)
+
+
+@POSIX
+def test_a_disk_that_is_full_of_what_was_read_keeps_it(tmp_path: Path) -> None:
+    """Where space ends before the catalog is there, the same command goes on once there is more."""
+    source = _case_folder(tmp_path / "in", 300)
+    with _small_disk(tmp_path / "disk", "200k") as disk:
+        out = disk / "new" / "out"
+        with pytest.raises(OutputError, match="no space left; free some, or choose another --out"):
+            run([str(source)], RunOptions(out=str(out)))
+        assert ["new"] == os.listdir(disk)
+        (part,) = unfinished(out)
+        subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
+        catalog = crawl(source, out)
+        assert (300, 300) == (_resumed(catalog), catalog.instances.count_rows())
+        assert 0 == catalog.run["counts"]["bytes_read"]
+        assert [part] == read_state(out).parts
+
+
+@POSIX
+def test_a_disk_that_gets_full_keeps_whole_parts(tmp_path: Path) -> None:
+    """What was whole by then is of use, what was not goes with the next run."""
+    source = _case_folder(tmp_path / "in", 300)
+    # Space for one part and a half.
+    with _small_disk(tmp_path / "disk", "130k") as disk:
+        out = disk / "out"
+        with pytest.raises(OutputError, match="no space left"):
+            run([str(source)], RunOptions(out=str(out), partition_size=30, workers=1))
+        (part,) = list_stems(out / PRIVATE / "parts")
+        subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
+        catalog = crawl(source, out, partition_size=30)
+        assert (30, 300) == (_resumed(catalog), catalog.instances.count_rows())
+        assert part in read_state(out).parts
+        assert (KEPT, True) == (_private(out), _finished_only(out))
+
+
+def test_a_run_that_ends_leaves_no_half_part(tmp_path: Path) -> None:
+    """What is of no use to the next run takes no space."""
+    with Store(tmp_path / "out") as store:
+        store.known("", full=False)
+        nothing = read_headers([], desensitize=False)
+        whole = write_part(store.parts, 0, nothing, READ.empty_table(), "")
+        (store.parts / "0000000030-00000000.parquet").write_bytes(b"PAR1")
+    assert [whole.part] == unfinished(tmp_path / "out")
 
 
 # -- reading back ----------------------------------------------------------------------------------
@@ -433,13 +528,13 @@ def test_while_publishing_there_is_no_half_catalog(
     seen: list[str] = []
     real = os.replace
 
-    def replace(source: Any, target: Any) -> None:
+    def move(source: Any, target: Any) -> None:
         real(source, target)
         if (out / CATALOG).exists():
-            texts = set(_content(out).values()) - {(out / CATALOG).read_text()}
+            texts = {text for name, text in _content(out).items() if name != CATALOG}
             seen.append(f"{read_catalog_file(out)['text']} {texts}")
 
-    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(os, "replace", move)
     _publish(out, "new")
     assert ["new {'new'}"] == seen
 
@@ -464,7 +559,7 @@ def test_tables_are_written_under_the_staging_area(tmp_path: Path) -> None:
         store.write_table("index.parquet", pa.table({"a": [1]}))
         assert {} == _content(tmp_path / "out")
         begun = time.time()
-        store.publish({}, ())
+        store.publish({"instances": []}, STATE, ())
         assert time.time() - begun < 5
     assert [CATALOG, "index.parquet"] == sorted(
         path.name for path in (tmp_path / "out").iterdir() if path.name != PRIVATE

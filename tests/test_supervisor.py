@@ -19,9 +19,12 @@ from support import crawl
 from dcmdask import cluster, supervisor
 from dcmdask.config import ReadOptions, RunOptions
 from dcmdask.errors import ClusterError, DcmdaskError, OutputError, SourceError
+from dcmdask.known import Known
 from dcmdask.listing import Listing, open_roots, write_manifest
+from dcmdask.parts import Parts
 from dcmdask.pipeline import run
-from dcmdask.store import FAILURES, Parts, Store
+from dcmdask.schema import FAILURES
+from dcmdask.store import Store
 from dcmdask.supervisor import ReaderProcess
 from dcmdask.types import PartitionSummary, Progress
 
@@ -58,6 +61,7 @@ class Work:
         self.reader = reader
         growing = write_manifest(
             open_roots([str(folder / "in")]),
+            Known(self.store.parts, ""),
             self.store.piece_writer(),
             partition_size=partition_size,
             leave_out=frozenset(),
@@ -69,7 +73,7 @@ class Work:
         """Read one partition."""
         options = ReadOptions(
             roots=("in",),
-            staging=str(self.store.staging),
+            staging=str(self.store.parts),
             desensitize=False,
             timeout=timeout,
             settings="",
@@ -78,7 +82,7 @@ class Work:
 
     def failures(self, *summaries: PartitionSummary) -> dict[str, tuple[str, str]]:
         """Give path to kind and message of what failed."""
-        parts = Parts(self.store.staging / "parts", tuple(one.part for one in summaries))
+        parts = Parts(self.store.parts, tuple(one.part for one in summaries))
         table = parts.read("failures")
         assert FAILURES == table.schema
         return {row["path"]: (row["kind"], row["message"]) for row in table.to_pylist()}
@@ -283,7 +287,7 @@ def test_a_reader_that_does_not_start_gives_failures(
 def test_what_the_child_cannot_go_on_without_is_raised_here(tmp_path: Path) -> None:
     """An output folder that is gone under the child is the run's error, not the files'."""
     with _work(tmp_path, "a") as work:
-        for path in (work.store.staging / "parts", work.store.staging / "manifest"):
+        for path in (work.store.parts, work.store.staging / "manifest"):
             path.rename(path.with_name("gone " + path.name))
             with pytest.raises(OutputError) as caught:
                 work.read()
@@ -370,7 +374,7 @@ def test_an_interrupted_read_leaves_no_answer_behind(
             patch.setattr(work.reader, "_answers", Interrupting())
             with pytest.raises(KeyboardInterrupt):
                 work.read(0)
-        assert 1 == work.read(1).number
+        assert 1 == work.read(1).position
 
 
 def test_no_two_threads_share_a_reader() -> None:

@@ -41,7 +41,9 @@ class _Pace:
         self._begun = self._begun or now
         seconds = now - self._begun
         if state.stage == "list":
-            text = f"{state.found:,} files found, {state.bytes_found / _MEGA:,.0f} MB"
+            text = f"{state.known + state.found:,} files found"
+            text += f", {state.known:,} of them known" if state.known else ""
+            text += f", {state.bytes_found / _MEGA:,.0f} MB to read"
             return f"{text}, {state.done:,} read" if state.done else text
         text = (
             f"{state.done:,} of {state.found:,} files, {state.instances:,} instances, "

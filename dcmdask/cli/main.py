@@ -78,7 +78,7 @@ def main() -> NoReturn:
         complain(str(error))
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        complain("interrupted: nothing was published; run the same command again")
+        complain("interrupted: nothing was published; the same command goes on where it stopped")
         code = INTERRUPTED
     except (EnoughError, BrokenPipeError):
         _close_stdout()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from dcmdask.cli.settings import option
-from dcmdask.cli.summary import counted
+from dcmdask.cli.summary import changed_words, counted, resumed_words
 from dcmdask.cli.terminal import say
 from dcmdask.config import RunOptions
 
@@ -21,17 +22,28 @@ _MEGA = 1_000_000
 @option("--partition-size", type=int, default=4096, help="Files of one task.")
 @option("--include", metavar="GLOB", multiple=True, help="List only paths that fit. Repeatable.")
 @option("--exclude", metavar="GLOB", multiple=True, help="Leave out paths that fit. Repeatable.")
+@option("--desensitize", is_flag=True, help="As for the run: a change of it reads all again.")
+@option("--full", is_flag=True, help="As for the run: all is read again.")
 def command(
     sources: tuple[str, ...],
     out: str | None,
     partition_size: int,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
+    desensitize: bool,
+    full: bool,
 ) -> None:
     """List SOURCEs and say what a run would read, without opening a file or writing anything."""
     from dcmdask.planning import plan
 
-    options = RunOptions(out=out, partition_size=partition_size, include=include, exclude=exclude)
+    options = RunOptions(
+        out=out,
+        partition_size=partition_size,
+        include=include,
+        exclude=exclude,
+        desensitize=desensitize,
+        full=full,
+    )
     with tempfile.TemporaryDirectory(prefix="dcmdask-plan-") as folder:
         found = plan(sources, options, Path(folder))
     listing = found.listing
@@ -39,11 +51,13 @@ def command(
     say(f"  archives by name: {listing.archives:,}; members are counted when they are read")
     say(f"  cases: {len(listing.cases):,}")
     say(f"  tasks: {len(listing.partitions):,} of about {counted(partition_size, 'file')}")
-    where = str(found.out)
     if found.changes is None:
-        say(f"  {where}: no catalog there yet; a run reads everything")
+        say(f"  {found.out}: no catalog there yet; a run reads everything")
+        return
+    if found.read_anew is not None:
+        say(f"  {found.out}: all is read again ({found.read_anew})")
     else:
-        new, changed, gone, same = found.changes
-        say(
-            f"  against {where}: {new:,} new, {changed:,} changed, {gone:,} gone, {same:,} unchanged"
-        )
+        say(f"  against {found.out}: {changed_words(asdict(found.changes))}")
+    if found.changes.resumed:
+        say(f"  {resumed_words(found.changes.resumed)}")
+    say(f"  a run reads {counted(listing.to_read, 'file')}")

@@ -33,6 +33,8 @@ STRICT = 3
     default=1_000_000,
     help="Crawls of fewer files run without a cluster, which would cost more than it brings.",
 )
+@option("--full", is_flag=True, help="Read everything again, also what has not changed.")
+@option("--fresh", is_flag=True, help="Throw away what a run that was ended has read.")
 @option("--include", metavar="GLOB", multiple=True, help="List only paths that fit. Repeatable.")
 @option("--exclude", metavar="GLOB", multiple=True, help="Leave out paths that fit. Repeatable.")
 @option(
@@ -67,6 +69,10 @@ def command(
     **settings: Any,
 ) -> int:
     """Crawl SOURCEs, folders, files and archives, and publish their catalog in OUT.
+
+    Where OUT holds a catalog, only files that are new or have changed (by path, size and time) are
+    read, and those that are gone are dropped. A run that was ended, in whatever way, goes on where
+    it stopped when the same command is given again.
 
     Every DICOM object is found by its content, in folders and in zip, tar, tar.gz, tar.bz2, tar.xz
     and gz files, which are read in place. Settings may also come from the environment

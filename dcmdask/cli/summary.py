@@ -60,6 +60,7 @@ def summary_lines(catalog: dict[str, Any]) -> Iterator[str]:
         detail = ", ".join(f"{_WORDS.get(k, k)} {n:,}" for k, n in kinds)
         yield f"  {title}: {total:,}" + (f" ({detail})" if detail else "")
     yield from _warnings(counts)
+    yield from _history_lines(catalog["run"])
 
 
 def _warnings(counts: dict[str, Any]) -> Iterator[str]:
@@ -76,6 +77,43 @@ def _warnings(counts: dict[str, Any]) -> Iterator[str]:
             f"  warning: {counted(counts['named_paths'], 'path')} hold part of a name that "
             "--desensitize hides; paths and case names are published as they are: rename the files"
         )
+
+
+def changed_words(changes: dict[str, int]) -> str:
+    """Say how a listing differs from what a catalog knows.
+
+    Examples
+    --------
+    >>> changed_words({"new": 3, "changed": 0, "gone": 1, "same": 1200})
+    '3 new, 0 changed, 1 gone, 1,200 unchanged'
+    """
+    words = {"new": "new", "changed": "changed", "gone": "gone", "same": "unchanged"}
+    return ", ".join(f"{changes[name]:,} {word}" for name, word in words.items())
+
+
+def resumed_words(files: int) -> str:
+    """Say how many files a run has read that did not come to its end.
+
+    Examples
+    --------
+    >>> resumed_words(1)
+    '1 file was read before an earlier run was ended'
+    """
+    verb = "was" if files == 1 else "were"
+    return f"{counted(files, 'file')} {verb} read before an earlier run was ended"
+
+
+def _history_lines(run: dict[str, Any]) -> Iterator[str]:
+    """Say what earlier runs into the same folder had to do with this one."""
+    changes = run["changes"]
+    if run["after"] is not None:
+        yield f"  note: {run['after']}, had ended without publishing"
+    if run["read_anew"] is not None:
+        yield f"  all was read again: {run['read_anew']}"
+    elif changes["same"] or changes["changed"] or changes["gone"]:
+        yield f"  files: {changed_words(changes)}"
+    if changes["resumed"]:
+        yield f"  {resumed_words(changes['resumed'])}"
 
 
 def closing_lines(catalog: dict[str, Any], out: str) -> Iterator[str]:

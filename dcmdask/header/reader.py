@@ -36,10 +36,12 @@ from dcmdask.schema import (
     KEY,
     LIGHT,
     NAMED,
+    ROW,
+    SEEN,
     table_of,
 )
 from dcmdask.series import representatives
-from dcmdask.types import SKIPS, Failure, HeaderTables, Kind, Place, Window
+from dcmdask.types import Failure, HeaderTables, Kind, Place, Window
 from dcmdask.windows import Heads
 
 _PLACE_COLUMNS = (
@@ -60,6 +62,11 @@ _STAGE = "read"
 
 # Asking a schema for its names makes a list of them each time.
 _DESCRIBED = frozenset(DESCRIBED.names)
+
+# As they are kept in a part: each row with that of the manifest it comes from.
+_DESCRIBED_OF, _NAMED_OF, _FAILURES_OF = (
+    schema.append(ROW) for schema in (DESCRIBED, NAMED, FAILURES)
+)
 
 Rank = tuple[bool, int, bool, str, str]
 
@@ -135,6 +142,46 @@ class _Best:
 
 
 @dataclass(slots=True)
+class _Seen:
+    """What reading some instances came to, by instance; `dcmdask.schema.SEEN` in numpy."""
+
+    row: Any
+    malformed: Any
+    cut: Any
+    undescribed: Any
+
+    @classmethod
+    def of_scanned(cls, rows: Any, malformed: Any) -> _Seen:
+        """Begin with what the columnar scan came to."""
+        none = np.zeros(len(rows), bool)
+        return cls(rows, malformed, none, none.copy())
+
+    @classmethod
+    def empty(cls) -> _Seen:
+        """Begin with nothing, to be added to one by one."""
+        return cls([], [], [], [])
+
+    def add(self, row: int, header: LightHeader) -> int:
+        """Add an instance; give its number here."""
+        self.row.append(row)
+        self.malformed.append(header.malformed)
+        self.cut.append(header.cut)
+        self.undescribed.append(False)
+        return len(self.row) - 1
+
+    def describe(self, number: int, description: Description) -> None:
+        """Note what reading an instance deeply came to."""
+        self.malformed[number] += description.malformed
+        self.undescribed[number] |= not description.complete
+
+    def table(self) -> pa.Table:
+        """Give it as a table, without what the values themselves tell."""
+        names = ("row", "malformed", "cut", "undescribed")
+        columns = {name: pa.array(getattr(self, name), SEEN.field(name).type) for name in names}
+        return pa.table(columns)
+
+
+@dataclass(slots=True)
 class _Reading:
     """What has been read so far of one partition."""
 
@@ -142,17 +189,17 @@ class _Reading:
     columns: dict[str, list[Any]] = field(
         default_factory=lambda: {name: [] for name in INSTANCES.names}
     )
+    seen: _Seen = field(default_factory=_Seen.empty)
     scanned: list[pa.Table] = field(default_factory=list)
+    seen_scanned: list[_Seen] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     best: dict[tuple[Any, ...], _Best] = field(default_factory=dict)
     named: list[dict[str, Any]] = field(default_factory=list)
     series_named: dict[tuple[Any, ...], list[dict[str, Any]]] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
 
     def add_failure(self, failure: Failure) -> None:
         self.failures.append(failure)
-        self.counts["skips" if failure.kind in SKIPS else "failures"] += 1
 
     def read(self, window: Window) -> None:
         place = window.place
@@ -161,8 +208,8 @@ class _Reading:
         except HeaderError as error:
             self.add_failure(Failure(place, Kind(error.kind), error.message, _STAGE))
             return
-        self._add_instance(place, header)
-        self._describe(window, header.values, place.url)
+        number = self._add_instance(place, header)
+        self._describe(window, header.values, (place.url, place.row), self.seen, number)
 
     def scan(self, heads: Heads) -> None:
         """Scan many files at once; read with pydicom what the scan leaves, and describe."""
@@ -173,15 +220,15 @@ class _Reading:
         columns = {name: places[name] for name in _PLACE_COLUMNS} | found.columns
         table = pa.table(columns, schema=INSTANCES)
         self.scanned.append(table)
-        self.counts["instances"] += table.num_rows
-        self.counts["scanned"] += table.num_rows
-        self.counts["malformed_values"] += found.malformed
-        self.counts["unidentified"] += _lacking_identity(table)
+        lines = places["row"].to_numpy()
+        seen = _Seen.of_scanned(lines, found.malformed)
+        self.seen_scanned.append(seen)
         rows = _worth_describing(table)
         said = table.select(["url", *LIGHT]).take(pa.array(rows, pa.int64())).to_pylist()
         for row, values in zip(rows, said, strict=True):
             with heads.reopen(int(accepted[row])) as window:
-                self._describe(window, values, values["url"])
+                where = (values["url"], int(lines[row]))
+                self._describe(window, values, where, seen, row)
         for number in np.flatnonzero(~found.accepted).tolist():
             with heads.reopen(number) as window:
                 if isinstance(window, Failure):
@@ -189,19 +236,24 @@ class _Reading:
                 else:
                     self.read(window)
 
-    def _add_instance(self, place: Place, header: LightHeader) -> None:
+    def _add_instance(self, place: Place, header: LightHeader) -> int:
         values = header.values
-        self.counts["instances"] += 1
-        self.counts["malformed_values"] += header.malformed
-        self.counts["cut_headers"] += header.cut
-        self.counts["unidentified"] += any(values[word] is None for word in _UIDS)
         for name in _PLACE_COLUMNS:
             self.columns[name].append(getattr(place, name))
         for name, value in values.items():
             self.columns[name].append(value)
+        return self.seen.add(place.row, header)
 
-    def _describe(self, window: Window | Failure, values: dict[str, Any], url: str) -> None:
+    def _describe(
+        self,
+        window: Window | Failure,
+        values: dict[str, Any],
+        where: tuple[str, int],
+        seen: _Seen,
+        number: int,
+    ) -> None:
         """Read deeply what is, so far, the least of its series, or refers to others by itself."""
+        url, line = where
         extractor = extractor_for(values["SOPClassUID"], values["Modality"])
         key = series_key(values)
         least = False
@@ -218,17 +270,16 @@ class _Reading:
             with suppress(HeaderError):
                 description = describe_header(window, extractor, attributes=least)
         # The instance stands; what could not be read of it stays null and is counted.
-        self.counts["undescribed"] += not description.complete
-        self.counts["malformed_values"] += description.malformed
+        seen.describe(number, description)
         rows = [
-            _named_row(values, url, reference, of_series=not refers)
+            {**_named_row(values, url, reference, of_series=not refers), "row": line}
             for reference in description.references
         ]
         if least:
             assert key is not None
             identity = dict(zip(KEY, key, strict=True))
             sops = sorted({uid for ref in description.references for uid in ref.instances})
-            extra = {"url": url, "ReferencedSOPUIDs": sops or None}
+            extra = {"url": url, "row": line, "ReferencedSOPUIDs": sops or None}
             said = {**_light_part(values), **description.attributes}
             if self.desensitize:
                 said = {word: _hide(value, values["PatientName"]) for word, value in said.items()}
@@ -242,14 +293,19 @@ class _Reading:
         """Give what was read as tables of declared schemas."""
         named = [*self.named, *(row for rows in self.series_named.values() for row in rows)]
         instances = pa.concat_tables([*self.scanned, pa.table(self.columns, schema=INSTANCES)])
+        named_paths = pa.repeat(False, instances.num_rows)
         if self.desensitize:
-            instances, self.counts["named_paths"] = _desensitize(instances)
+            instances, named_paths = _desensitize(instances)
+        seen = pa.concat_tables(one.table() for one in (*self.seen_scanned, self.seen))
+        seen = seen.append_column("unidentified", _lacking_identity(instances))
+        seen = seen.append_column("named", named_paths)
         return HeaderTables(
             instances=instances,
-            described=table_of((best.values for best in self.best.values()), DESCRIBED),
-            references=table_of(named, NAMED),
-            failures=table_of((failure_row(failure) for failure in self.failures), FAILURES),
-            counts=dict(self.counts),
+            seen=seen.select(SEEN.names).cast(SEEN),
+            described=table_of((best.values for best in self.best.values()), _DESCRIBED_OF),
+            references=table_of(named, _NAMED_OF),
+            failures=failure_table(self.failures),
+            scanned=sum(table.num_rows for table in self.scanned),
             reasons=dict(self.reasons),
         )
 
@@ -274,9 +330,9 @@ def _worth_describing(table: pa.Table) -> list[int]:
     return found
 
 
-def _lacking_identity(table: pa.Table) -> int:
-    lacking = [pc.is_null(table[word]) for word in _UIDS]
-    return int(pc.sum(pc.or_(pc.or_(lacking[0], lacking[1]), lacking[2])).as_py() or 0)
+def _lacking_identity(table: pa.Table) -> pa.ChunkedArray:
+    study, series, sop = (pc.is_null(table[word]) for word in _UIDS)
+    return pc.or_(pc.or_(study, series), sop)
 
 
 def _hide(value: Any, name: str | None) -> Any:
@@ -288,13 +344,13 @@ def _hide(value: Any, name: str | None) -> Any:
     return value
 
 
-def _desensitize(instances: pa.Table) -> tuple[pa.Table, int]:
-    """Replace names by pseudonyms; count the paths that hold part of one."""
+def _desensitize(instances: pa.Table) -> tuple[pa.Table, pa.Array]:
+    """Replace names by pseudonyms; tell whose paths hold part of one."""
     names = instances["PatientName"].to_pylist()
     # With the folder: it begins with the name of the root, which may be the patient's.
     folders, files = (instances[name].to_pylist() for name in ("folder", "file_name"))
     where = zip(folders, files, names, strict=True)
-    named = sum(gives_away(f"{folder}/{file}", name) for folder, file, name in where)
+    named = [gives_away(f"{folder}/{file}", name) for folder, file, name in where]
     changed = {"PatientName": [pseudonym(name) for name in names]}
     for word in _MAY_NAME:
         texts = zip(instances[word].to_pylist(), names, strict=True)
@@ -302,7 +358,7 @@ def _desensitize(instances: pa.Table) -> tuple[pa.Table, int]:
     for word, values in changed.items():
         spot = instances.column_names.index(word)
         instances = instances.set_column(spot, word, pa.array(values, pa.string()))
-    return instances, named
+    return instances, pa.array(named, pa.bool_())
 
 
 def series_key(values: dict[str, Any]) -> tuple[Any, ...] | None:
@@ -346,8 +402,12 @@ def _named_row(
     }
 
 
-def failure_row(failure: Failure) -> dict[str, Any]:
-    """Give a failure as a row of `dcmdask.schema.FAILURES`."""
+def failure_table(failures: Iterable[Failure]) -> pa.Table:
+    """Give failures as `dcmdask.schema.FAILURES`, with the row each comes from."""
+    return table_of(map(_failure_row, failures), _FAILURES_OF)
+
+
+def _failure_row(failure: Failure) -> dict[str, Any]:
     place = failure.place
     return {
         "url": place.url,
@@ -359,4 +419,5 @@ def failure_row(failure: Failure) -> dict[str, Any]:
         "size": place.size,
         "modified": place.modified,
         "etag": place.etag,
+        "row": place.row,
     }

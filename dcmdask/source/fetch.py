@@ -122,8 +122,8 @@ class Roots:
 
     names: tuple[str, ...]
 
-    def place(self, row: Mapping[str, Any]) -> Place:
-        """Give the place of a manifest row."""
+    def place(self, row: Mapping[str, Any], number: int) -> Place:
+        """Give the place of a manifest row, which has a number in its partition."""
         path = row["path"]
         parent, name = posixpath.split(path)
         folder = (
@@ -131,7 +131,17 @@ class Roots:
         )
         location = shown(os.fsdecode(row["location"])).replace(os.sep, "/")
         url = f"file://{location}" if location.startswith("/") else f"file:///{location}"
-        return Place(url, row["case"], path, folder, name, None, row["size"], row["modified"])
+        return Place(
+            url,
+            row["case"],
+            path,
+            folder,
+            name,
+            archive=None,
+            size=row["size"],
+            modified=row["modified"],
+            row=number,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +174,15 @@ class Fetcher:
         Of the crawl.
     tally : Tally
         What has been seen so far.
+    inside : dict
+        Row to the members and the containers that it was found to hold, if any.
     watch : RowWatch
         Of all fetchers of this process.
     """
 
     roots: Roots
     tally: Tally = field(default_factory=Tally)
+    inside: dict[int, tuple[int, int]] = field(default_factory=dict)
     watch: ClassVar[RowWatch] = RowWatch()
     _buffer: npt.NDArray[np.uint8] | None = None
     _members: Members = field(default_factory=Members)
@@ -213,9 +226,10 @@ class Fetcher:
 
     def _heads(self, manifest: pa.Table, windows: Windows, numbers: list[int]) -> Heads:
         """Give loose files with their first windows."""
-        places = place_columns(manifest, self.roots.names)
+        places = place_columns(manifest, self.roots.names, numbers)
         if places is None:
-            places = place_table([self.roots.place(row) for row in manifest.to_pylist()])
+            rows = zip(manifest.to_pylist(), numbers, strict=True)
+            places = place_table([self.roots.place(row, number) for row, number in rows])
 
         def more(number: int, offset: int, row: memoryview) -> int:
             try:
@@ -252,7 +266,7 @@ class Fetcher:
         """
         for number, row in zip(numbers or range(len(rows)), rows, strict=True):
             self.tally.files += 1
-            place = self.roots.place(row)
+            place = self.roots.place(row, number)
             if row["kind"]:
                 yield Failure(place, Kind(row["kind"]), row["message"], "list")
                 continue
@@ -272,10 +286,14 @@ class Fetcher:
                 yield Failure(place, Kind.VANISHED, words, _STAGE)
                 continue
             stream = io.FileIO(handle, closefd=True)
+            before = (self.tally.members, self.tally.containers)
             try:
                 yield from self._fetch_file(_Counted(stream, self.tally), place)
             finally:
                 self._members.hold(stream)
+            if self.tally.members > before[0]:
+                found = (self.tally.members - before[0], self.tally.containers - before[1])
+                self.inside[number] = found
             if self.watch.singly or self._members.is_full:
                 yield from self._fetched_members()
         self._row = _NO_ROW
@@ -709,6 +727,7 @@ def _member_place(archive: Place, name: str, size: int | None, protocol: str, ur
         size=size if size is None or size <= _LARGEST_SIZE else None,
         modified=archive.modified,
         etag=archive.etag,
+        row=archive.row,
     )
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dcmdask.schema import INSTANT
+from dcmdask.schema import INSTANT, ROW
 from dcmdask.types import Place
 from dcmdask.windows import WINDOW, Windows
 
@@ -37,6 +37,7 @@ _PLACE_SCHEMA = pa.schema(
         ("size", pa.int64()),
         ("modified", INSTANT),
         ("etag", pa.string()),
+        ROW,
     ]
 )
 
@@ -108,7 +109,9 @@ def read_heads(
     return room.first(len(kept)), kept, count
 
 
-def place_columns(manifest: pa.Table, roots: tuple[str, ...]) -> pa.Table | None:
+def place_columns(
+    manifest: pa.Table, roots: tuple[str, ...], numbers: Sequence[int]
+) -> pa.Table | None:
     """Give the place columns of loose files, all at once.
 
     Parameters
@@ -117,6 +120,8 @@ def place_columns(manifest: pa.Table, roots: tuple[str, ...]) -> pa.Table | None
         Rows of `dcmdask.schema.MANIFEST`.
     roots : tuple of str
         Names of the source roots, by number.
+    numbers : sequence of int
+        What each row is called.
 
     Returns
     -------
@@ -144,6 +149,7 @@ def place_columns(manifest: pa.Table, roots: tuple[str, ...]) -> pa.Table | None
         "size": manifest["size"],
         "modified": manifest["modified"].cast(INSTANT),
         "etag": pa.nulls(manifest.num_rows, pa.string()),
+        "row": pa.array(numbers, ROW.type),
     }
     return pa.table(columns, schema=_PLACE_SCHEMA)
 

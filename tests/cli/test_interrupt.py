@@ -1,4 +1,4 @@
-"""An interrupt: one line, the code 130, nothing published, no process left."""
+"""An interrupt: one line, the code 130, nothing published, no process left, nothing read in vain."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from pathlib import Path
 
 import pytest
 from source.making import instance
+from support import unfinished
+
+from dcmdask.catalog import Catalog
+from dcmdask.parts import list_stems
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="process groups, /proc")
 
@@ -25,20 +29,30 @@ def audit(event, args):
             time.sleep(600)
 sys.addaudithook(audit)
 """
-_LINE = "dcmdask: interrupted: nothing was published; run the same command again"
+_LINE = "dcmdask: interrupted: nothing was published; the same command goes on where it stopped"
+
+
+def _command(folder: Path, *args: object) -> list[str]:
+    """Give the command of a run, of a folder ``in`` into one ``out``."""
+    command = [sys.executable, "-m", "dcmdask", "run", str(folder / "in")]
+    return [*command, "--out", str(folder / "out"), *map(str, args)]
 
 
 @contextmanager
-def _running(folder: Path, *args: object) -> Iterator[subprocess.Popen[str]]:
-    """Start a run that hangs, in a process group of its own; give it when it reads."""
+def _running(folder: Path, *args: object, before: int = 0) -> Iterator[subprocess.Popen[str]]:
+    """Start a run that hangs, in a process group of its own; give it when it reads.
+
+    So many files come before the one at which it hangs.
+    """
     (folder / "site").mkdir()
     (folder / "site" / "sitecustomize.py").write_text(_HOOK)
     (folder / "in").mkdir()
-    (folder / "in" / "hangs.dcm").write_bytes(instance())
+    for number in range(before):
+        (folder / "in" / f"{number}.dcm").write_bytes(instance(number))
+    (folder / "in" / "hangs.dcm").write_bytes(instance(before))
     paths = [str(folder / "site"), *(path for path in sys.path if path)]
     child = subprocess.Popen(
-        [sys.executable, "-m", "dcmdask", "run", str(folder / "in"), "--out", str(folder / "out")]
-        + [str(arg) for arg in args],
+        _command(folder, *args),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -78,7 +92,17 @@ def _wait_for_the_end(leader: int) -> list[int]:
     return _session(leader)
 
 
-def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
+def _private(out: Path) -> list[str]:
+    return sorted(os.listdir(out / ".dcmdask"))
+
+
+def _kept(out: Path) -> list[str]:
+    """Give what is private to the catalog in an output folder."""
+    token = Catalog(out).run["state"]
+    return ["lock", "parts", f"state-{token}.index", f"state-{token}.json"]
+
+
+def test_an_interrupted_run_that_has_read_nothing_leaves_nothing(tmp_path: Path) -> None:
     """Ctrl-C reaches every process of the terminal; one of them answers."""
     with _running(tmp_path) as child:
         time.sleep(0.7)
@@ -102,8 +126,10 @@ def test_an_interrupted_run_keeps_the_previous_catalog(tmp_path: Path) -> None:
         os.killpg(child.pid, signal.SIGINT)
         assert 130 == child.wait(10)
     assert catalog == (tmp_path / "out" / "catalog.json").read_bytes()
-    assert ["lock"] == os.listdir(tmp_path / "out" / ".dcmdask")
+    assert _kept(tmp_path / "out") == _private(tmp_path / "out")
     subprocess.run(command, check=True)
+    changes = Catalog(tmp_path / "out").run["run"]["changes"]
+    assert {"new": 0, "changed": 0, "gone": 0, "same": 1, "resumed": 0} == changes
 
 
 @pytest.mark.parametrize("wait", [0.0, 4.0], ids=["starting", "reading"])
@@ -127,8 +153,49 @@ def test_a_killed_run_leaves_no_process(tmp_path: Path, args: tuple[object, ...]
         child.kill()
         child.wait()
         assert [] == _wait_for_the_end(child.pid)
-    assert (tmp_path / "out" / ".dcmdask").exists()
+    assert [".dcmdask"] == os.listdir(tmp_path / "out")
     (tmp_path / "in" / "hangs.dcm").rename(tmp_path / "in" / "a.dcm")
-    command = [sys.executable, "-m", "dcmdask", "run", str(tmp_path / "in"), "-q"]
-    subprocess.run([*command, "--out", str(tmp_path / "out")], check=True)
-    assert ["lock"] == os.listdir(tmp_path / "out" / ".dcmdask")
+    subprocess.run(_command(tmp_path, "-q"), check=True)
+    assert _kept(tmp_path / "out") == _private(tmp_path / "out")
+    after = Catalog(tmp_path / "out").run["run"]["after"]
+    assert f"process {child.pid} on " == after[: after.index(" on ") + 4]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "args", [(), ("--in-process-below", 0, "--workers", 2)], ids=["here", "cluster"]
+)
+def test_what_an_ended_run_has_read_is_not_read_again(
+    tmp_path: Path, number: int, args: tuple[object, ...]
+) -> None:
+    """Of two files, a task each, one was read: the same command reads the other and publishes."""
+    args = ("--partition-size", 1, *(args or ("--workers", 1)))
+    out = tmp_path / "out"
+    with _running(tmp_path, *args, before=1) as child:
+        deadline = time.monotonic() + 30
+        while not list_stems(out / ".dcmdask" / "parts") and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.killpg(child.pid, number)
+        _, err = child.communicate(timeout=20)
+        assert [] == _wait_for_the_end(child.pid)
+    if number == signal.SIGINT:
+        assert (130, _LINE) == (child.returncode, [line for line in err.splitlines() if line][-1])
+        (part,) = unfinished(out)
+    else:
+        assert [".dcmdask"] == os.listdir(out)
+        (part,) = list_stems(out / ".dcmdask" / "parts")
+    # Opened again, it would be no DICOM.
+    read = tmp_path / "in" / "0.dcm"
+    status = read.stat()
+    read.write_bytes(bytes(status.st_size))
+    os.utime(read, ns=(status.st_atime_ns, status.st_mtime_ns))
+    done = subprocess.run(
+        _command(tmp_path, *args), capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "  1 file was read before an earlier run was ended\n" in done.stdout
+    catalog = Catalog(out)
+    changes = {"new": 2, "changed": 0, "gone": 0, "same": 0, "resumed": 1}
+    assert (changes, 2) == (catalog.run["run"]["changes"], catalog.instances.count_rows())
+    assert _kept(out) == _private(out)
+    parts = list_stems(out / ".dcmdask" / "parts")
+    assert (2, True) == (len(parts), part in parts)

@@ -63,16 +63,24 @@ def test_patients_are_bounded(command, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["index", "crawl_db", "references", "failures"])
-@pytest.mark.parametrize("damage", ["gone", "damaged"])
-def test_a_damaged_catalog_ends_with_one_line(command, out: Path, name: str, damage: str) -> None:
-    """A table that is gone or makes no sense is named, with what to do."""
+@pytest.mark.parametrize(
+    ("damage", "remedy"), [("gone", "run again"), ("damaged", "run again with --full")]
+)
+def test_a_damaged_catalog_ends_with_one_line(
+    command, source: Path, out: Path, name: str, damage: str, remedy: str
+) -> None:
+    """A table that is gone or makes no sense is named, with what to do, and that mends it."""
     path = out / f"{name}.parquet"
+    before = path.read_bytes()
     path.unlink() if damage == "gone" else path.write_bytes(b"PAR1 no PAR1")
     done = command("failures" if name == "failures" else "show", out)
-    assert (1, f"dcmdask: catalog {out}: {name}.parquet is {damage}; run again") == (
+    assert (1, f"dcmdask: catalog {out}: {name}.parquet is {damage}; {remedy}") == (
         done.code,
         done.line,
     )
+    again = remedy.removeprefix("run again").split(" with ")[1:]
+    assert 0 == command("run", source, "--out", out, "-q", *again).code
+    assert before == path.read_bytes()
 
 
 # -- failures --------------------------------------------------------------------------------------

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import logging
 import warnings
+from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
 import pydicom
 import pytest
 from header.windows import element, file_of, place_of, window_of
@@ -15,7 +17,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage, RTStructureSetStorage
 
 from dcmdask.header.reader import quiet_pydicom, read_headers, series_key
-from dcmdask.schema import DESCRIBED, FAILURES, INSTANCES, NAMED
+from dcmdask.schema import DESCRIBED, FAILURES, INSTANCES, NAMED, ROW, SEEN
 from dcmdask.types import Failure, HeaderTables, Kind, Window
 
 
@@ -53,16 +55,23 @@ def structure_set(number: int) -> Dataset:
 
 
 def windows(*contents: Dataset | bytes | Failure) -> list[Window | Failure]:
-    """Give a window for each of some objects, named a, b, c, ..."""
+    """Give a window for each of some objects, named a, b, c, ..., at rows 0, 1, 2, ..."""
     names = "abcdefghijklmnopqrstuvwxyz"
     found: list[Window | Failure] = []
-    for name, content in zip(names, contents, strict=False):
+    for row, (name, content) in enumerate(zip(names, contents, strict=False)):
         if isinstance(content, Failure):
-            found.append(content)
+            found.append(replace(content, place=replace(content.place, row=row)))
         else:
             data = content if isinstance(content, bytes) else file_of(content)
-            found.append(window_of(data, name=name)[0])
+            window = window_of(data, name=name)[0]
+            window.place = replace(window.place, row=row)
+            found.append(window)
     return found
+
+
+def rows_of(table: pa.Table) -> list[int]:
+    """Give the rows of the manifest that the rows of a table come from."""
+    return table["row"].to_pylist()
 
 
 def read(*contents: Dataset | bytes | Failure, desensitize: bool = False) -> HeaderTables:
@@ -78,24 +87,25 @@ def test_every_item_is_a_row() -> None:
     expected = [("not_dicom", "read"), ("access_denied", "fetch")]
     rows = tables.failures.select(["kind", "stage"]).to_pylist()
     assert expected == [(row["kind"], row["stage"]) for row in rows]
-    assert (1, 1, 1) == tuple(tables.counts[name] for name in ("instances", "skips", "failures"))
+    assert ([0], [1, 2]) == (rows_of(tables.seen), rows_of(tables.failures))
 
 
 def test_tables_have_their_declared_schemas() -> None:
     """Columns and types are those of the schema, in the empty partition too."""
     for tables in (read(), read(ct(), structure_set(1), b"")):
         assert INSTANCES == tables.instances.schema
-        assert DESCRIBED == tables.described.schema
-        assert NAMED == tables.references.schema
-        assert FAILURES == tables.failures.schema
+        assert SEEN == tables.seen.schema
+        assert DESCRIBED.append(ROW) == tables.described.schema
+        assert NAMED.append(ROW) == tables.references.schema
+        assert FAILURES.append(ROW) == tables.failures.schema
 
 
 def test_the_least_instance_describes_its_series() -> None:
     """In whatever order instances come, the one of least number describes the series."""
     for order in itertools.permutations((ct(3), ct(1), ct(2))):
         described = read(*order).described
-        assert [(101.0, "1.2.3")] == [
-            (row["KVP"], row["SeriesInstanceUID"]) for row in described.to_pylist()
+        assert [(101.0, "1.2.3", [one.InstanceNumber for one in order].index(1))] == [
+            (row["KVP"], row["SeriesInstanceUID"], row["row"]) for row in described.to_pylist()
         ]
 
 
@@ -110,11 +120,12 @@ def test_every_object_of_a_referring_kind_names_others() -> None:
     slice_ = ct()
     slice_.ReferencedImageSequence = structure_set(7).ReferencedImageSequence
     rows = read(structure_set(2), structure_set(1), slice_).references.to_pylist()
-    found = sorted((row["SourceModality"], row["target_uid"], row["of_series"]) for row in rows)
+    names = ("SourceModality", "target_uid", "of_series", "row")
+    found = sorted(tuple(row[name] for name in names) for row in rows)
     expected = [
-        ("CT", "1.2.3.7", True),
-        ("RTSTRUCT", "1.2.3.1", False),
-        ("RTSTRUCT", "1.2.3.2", False),
+        ("CT", "1.2.3.7", True, 2),
+        ("RTSTRUCT", "1.2.3.1", False, 1),
+        ("RTSTRUCT", "1.2.3.2", False, 0),
     ]
     assert expected == found
 
@@ -132,7 +143,8 @@ def test_what_cannot_be_read_deeply_stays_an_instance() -> None:
     content = file_of(structure_set(1)).replace(b"\x55\x11UI", b"\x55\x11ZZ")
     tables = read(content)
     assert ["1.2.5.1"] == tables.instances["SOPInstanceUID"].to_pylist()
-    assert 1 == tables.counts["undescribed"]
+    assert [True] == tables.seen["undescribed"].to_pylist()
+    assert [0] == tables.seen["malformed"].to_pylist()
     assert ["1.2.5"] == tables.described["SeriesInstanceUID"].to_pylist()
 
 
@@ -142,7 +154,7 @@ def test_an_instance_without_identity_has_no_series() -> None:
     del dataset.SeriesInstanceUID
     tables = read(dataset)
     assert (1, 0) == (tables.instances.num_rows, tables.described.num_rows)
-    assert 1 == tables.counts["unidentified"]
+    assert [True] == tables.seen["unidentified"].to_pylist()
 
 
 @pytest.mark.parametrize(("number", "sub"), [("7", 7), ("", 1), ("x", 1)])
@@ -161,13 +173,16 @@ def test_a_name_that_no_column_holds_costs_its_value_only() -> None:
     content = content[:at] + element(0x00080005, "CS", b"utf-7 ") + content[at:]
     tables = read(content, ct(2))
     assert [None, "Doe^Jane"] == tables.instances["PatientName"].to_pylist()
-    assert 1 <= tables.counts["malformed_values"]
+    assert [1, 0] == tables.seen["malformed"].to_pylist()
 
 
 def test_names_leave_as_pseudonyms() -> None:
-    """With the switch no table holds the name."""
-    tables = read(ct(), desensitize=True)
-    assert ["hash:ff37cfdaa95116a3"] == tables.instances["PatientName"].to_pylist()
+    """With the switch no table holds the name; paths that do are told."""
+    tables = read(ct(), ct(2, PatientName="A^B"), desensitize=True)
+    assert "hash:ff37cfdaa95116a3" == tables.instances["PatientName"][0].as_py()
+    assert [False, False] == tables.seen["named"].to_pylist()
+    tables = read(ct(2, PatientName="Other^One"), ct(PatientName="Case^In"), desensitize=True)
+    assert [False, True] == tables.seen["named"].to_pylist()
 
 
 def test_pydicom_warns_and_logs_of_nothing(caplog: pytest.LogCaptureFixture) -> None:

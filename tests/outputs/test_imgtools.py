@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, RTStructureSetStorage
@@ -139,6 +139,7 @@ _ROW = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(_ROW, max_size=12))
 def test_interlacer_refuses_no_index(rows: list[dict[str, Any]]) -> None:
     """However many acquisitions look alike, no row is refused and none is lost."""
@@ -300,6 +301,7 @@ def test_an_instance_stands_in_the_map_once() -> None:
 _PAIRS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz")), max_size=8)
 
 
+@settings(deadline=None)
 @given(_PAIRS)
 def test_the_cut_into_ranges_decides_nothing(pairs: list[tuple[str, str]]) -> None:
     """A reader gets the same map, however many ranges the series were cut into."""
@@ -334,6 +336,7 @@ def relative(folder: str, name: str, start: str) -> str:
     return "/".join([*[".."] * len(other), *own, name])
 
 
+@settings(deadline=None)
 @given(st.lists(_PLACED, max_size=8), _FOLDER)
 def test_instances_are_listed_as_the_library_writes_them(
     rows: list[dict[str, Any]], start: str
@@ -358,6 +361,7 @@ def test_instances_are_listed_as_the_library_writes_them(
         assert '"instances": ' + text.replace("\n", "\n      ") in content
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(_NAME, _NAME), min_size=1, max_size=8))
 def test_the_map_is_as_the_library_writes_it(pairs: list[tuple[str, str]]) -> None:
     """Every byte is what `json` writes of the same mapping."""

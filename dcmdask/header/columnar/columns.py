@@ -42,7 +42,7 @@ _INTEGER = r"^-?[0-9]{1,10}$"
 _DECIMAL = r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?$"
 
 
-def columns_of(state: State, files: Int, implicit: Flags) -> tuple[dict[str, pa.Array], int]:
+def columns_of(state: State, files: Int, implicit: Flags) -> tuple[dict[str, pa.Array], Int]:
     """Convert the light attributes of some files.
 
     Parameters
@@ -58,14 +58,14 @@ def columns_of(state: State, files: Int, implicit: Flags) -> tuple[dict[str, pa.
     -------
     columns : dict
         Keyword to Arrow array, of the types that `dcmdask.schema.INSTANCES` declares.
-    malformed : int
-        Values that stood there and became null.
+    malformed : numpy.ndarray of int64
+        Values of each file that stood there and became null.
     """
     charsets = _Values(state, SLOT[CHARSET], files)
     read_as = charsets.changes.copy()
     read_as[1:] |= np.diff(implicit[files])
     columns = {}
-    malformed = 0
+    malformed = np.zeros(len(files), np.int64)
     for word in LIGHT:
         values = _Values(state, SLOT[word], files)
         # A value means the same as long as its bytes, its character set and its encoding do.
@@ -73,7 +73,7 @@ def columns_of(state: State, files: Int, implicit: Flags) -> tuple[dict[str, pa.
         raw = values.take(heads)
         column, bad = _convert(word, raw, charsets.take(heads), implicit[files[heads]])
         columns[word] = column if len(heads) == len(files) else column.take(pa.array(which))
-        malformed += int(np.count_nonzero(bad[which]))
+        malformed += bad[which]
     return columns, malformed
 
 

@@ -41,15 +41,15 @@ class Scan:
         Files whose values stand in `columns`, shape (files,).
     columns : dict
         Keyword to Arrow array of the accepted files' values, in order.
-    malformed : int
-        Values of accepted files that stood there and could not be understood.
+    malformed : numpy.ndarray of int64
+        Values of each accepted file that stood there and could not be understood.
     reasons : Counter
         Why the others were left to pydicom.
     """
 
     accepted: Flags
     columns: dict[str, pa.Array]
-    malformed: int
+    malformed: Int
     reasons: Counter[str]
 
 

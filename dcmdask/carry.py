@@ -1,0 +1,192 @@
+"""Take what is known and what a listing still has of it; give the parts that stand for that.
+
+A part that the listing has whole stands as it is. Of another the rows that are gone are dropped,
+and small ones are put together: a crawl that goes on for years must not end in files of one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dcmdask.known import Known
+from dcmdask.parts import read_part, read_part_instances, write_part
+from dcmdask.schema import KEY, MANIFEST, ROW
+from dcmdask.series import representatives
+from dcmdask.types import HeaderTables, PartitionSummary
+
+_SMALL = 4
+"""Parts of less than a fourth of a partition are small."""
+
+_MANY = 8
+"""So many small ones are put together; fewer are not worth it."""
+
+_TABLES = ("seen", "described", "references", "failures")
+_RANKED = (*KEY[:3], "AcquisitionNumber", "InstanceNumber", "SOPInstanceUID", "url")
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """A part, and which of its rows are left."""
+
+    number: int
+    summary: PartitionSummary
+    kept: npt.NDArray[np.bool_]
+
+    @property
+    def whole(self) -> bool:
+        return bool(self.kept.all())
+
+    @property
+    def weight(self) -> int:
+        return max(int(np.count_nonzero(self.kept)), self.summary.instances)
+
+
+def _rests(known: Known) -> Iterator[_Rest]:
+    for number, summary in enumerate(known.summaries):
+        if summary is not None and summary.files:
+            yield _Rest(number, summary, known.kept(number))
+
+
+def rows_to_describe(known: Known) -> Iterator[pa.Table]:
+    """Give the files to read again because their series lost the instance that described it.
+
+    A crawl knows deep metadata of the least instance of every series. Where that one is gone, the
+    least of those that are left takes its place and has to be read deeply, and it alone.
+
+    Yields
+    ------
+    pyarrow.Table
+        `dcmdask.schema.MANIFEST`, with the name of the root for its number. From now on the rows
+        are no longer among those that are kept.
+    """
+    for part, row in _undescribed(known, _lost_series(known)):
+        known.drop(part, row)
+        summary = known.summaries[part]
+        assert summary is not None
+        yield read_part(known.folder, summary.part, "read").slice(row, 1).select(MANIFEST.names)
+
+
+def _lost_series(known: Known) -> pa.Array:
+    """Give the series of which a described instance is gone."""
+    found = pa.chunked_array([], pa.string())
+    for rest in _rests(known):
+        if not rest.whole:
+            described = read_part(known.folder, rest.summary.part, "described")
+            gone = described.filter(pa.array(~rest.kept[described["row"].to_numpy()]))
+            found = pa.chunked_array(
+                [*found.chunks, *gone["SeriesInstanceUID"].chunks], pa.string()
+            )
+    return pc.unique(found).drop_null()
+
+
+def _undescribed(known: Known, lost: pa.Array) -> list[tuple[int, int]]:
+    """Give part and row of the least instance left of some series, where it is not described."""
+    if not len(lost):
+        return []
+    least: pa.Table | None = None
+    for rest in _rests(known):
+        if not rest.kept.any():
+            continue
+        instances = read_part_instances(known.folder, rest.summary.part, _RANKED)
+        row = read_part(known.folder, rest.summary.part, "seen")["row"]
+        chosen = rest.kept[row.to_numpy()] & np.asarray(
+            pc.is_in(instances["SeriesInstanceUID"], lost)
+        )
+        if not chosen.any():
+            continue
+        table = instances.append_column("row", row)
+        table = table.append_column("part", pa.repeat(rest.number, len(row)))
+        table = table.append_column("described", _described(known, rest, instances))
+        table = table.filter(pa.array(chosen))
+        both = table if least is None else pa.concat_tables([least, table])
+        least = both.take(pa.array(representatives(both)))
+    if least is None:
+        return []
+    missing = least.filter(pc.invert(least["described"]))
+    return sorted(set(zip(missing["part"].to_pylist(), missing["row"].to_pylist(), strict=True)))
+
+
+def _described(known: Known, rest: _Rest, instances: pa.Table) -> pa.Array:
+    """Tell which instances of a part are described there."""
+    described = read_part(known.folder, rest.summary.part, "described")
+    return pc.is_in(_identity(instances), value_set=_identity(described).combine_chunks())
+
+
+def _identity(table: pa.Table) -> pa.ChunkedArray:
+    return pc.binary_join_element_wise(table["url"], table["SeriesInstanceUID"], "\n")
+
+
+def carry(known: Known, *, partition_size: int) -> list[PartitionSummary]:
+    """Give the parts that stand for all rows that the listing still has.
+
+    Parameters
+    ----------
+    known : Known
+        After the end of the listing.
+    partition_size : int
+        Files of a partition: parts are put together up to so many.
+
+    Returns
+    -------
+    list of PartitionSummary
+        Of parts that are there already, and of those that are written here. What they count of the
+        work of reading is nothing: it was done by another run.
+    """
+    rests = [rest for rest in _rests(known) if rest.kept.any()]
+    rests.sort(key=lambda rest: known.position(rest.number))
+    small = [rest for rest in rests if rest.weight < partition_size // _SMALL]
+    rewritten = {rest.number for rest in rests if not rest.whole}
+    if len(small) > _MANY:
+        rewritten |= {rest.number for rest in small}
+    carried = [
+        replace(
+            rest.summary,
+            position=known.position(rest.number),
+            bytes_read=0,
+            scanned=0,
+            reasons={},
+        )
+        for rest in rests
+        if rest.number not in rewritten
+    ]
+    gathered: list[_Rest] = []
+    for rest in rests:
+        if rest.number not in rewritten:
+            continue
+        if gathered and sum(one.weight for one in gathered) + rest.weight > partition_size:
+            carried.append(_rewrite(known, gathered))
+            gathered = []
+        gathered.append(rest)
+    if gathered:
+        carried.append(_rewrite(known, gathered))
+    return carried
+
+
+def _rewrite(known: Known, rests: list[_Rest]) -> PartitionSummary:
+    """Write one part of what is left of some."""
+    tables: dict[str, list[pa.Table]] = {kind: [] for kind in (*_TABLES, "read", "instances")}
+    first = 0
+    for rest in rests:
+        stem = rest.summary.part
+        number = np.cumsum(rest.kept) - 1 + first
+        for kind in _TABLES:
+            table = read_part(known.folder, stem, kind)
+            row = table["row"].to_numpy()
+            left = pa.array(rest.kept[row])
+            spot = table.column_names.index("row")
+            table = table.set_column(spot, ROW, pa.array(number[row], ROW.type))
+            tables[kind].append(table.filter(left))
+            if kind == "seen":
+                tables["instances"].append(read_part_instances(known.folder, stem).filter(left))
+        tables["read"].append(read_part(known.folder, stem, "read").filter(pa.array(rest.kept)))
+        first += int(np.count_nonzero(rest.kept))
+    joined = {kind: pa.concat_tables(pieces) for kind, pieces in tables.items()}
+    read = joined.pop("read")
+    position = known.position(rests[0].number)
+    return write_part(known.folder, position, HeaderTables(**joined), read, known.reading)

@@ -1,0 +1,299 @@
+"""Take the parts of earlier runs; tell which files of a listing they have read, and which are gone.
+
+Files are found by fingerprint in an index on disk, sorted by key and mapped into memory: a look-up
+holds a byte a file, and the order of a listing does not matter.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from dcmdask.fingerprint import Fingerprints
+from dcmdask.parts import read_part, read_summary
+from dcmdask.types import PartitionSummary
+from dcmdask.writing import writing
+
+Flags = npt.NDArray[np.bool_]
+Numbers = npt.NDArray[np.int64]
+
+_COLUMNS = {"key": "<u8", "key_more": "<u8", "facts": "<u8", "part": "<u4", "row": "<u4"}
+"""An index: one column after the other, sorted by key; the part and the row in it of each file."""
+
+_ENTRY = np.dtype(list(_COLUMNS.items()))
+_HELD_ROWS = 500_000
+_ABSENT, _MET, _KEPT = range(3)
+
+
+def write_index(path: Path, folder: Path, stems: Sequence[str]) -> None:
+    """Write the index of some parts.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Of the index.
+    folder : pathlib.Path
+        Where the parts are.
+    stems : sequence of str
+        Which; their positions are what the index names.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    with (
+        writing(path),
+        open(path, "wb") as sink,
+        tempfile.TemporaryFile(dir=path.parent) as spill,
+    ):
+        held: list[Any] = []
+        rows = 0
+        for part, stem in enumerate(stems):
+            held.append(_entries(folder, stem, part))
+            rows += len(held[-1])
+            if sum(map(len, held)) >= _HELD_ROWS:
+                spill.writelines(piece.data for piece in held)
+                held = []
+        if rows <= _HELD_ROWS and spill.tell() == 0:
+            _write_sorted(sink, rows, iter([_joined(held)]))
+        else:
+            spill.writelines(piece.data for piece in held)
+            spill.flush()
+            _write_sorted(sink, rows, _buckets(np.memmap(spill, _ENTRY, "r")))
+
+
+def _entries(folder: Path, stem: str, part: int) -> Any:
+    read = read_part(folder, stem, "read")
+    entries = np.zeros(read.num_rows, _ENTRY)
+    for name in ("key", "key_more", "facts"):
+        entries[name] = read[name].to_numpy()
+    entries["part"] = part
+    entries["row"] = np.arange(read.num_rows)
+    return entries
+
+
+def _joined(pieces: list[Any]) -> Any:
+    return np.concatenate([np.zeros(0, _ENTRY), *pieces])
+
+
+def _buckets(spilled: Any) -> Iterator[Any]:
+    """Give entries by the first bits of their keys, lesser bits first, so many as may be held."""
+    bits = max(int(2 * len(spilled) / _HELD_ROWS).bit_length(), 1)
+    pieces = [spilled[start : start + _HELD_ROWS] for start in range(0, len(spilled), _HELD_ROWS)]
+    for bucket in range(1 << bits):
+        yield _joined([piece[piece["key"] >> np.uint64(64 - bits) == bucket] for piece in pieces])
+
+
+def _write_sorted(sink: BinaryIO, rows: int, buckets: Iterator[Any]) -> None:
+    done = 0
+    for bucket in buckets:
+        order = np.argsort(bucket["key"], kind="stable")
+        begin = 0
+        for name, kind in _COLUMNS.items():
+            width = np.dtype(kind).itemsize
+            sink.seek(begin + done * width)
+            sink.write(bucket[name][order].tobytes())
+            begin += rows * width
+        done += len(bucket)
+
+
+class _Index:
+    """An index that is looked up.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        From `write_index`.
+    summaries : list of PartitionSummary or None
+        Of its parts; None for one that is not whole, whose files are unknown then.
+    first : int
+        What number the first of its parts has among all.
+    """
+
+    def __init__(
+        self, path: Path, summaries: Sequence[PartitionSummary | None], first: int
+    ) -> None:
+        self._first = first
+        self._whole = np.array([summary is not None for summary in summaries], bool)
+        self._columns: dict[str, Any] = {}
+        rows = path.stat().st_size // _ENTRY.itemsize
+        begin = 0
+        for name, kind in _COLUMNS.items():
+            self._columns[name] = (
+                np.memmap(path, kind, "r", begin, (rows,)) if rows else np.zeros(0, kind)
+            )
+            begin += rows * np.dtype(kind).itemsize
+
+    def find(self, prints: Fingerprints) -> tuple[npt.NDArray[np.uint8], Numbers, Numbers]:
+        """Find files.
+
+        Returns
+        -------
+        state : numpy.ndarray of uint8
+            Of each: absent, met with other facts, or as it was.
+        part, row : numpy.ndarray of int64
+            Where it is, unless it is absent.
+        """
+        columns = self._columns
+        key, rows = columns["key"], len(columns["key"])
+        state = np.full(len(prints.facts), _ABSENT, np.uint8)
+        where = np.zeros(len(state), np.int64)
+        spot = np.searchsorted(key, prints.keys[:, 0])
+        open_ = np.flatnonzero(spot < rows)
+        while len(open_):
+            at = spot[open_]
+            named = (key[at] == prints.keys[open_, 0]) & self._whole[columns["part"][at]]
+            named &= columns["key_more"][at] == prints.keys[open_, 1]
+            same = named & (columns["facts"][at] == prints.facts[open_])
+            state[open_[named]] = _MET
+            state[open_[same]] = _KEPT
+            where[open_[named]] = at[named]
+            # Of a file that two attempts have read, either will do.
+            open_ = open_[(key[at] == prints.keys[open_, 0]) & ~same]
+            spot[open_] += 1
+            open_ = open_[spot[open_] < rows]
+        part = columns["part"][where].astype(np.int64) if rows else where
+        row = columns["row"][where].astype(np.int64) if rows else where
+        return state, part + self._first, row
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """How a listing differs from what is known.
+
+    Attributes
+    ----------
+    new, changed, gone, same : int
+        Files, against the catalog in OUT. Those that its run could not read for a reason that may
+        have passed count as changed.
+    resumed : int
+        New and changed ones that a run that was ended has read.
+    """
+
+    new: int
+    changed: int
+    gone: int
+    same: int
+    resumed: int
+
+
+class Known:
+    """What earlier runs have read, and how much of it a listing still has.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where parts are.
+    reading : str
+        Digest of the settings that they must have been read with.
+    published, unfinished : (pathlib.Path, sequence of str) or None
+        Index and parts of the catalog in OUT, and of a run that was ended.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+        Where parts are.
+    reading : str
+        As given.
+    summaries : list of PartitionSummary or None
+        Of all parts; None for one that is not whole.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        reading: str,
+        published: tuple[Path, Sequence[str]] | None = None,
+        unfinished: tuple[Path, Sequence[str]] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.reading = reading
+        self.summaries: list[PartitionSummary | None] = []
+        self._published = self._index(published, thorough=False)
+        published_parts = len(self.summaries)
+        self._unfinished = self._index(unfinished, thorough=True)
+        sizes = [summary.files if summary else 0 for summary in self.summaries]
+        self._base: Numbers = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+        self._published_rows = int(self._base[published_parts])
+        self._state = np.full(int(self._base[-1]), _ABSENT, np.uint8)
+        self._first = np.full(len(sizes), np.iinfo(np.int64).max)
+        self._counts = np.zeros(3, np.int64)
+        self._resumed = 0
+
+    def _index(self, given: tuple[Path, Sequence[str]] | None, *, thorough: bool) -> _Index | None:
+        if given is None:
+            return None
+        path, stems = given
+        found = [read_summary(self.folder, stem, self.reading, thorough=thorough) for stem in stems]
+        first = len(self.summaries)
+        self.summaries += found
+        return _Index(path, found, first)
+
+    def __bool__(self) -> bool:
+        return self._published is not None or self._unfinished is not None
+
+    def look_up(self, prints: Fingerprints, position: int) -> Flags:
+        """Tell which files of a listing are known and as they were.
+
+        Parameters
+        ----------
+        prints : Fingerprints
+            Of some lines of the listing.
+        position : int
+            Of the first of them in it.
+        """
+        known = np.zeros(len(prints.facts), bool)
+        if self._published is None:
+            self._counts[_ABSENT] += len(known)
+        else:
+            state = self._find(self._published, prints, np.arange(len(known)), position)
+            self._counts += np.bincount(state, minlength=3)
+            known = state == _KEPT
+        if self._unfinished is not None:
+            rest = np.flatnonzero(~known)
+            state = self._find(self._unfinished, prints, rest, position)
+            known[rest] = state == _KEPT
+            self._resumed += int(np.count_nonzero(state == _KEPT))
+        return known
+
+    def take_for_new(self, count: int) -> list[bool]:
+        """Take some files of a listing for new, where nothing is known; it costs no look-up."""
+        self._counts[_ABSENT] += count
+        return [False] * count
+
+    def _find(
+        self, index: _Index, prints: Fingerprints, lines: Numbers, position: int
+    ) -> npt.NDArray[np.uint8]:
+        state, part, row = index.find(Fingerprints(prints.keys[lines], prints.facts[lines]))
+        met = state != _ABSENT
+        spot = self._base[part[met]] + row[met]
+        self._state[spot] = np.maximum(self._state[spot], state[met])
+        kept = state == _KEPT
+        np.minimum.at(self._first, part[kept], position + lines[kept])
+        return state
+
+    def changes(self) -> Changes:
+        """Give how the listing differs; after its end."""
+        new, changed, same = self._counts.tolist()
+        gone = int(np.count_nonzero(self._state[: self._published_rows] == _ABSENT))
+        return Changes(new, changed, gone, same, self._resumed)
+
+    def kept(self, part: int) -> Flags:
+        """Tell which rows of a part the listing still has."""
+        kept: Flags = self._state[self._base[part] : self._base[part + 1]] == _KEPT
+        return kept
+
+    def drop(self, part: int, row: int) -> None:
+        """Take a row for one that is to be read again."""
+        self._state[self._base[part] + row] = _MET
+
+    def position(self, part: int) -> int:
+        """Give the position in the listing of the first file of a part that is kept."""
+        return int(self._first[part])

@@ -1,0 +1,305 @@
+"""Take what was read of some files; keep it as a part, and give it back whole or piece by piece.
+
+A part is all that a crawl knows of some lines of its listing: the lines, their instances, what
+describes their series, what they refer to, and what failed. Its summary is written last, with the
+size and check sum of every other file: without a summary that fits there is no part.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from dcmdask._version import __version__
+from dcmdask.errors import CatalogError
+from dcmdask.schema import DESCRIBED, FAILURES, INSTANCES, NAMED, READ, ROW, SEEN, stamped
+from dcmdask.types import PRIVATE, SKIPS, HeaderTables, PartitionSummary
+from dcmdask.writing import writing
+
+_SUMMARY = "json"
+_INSTANCES = "parquet"
+_KINDS = {
+    "read": READ,
+    "seen": SEEN,
+    "described": DESCRIBED.append(ROW),
+    "references": NAMED.append(ROW),
+    "failures": FAILURES.append(ROW),
+}
+"""Tables of a part beside its instances, each an Arrow IPC file."""
+
+_BLOCK = 1 << 20
+
+
+def write_part(
+    folder: Path,
+    position: int,
+    tables: HeaderTables,
+    read: pa.Table,
+    reading: str,
+    *,
+    bytes_read: int = 0,
+) -> PartitionSummary:
+    """Write a part, and last its summary.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where parts are.
+    position : int
+        Of its first file in the listing.
+    tables : HeaderTables
+        What was read.
+    read : pyarrow.Table
+        `dcmdask.schema.READ` of all that the part answers for.
+    reading : str
+        Digest of the settings that it was read with.
+    bytes_read : int
+        Bytes fetched for it in this run.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    # Another stem at every attempt: a task that was given up and lives on cannot touch the part of
+    # the one that took its place.
+    stem = f"{position:010d}-{secrets.token_hex(4)}"
+    summary = _summary(stem, position, tables, read, bytes_read)
+    # Instances are written as they will be published.
+    schema = stamped(INSTANCES, __version__, reading)
+    with writing(folder):
+        written = []
+        if tables.instances.num_rows:
+            path = _path(folder, stem, _INSTANCES)
+            pq.write_table(tables.instances.cast(schema), path, compression="zstd")
+            written.append(_INSTANCES)
+        for kind in _KINDS:
+            table: pa.Table = read if kind == "read" else getattr(tables, kind)
+            if table.num_rows:
+                _write_ipc(table, _path(folder, stem, kind))
+                written.append(kind)
+        checks = {kind: _check(_path(folder, stem, kind)) for kind in written}
+        _write_summary(folder, summary, reading, checks)
+    return summary
+
+
+def _path(folder: Path, stem: str, kind: str) -> Path:
+    return folder / (f"{stem}.{kind}" if kind in (_INSTANCES, _SUMMARY) else f"{stem}.{kind}.arrow")
+
+
+def _summary(
+    stem: str, position: int, tables: HeaderTables, read: pa.Table, bytes_read: int
+) -> PartitionSummary:
+    def total(column: pa.ChunkedArray) -> int:
+        return int(pc.sum(column).as_py() or 0)
+
+    skips = total(pc.is_in(tables.failures["kind"], value_set=pa.array(SKIPS, pa.string())))
+    seen = tables.seen
+    return PartitionSummary(
+        stem,
+        position,
+        files=read.num_rows,
+        members=total(read["members"]),
+        containers=total(read["containers"]),
+        instances=tables.instances.num_rows,
+        skips=skips,
+        failures=tables.failures.num_rows - skips,
+        bytes_listed=total(read["size"]),
+        bytes_read=bytes_read,
+        malformed_values=total(seen["malformed"]),
+        cut_headers=total(seen["cut"]),
+        unidentified=total(seen["unidentified"]),
+        undescribed=total(seen["undescribed"]),
+        named_paths=total(seen["named"]),
+        scanned=tables.scanned,
+        reasons=tables.reasons,
+    )
+
+
+def _write_ipc(table: pa.Table, path: Path) -> None:
+    # Paths repeat themselves: a fifth of the bytes, for a millisecond a part.
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with (
+        pa.OSFile(str(path), "wb") as sink,
+        pa.ipc.new_file(sink, table.schema, options=options) as writer,
+    ):
+        writer.write_table(table)
+
+
+def _check(path: Path) -> list[int]:
+    """Give size and check sum (CRC-32) of a file."""
+    size = check = 0
+    with open(path, "rb") as stream:
+        while block := stream.read(_BLOCK):
+            size += len(block)
+            check = zlib.crc32(block, check)
+    return [size, check]
+
+
+def _write_summary(
+    folder: Path, summary: PartitionSummary, reading: str, checks: dict[str, list[int]]
+) -> None:
+    path = _path(folder, summary.part, _SUMMARY)
+    fresh = path.with_suffix(".new")
+    said = {"summary": asdict(summary), "reading": reading, "files": checks}
+    fresh.write_text(json.dumps(said), encoding="utf-8")
+    os.replace(fresh, path)
+
+
+def read_summary(
+    folder: Path, stem: str, reading: str, *, thorough: bool
+) -> PartitionSummary | None:
+    """Give the summary of a part; None where the part is not whole, or was read otherwise.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where parts are.
+    stem : str
+        Of the part.
+    reading : str
+        Digest of the settings that it must have been read with: a task of a run that was ended may
+        live on somewhere and leave its part later.
+    thorough : bool
+        Whether contents are read and checked; otherwise sizes are. What a killed run or a machine
+        that went down left behind may have its size and not its bytes.
+    """
+    try:
+        said = json.loads(_path(folder, stem, _SUMMARY).read_text(encoding="utf-8"))
+        if said["reading"] != reading:
+            return None
+        for kind, (size, check) in said["files"].items():
+            path = _path(folder, stem, kind)
+            if path.stat().st_size != size or (thorough and _check(path) != [size, check]):
+                return None
+        return PartitionSummary(**said["summary"])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def list_stems(folder: Path) -> list[str]:
+    """Give the parts in a folder that have a summary, in order of names."""
+    with suppress(FileNotFoundError), os.scandir(folder) as items:
+        names = sorted(item.name for item in items if item.name.endswith(f".{_SUMMARY}"))
+        return [name.removesuffix(f".{_SUMMARY}") for name in names]
+    return []
+
+
+def remove_others(folder: Path, kept: Iterable[str]) -> None:
+    """Remove what is in a folder of parts and of no part that is kept."""
+    stems = set(kept)
+    with suppress(FileNotFoundError), os.scandir(folder) as items:
+        for item in items:
+            if item.name.partition(".")[0] not in stems:
+                with suppress(OSError):
+                    os.unlink(item.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of a crawl.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+        Where they are.
+    stems : tuple of str
+        Of their files, in order.
+    """
+
+    folder: Path
+    stems: tuple[str, ...]
+
+    def instance_files(self) -> list[Path]:
+        """Give the files of instances, in order of parts."""
+        paths = (_path(self.folder, stem, _INSTANCES) for stem in self.stems)
+        return [path for path in paths if path.exists()]
+
+    def publish_instances(self, staged: Path) -> list[str]:
+        """Put the instances into a folder under the names they are published by; give the names.
+
+        The same file under another name where the file system has that, else a copy: the next run
+        needs the part as it is.
+        """
+        names = []
+        with writing(staged):
+            for number, path in enumerate(self.instance_files()):
+                staged.mkdir(parents=True, exist_ok=True)
+                names.append(f"part-{number:05d}.parquet")
+                _link(path, staged / names[-1])
+        return names
+
+    def instances(self, columns: Sequence[str], where: pc.Expression | None = None) -> pa.Table:
+        """Give some columns of the instances, of those rows that fit."""
+        # Imported where it is used: most crawls hold their instances, and start the sooner.
+        import pyarrow.dataset as pds
+
+        files = self.instance_files()
+        if not files:
+            return INSTANCES.empty_table().select(list(columns))
+        data = pds.dataset([str(path) for path in files], schema=INSTANCES, format="parquet")
+        return data.to_table(columns=list(columns), filter=where)
+
+    def instance_batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Give some columns of all instances, piece by piece."""
+        for path in self.instance_files():
+            with _reading(self.folder), pq.ParquetFile(path) as file:
+                yield from file.iter_batches(columns=list(columns))
+
+    def batches(self, kind: str) -> Iterator[pa.RecordBatch]:
+        """Give ``described``, ``references`` or ``failures`` of all parts, piece by piece."""
+        names = [name for name in _KINDS[kind].names if name != ROW.name]
+        for stem in self.stems:
+            yield from read_part(self.folder, stem, kind).select(names).to_batches()
+
+    def read(self, kind: str) -> pa.Table:
+        """Give ``described``, ``references`` or ``failures`` of all parts."""
+        schema = pa.schema([field for field in _KINDS[kind] if field.name != ROW.name])
+        return pa.Table.from_batches(self.batches(kind), schema)
+
+
+def read_part(folder: Path, stem: str, kind: str) -> pa.Table:
+    """Give a table of one part: ``read``, ``seen``, ``described``, ``references``, ``failures``."""
+    path = _path(folder, stem, kind)
+    if not path.exists():
+        return _KINDS[kind].empty_table()
+    with _reading(folder), pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
+        return reader.read_all()
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """Turn what a damaged part makes Arrow say into one line with its remedy."""
+    try:
+        yield
+    except (OSError, pa.ArrowInvalid) as error:
+        words = f"a part in {PRIVATE} is damaged"
+        raise CatalogError(str(folder.parent.parent), words, "run again with --full") from error
+
+
+def read_part_instances(folder: Path, stem: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Give the instances of one part, or some of their columns."""
+    chosen = INSTANCES.names if columns is None else list(columns)
+    path = _path(folder, stem, _INSTANCES)
+    if not path.exists():
+        return INSTANCES.empty_table().select(chosen)
+    with _reading(folder), pq.ParquetFile(path) as file:
+        return file.read(columns=chosen).select(chosen).replace_schema_metadata()
+
+
+def _link(path: Path, name: Path) -> None:
+    try:
+        os.link(path, name)
+    except OSError:
+        shutil.copyfile(path, name)
