@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -203,6 +204,7 @@ def _crawl(
         staging=str(store.staging),
         desensitize=options.desensitize,
         timeout=options.timeout,
+        read_timeout=options.read_timeout,
         settings=options.digest(),
     )
     growing = write_manifest(
@@ -214,7 +216,7 @@ def _crawl(
     )
     listing, totals = Listing(roots), Totals()
     begun = 0
-    with cluster.connect(options, stop_readers) as computing:
+    with cluster.connect(options, partial(stop_readers, reading.staging)) as computing:
         for listing in growing:
             watch(_progress("list", listing, totals))
             if bag := _bag(listing.partitions[begun:], reading):

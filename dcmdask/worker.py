@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from dcmdask._version import __version__
 from dcmdask.config import ReadOptions
 from dcmdask.errors import DcmdaskError, ReaderError
-from dcmdask.header.reader import failure_row, read_headers
-from dcmdask.schema import DESCRIBED, FAILURES, INSTANCES, NAMED, stamped, table_of
+from dcmdask.header.reader import read_headers
+from dcmdask.schema import INSTANCES, stamped
 from dcmdask.source.fetch import Fetcher, Roots
-from dcmdask.store import read_manifest, write_part
-from dcmdask.types import SKIPS, Failure, HeaderTables, Kind, Partition, PartitionSummary
+from dcmdask.store import Parts, read_manifest, write_part
+from dcmdask.types import HeaderTables, Partition, PartitionSummary
 
 _COUNTERS = (
     "instances",
@@ -27,6 +30,7 @@ _COUNTERS = (
     "named_paths",
     "scanned",
 )
+_SUMMED = ("files", "members", "containers", "bytes_listed", "bytes_read", *_COUNTERS)
 
 
 def process_partition(partition: Partition, options: ReadOptions) -> PartitionSummary:
@@ -48,7 +52,7 @@ def process_partition(partition: Partition, options: ReadOptions) -> PartitionSu
         raise
     except Exception as error:
         # The one place: whatever it is, the supervisor finds the file that it costs.
-        raise ReaderError(_where(error)) from error
+        raise ReaderError(_where(error), no_memory=isinstance(error, MemoryError)) from error
     tally = fetcher.tally
     return _summary(
         partition,
@@ -62,26 +66,38 @@ def process_partition(partition: Partition, options: ReadOptions) -> PartitionSu
     )
 
 
-def give_up(
-    partition: Partition, options: ReadOptions, kind: Kind, message: str
+def join_parts(
+    partition: Partition, options: ReadOptions, pieces: Sequence[PartitionSummary]
 ) -> PartitionSummary:
-    """Record every file of a partition as one failure, and nothing else of it."""
-    roots = Roots(options.roots)
-    manifest = read_manifest(partition)
-    failures = [
-        Failure(roots.place(row), Kind(row["kind"] or kind), row["message"] or message, "read")
-        for row in manifest.to_pylist()
-    ]
+    """Make one part of those that the pieces of a partition left, and one summary of theirs.
+
+    Raises
+    ------
+    OutputError
+        The part cannot be written.
+    """
+    parts = Parts(Path(options.staging) / "parts", tuple(piece.part for piece in pieces))
+    instances = []
+    for path in parts.instance_files():
+        with pq.ParquetFile(path) as file:
+            instances.append(file.read().cast(INSTANCES))
+    # What a series or an object says of itself stands once a piece, as it does once a partition.
     tables = HeaderTables(
-        instances=INSTANCES.empty_table(),
-        described=DESCRIBED.empty_table(),
-        references=NAMED.empty_table(),
-        failures=table_of((failure_row(failure) for failure in failures), FAILURES),
-        counts=Counter("skips" if f.kind in SKIPS else "failures" for f in failures),
+        instances=pa.concat_tables([INSTANCES.empty_table(), *instances]),
+        described=parts.read("described"),
+        references=parts.read("references"),
+        failures=parts.read("failures"),
+        counts={},
     )
     part = _write(partition, options, tables)
-    size = pc.sum(manifest["size"]).as_py() or 0
-    return _summary(partition, part, tables, files=len(failures), bytes_listed=size)
+    parts.remove()
+    seen = {name: sum(getattr(piece, name) for piece in pieces) for name in _SUMMED}
+    series: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    for piece in pieces:
+        series.update(piece.series)
+        reasons.update(piece.reasons)
+    return PartitionSummary(partition.number, part, **seen, series=series, reasons=reasons)
 
 
 def _write(partition: Partition, options: ReadOptions, tables: HeaderTables) -> str:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,13 @@ from support import crawl
 
 from dcmdask import cluster, supervisor
 from dcmdask.config import ReadOptions, RunOptions
-from dcmdask.errors import ClusterError, DcmdaskError, OutputError, SourceError
+from dcmdask.errors import (
+    ClusterError,
+    DcmdaskError,
+    OutputError,
+    ReaderLostError,
+    SourceError,
+)
 from dcmdask.listing import Listing, open_roots, write_manifest
 from dcmdask.pipeline import run
 from dcmdask.store import FAILURES, Parts, Store
@@ -65,13 +72,16 @@ class Work:
         )
         self.listing: Listing = list(growing)[-1]
 
-    def read(self, number: int = 0, timeout: float = 60) -> PartitionSummary:
+    def read(
+        self, number: int = 0, timeout: float = 60, read_timeout: float = 60
+    ) -> PartitionSummary:
         """Read one partition."""
         options = ReadOptions(
             roots=("in",),
             staging=str(self.store.staging),
             desensitize=False,
             timeout=timeout,
+            read_timeout=read_timeout,
             settings="",
         )
         return self.reader.read(self.listing.partitions[number], options)
@@ -121,6 +131,11 @@ def _counts(summary: PartitionSummary) -> tuple[int, int, int]:
     return (summary.files, summary.instances, summary.failures)
 
 
+def _words(failures: dict[str, tuple[str, str]]) -> Counter[str]:
+    """Count failures by what is said of them."""
+    return Counter(words for _, words in failures.values())
+
+
 # -- what hangs ------------------------------------------------------------------------------------
 
 
@@ -141,21 +156,39 @@ def test_a_file_that_hangs_is_ended_and_left_out(tmp_path: Path) -> None:
 
 
 @LINUX
-def test_where_many_files_hang_their_task_is_given_up(tmp_path: Path) -> None:
-    """After some tries every file of the partition is a row, and the next partition is read."""
+def test_a_file_that_stands_still_is_ended_before_its_task(tmp_path: Path) -> None:
+    """Each file that hangs costs the time of one read, not of a task, and all others are read."""
     before = _children()
-    names = ("0 hangs.dcm", "1 hangs.dcm", "2 hangs.dcm", "3.dcm", "4.dcm")
-    with _work(tmp_path, *names, partition_size=4) as work:
-        summary = work.read(0, timeout=0.5)
-        assert (4, 0, 4) == _counts(summary)
-        words = ("timeout", "the task took longer than 0.5 s")
-        assert dict.fromkeys(names[:4], words) == work.failures(summary)
-        assert (1, 1, 0) == _counts(work.read(1))
+    names = ("0 hangs.dcm", "1.dcm", "2 hangs.dcm", "3 hangs.dcm", "4.dcm")
+    with _work(tmp_path, *names) as work:
+        begun = time.monotonic()
+        summary = work.read(timeout=60, read_timeout=0.5)
+        assert time.monotonic() - begun < 10
+        assert (5, 2, 3) == _counts(summary)
+        words = ("timeout", "no progress for 0.5 s while reading it")
+        hanging = [name for name in names if "hangs" in name]
+        assert dict.fromkeys(hanging, words) == work.failures(summary)
     assert set() == _children() - before
 
 
-def test_a_task_that_hangs_at_no_file_is_given_up(tmp_path: Path) -> None:
-    """Where no file is being read, none is blamed alone and none is read again."""
+@LINUX
+def test_a_disk_that_is_gone_comes_to_an_end(tmp_path: Path) -> None:
+    """After some files that hang in a row the rest of their partition is not waited for."""
+    names = [f"{number:02} hangs.dcm" for number in range(20)]
+    with _work(tmp_path, *names, "20.dcm", "21.dcm", partition_size=10) as work:
+        summary = work.read(0, read_timeout=1)
+        assert (10, 0, 10) == _counts(summary)
+        patient, less = (f"no progress for {time} s while reading it" for time in ("1", "0.1"))
+        untried = "not waited for: too many files before it hung"
+        assert {patient: 4, less: 4, untried: 2} == _words(work.failures(summary))
+        # The next partition is not waited for as long; and what is there again is read.
+        again = work.read(1, read_timeout=1)
+        assert {less: 4, untried: 6} == _words(work.failures(again))
+        assert (2, 2, 0) == _counts(work.read(2))
+
+
+def test_a_task_that_hangs_at_no_file_ends_the_run(tmp_path: Path) -> None:
+    """Where no file is being read, it is the output that hangs, and no file is blamed."""
 
     class Reader(ReaderProcess):
         program = (
@@ -165,12 +198,9 @@ def test_a_task_that_hangs_at_no_file_is_given_up(tmp_path: Path) -> None:
 
     with _work(tmp_path, "a", "b", reader=Reader()) as work:
         begun = time.monotonic()
-        summary = work.read(timeout=0.3)
+        with pytest.raises(OutputError, match="a task stood still there"):
+            work.read(timeout=0.3)
         assert time.monotonic() - begun < 5
-        assert (2, 0, 2) == _counts(summary)
-        assert {("timeout", "the task took longer than 0.3 s")} == set(
-            work.failures(summary).values()
-        )
 
 
 def test_a_time_without_end_is_a_time(tmp_path: Path) -> None:
@@ -195,7 +225,8 @@ def test_a_child_of_the_child_does_not_hold_up_the_run(tmp_path: Path) -> None:
 
     with _work(tmp_path, "a", reader=Reader()) as work:
         begun = time.monotonic()
-        assert (1, 0, 1) == _counts(work.read(timeout=0.3))
+        with pytest.raises(OutputError):
+            work.read(timeout=0.3)
         assert time.monotonic() - begun < 5
 
 
@@ -213,17 +244,18 @@ def test_a_file_that_kills_the_reader_is_left_out(tmp_path: Path) -> None:
         assert (1, 1, 0) == _counts(work.read(1))
 
 
-def test_a_reader_that_cannot_start_gives_failures(tmp_path: Path) -> None:
-    """A child that ends before it reads anything is asked once, and its code is said."""
+def test_a_reader_that_cannot_start_ends_the_run(tmp_path: Path) -> None:
+    """No file is to blame for a child that ends before it reads anything; its code is said."""
 
     class Reader(ReaderProcess):
         program = "import sys; sys.exit(7)"
 
-    with _work(tmp_path, "a", "b", reader=Reader()) as work:
-        summary = work.read()
-        assert (2, 0, 2) == _counts(summary)
-        words = {("unexpected", "the reading process ended with code 7")}
-        assert words == set(work.failures(summary).values())
+    words = "it ended with code 7 before it read anything.*the same command goes on"
+    with (
+        _work(tmp_path, "a", "b", reader=Reader()) as work,
+        pytest.raises(ReaderLostError, match=words),
+    ):
+        work.read()
 
 
 @pytest.mark.parametrize(
@@ -231,9 +263,7 @@ def test_a_reader_that_cannot_start_gives_failures(tmp_path: Path) -> None:
     ["b'xyz'", "b'\\x04' + bytes(7) + b'ab'", "b'\\x02' + bytes(7) + b'ab'", "b'words, words'"],
     ids=["half a length", "half a message", "rubbish", "words"],
 )
-def test_a_reader_that_dies_in_the_middle_of_a_word_gives_failures(
-    tmp_path: Path, says: str
-) -> None:
+def test_a_reader_that_dies_whatever_it_reads_ends_the_run(tmp_path: Path, says: str) -> None:
     """An answer that is cut off or makes no sense is no answer, at once and not after the time."""
 
     class Reader(ReaderProcess):
@@ -245,8 +275,9 @@ def test_a_reader_that_dies_in_the_middle_of_a_word_gives_failures(
 
     with _work(tmp_path, "a", reader=Reader()) as work:
         begun = time.monotonic()
-        assert (1, 0, 1) == _counts(work.read())
-        assert time.monotonic() - begun < 10
+        with pytest.raises(ReaderLostError, match="the reading process ended with code 1"):
+            work.read()
+        assert time.monotonic() - begun < 15
 
 
 def test_a_reader_that_answers_something_else_is_an_error(tmp_path: Path) -> None:
@@ -266,18 +297,17 @@ def test_a_reader_that_answers_something_else_is_an_error(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("says", ["print('hello', flush=True)", "pass"], ids=["rubbish", "nothing"])
-def test_a_reader_that_does_not_start_gives_failures(
+def test_a_reader_that_does_not_start_ends_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str
 ) -> None:
-    """A child that says nothing, or something else, before its first partition is given up."""
+    """A child that says nothing, or something else, before its first partition reads none."""
     monkeypatch.setattr(supervisor, "_STARTING", 1)
 
     class Reader(ReaderProcess):
         program = f"import time; {says}; time.sleep(600)"
 
-    with _work(tmp_path, "a", reader=Reader()) as work:
-        words = ("unexpected", "the reading process did not start")
-        assert {"a": words} == work.failures(work.read())
+    with _work(tmp_path, "a", reader=Reader()) as work, pytest.raises(ReaderLostError):
+        work.read()
 
 
 def test_what_the_child_cannot_go_on_without_is_raised_here(tmp_path: Path) -> None:
@@ -375,10 +405,10 @@ def test_an_interrupted_read_leaves_no_answer_behind(
 
 def test_no_two_threads_share_a_reader() -> None:
     """A reader that is in use is not given to another; one that waits is used again."""
-    with supervisor._borrowed() as mine:
-        with supervisor._borrowed() as other:
+    with supervisor._borrowed("a") as mine:
+        with supervisor._borrowed("a") as other:
             assert mine is not other
-        with supervisor._borrowed() as again:
+        with supervisor._borrowed("b") as again:
             assert other is again
     supervisor.stop_readers()
 
@@ -447,7 +477,8 @@ def test_a_task_that_begins_as_the_run_ends_leaves_no_process(
     with pytest.raises(KeyboardInterrupt):
         run([str(tmp_path / "in")], RunOptions(str(tmp_path / "out"), partition_size=10), end)
     assert set() == _children() - before
-    assert not supervisor._readers
+    assert not supervisor._busy
+    assert not supervisor._idle
 
 
 # -- when nobody needs it --------------------------------------------------------------------------
