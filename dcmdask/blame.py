@@ -164,7 +164,7 @@ class Search:
         else:
             self._cut(span, (span.start + span.stop) // 2)
         if self.hung >= _MOST_IN_A_ROW or self._hung_in_all >= _MOST:
-            self._give_up()
+            self._give_up(loss.row + 1)
 
     def _count_hang(self, span: Span, row: int) -> None:
         # What it hung at is the first that was tried since it last hung, or others were read.
@@ -202,7 +202,8 @@ class Search:
         ]
         self._waiting.extend(reversed(pieces))
 
-    def _give_up(self) -> None:
+    def _give_up(self, behind: int) -> None:
+        """Try nothing any more from a row on; what lies before it was there to be opened."""
         for span in self._waiting:
-            for row in range(span.start, span.stop):
+            for row in range(max(span.start, behind), span.stop):
                 self.left_out.setdefault(row, _UNTRIED)
