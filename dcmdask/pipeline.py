@@ -62,7 +62,7 @@ class Totals:
     counts: Counter[str] = field(default_factory=Counter)
     series: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
-    parts: dict[int, str] = field(default_factory=dict)
+    parts: list[str] = field(default_factory=list)
 
     def add(self, summary: PartitionSummary) -> None:
         """Add one partition."""
@@ -71,7 +71,7 @@ class Totals:
         self.counts["listed"] += summary.listed
         self.series.update(summary.series)
         self.reasons.update(summary.reasons)
-        self.parts[summary.number] = summary.part
+        self.parts.append(summary.part)
 
     def add_all(self, summaries: Iterable[PartitionSummary]) -> None:
         """Add some partitions."""
@@ -85,8 +85,8 @@ class Totals:
             raise InvariantError(self.counts["listed"], self.counts["instances"], outcomes)
 
     def stems(self) -> tuple[str, ...]:
-        """Give the parts in order of partitions."""
-        return tuple(self.parts[number] for number in sorted(self.parts))
+        """Give the parts in order of partitions, whose number they begin with."""
+        return tuple(sorted(self.parts))
 
 
 class Stopwatch:
@@ -232,13 +232,15 @@ def _crawl(
 
 
 def _bag(partitions: list[Partition], reading: ReadOptions) -> Bag | None:
-    """Give the reading of some partitions, one task each."""
+    """Give the summaries of some partitions, one task each."""
     import dask.bag as db
 
     if not partitions:
         return None
-    bag: Bag = db.from_sequence(partitions, npartitions=len(partitions)).map(
-        read_partition, reading
+    bag: Bag = (
+        db.from_sequence(partitions, npartitions=len(partitions))
+        .map(read_partition, reading)
+        .flatten()
     )
     return bag
 

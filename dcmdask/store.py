@@ -392,13 +392,6 @@ class Parts:
                     tables.append(reader.read_all())
         return pa.concat_tables(tables)
 
-    def remove(self) -> None:
-        """Remove them, as far as that can be done: what stays goes with the staging area."""
-        for stem in self.stems:
-            for name in (f"{stem}.parquet", *(f"{stem}.{kind}.arrow" for kind in _KINDS)):
-                with suppress(OSError):
-                    (self.folder / name).unlink()
-
 
 def read_catalog_file(out: Path) -> dict[str, Any]:
     """Give the content of ``catalog.json``.

@@ -89,15 +89,6 @@ class _Reading:
     singly: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Joining:
-    """A request to make one part of those that the slices of a partition left."""
-
-    partition: Partition
-    options: ReadOptions
-    pieces: tuple[PartitionSummary, ...]
-
-
 class _GoneError(Exception):
     """A child that was lost with no file to blame."""
 
@@ -153,8 +144,8 @@ class ReaderProcess:
         listener.start()
         atexit.register(self.stop)
 
-    def read(self, partition: Partition, options: ReadOptions) -> PartitionSummary:
-        """Read a partition.
+    def read(self, partition: Partition, options: ReadOptions) -> list[PartitionSummary]:
+        """Read a partition; give its summary, or those of the pieces that it was cut into.
 
         A file at which the child hangs or dies is recorded, and all others are read.
 
@@ -173,9 +164,7 @@ class ReaderProcess:
                 search.succeed(span)
                 pieces.append(answer)
         self._hung = search.hung
-        if len(pieces) == 1:
-            return pieces[0]
-        return _accepted(self._insist(_Joining(partition, options, tuple(pieces)), math.inf))
+        return pieces
 
     def _read_span(
         self, partition: Partition, options: ReadOptions, search: Search, span: Span
@@ -191,7 +180,7 @@ class ReaderProcess:
             return replace(answer, row=answer.row + span.start) if answer.row >= 0 else answer
         return _accepted(answer)
 
-    def _insist(self, request: _Reading | _Joining, patience: float, *, blame: bool = False) -> Any:
+    def _insist(self, request: _Reading, patience: float, *, blame: bool = False) -> Any:
         """Give the answer to a request, or the loss; ask again where no file can be to blame."""
         for attempt in range(_ATTEMPTS):
             if attempt:
@@ -211,7 +200,7 @@ class ReaderProcess:
             how = answer.words
         raise ReaderLostError(how)
 
-    def _ask(self, request: _Reading | _Joining, patience: float) -> Any:
+    def _ask(self, request: _Reading, patience: float) -> Any:
         """Give what the child answers, or how it was lost."""
         self.start()
         assert self._child is not None
@@ -251,25 +240,26 @@ class ReaderProcess:
     def _await_answer(self, options: ReadOptions, patience: float) -> Any:
         """Wait for an answer as long as the task may take and something goes on."""
         assert self._shared is not None
-        begun = since = time.monotonic()
-        seen = self._shared.look()
+        seen, now = self._shared.look(), time.monotonic()
+        spent = still = 0.0
         while True:
-            left = begun + options.timeout - time.monotonic()
+            left = options.timeout - spent
             try:
                 return self._answers.get(timeout=max(0.0, min(left, patience / 8, _LOOK)))
             except queue.Empty:
-                now = time.monotonic()
+                before, now = now, time.monotonic()
+                # Whoever stops this process for an hour (Ctrl-Z, a lid) stops the child too.
+                passed = min(now - before, 2 * _LOOK)
                 looks = self._shared.look()
-                if looks != seen:
-                    seen, since = looks, now
-                row, still = seen[0], now - since
-                if row != ELSEWHERE and still >= patience:
+                spent, still = spent + passed, still + passed if looks == seen else 0.0
+                seen = looks
+                if looks[0] != ELSEWHERE and still >= patience:
                     self.stop()
                     words = f"no progress for {patience:g} s"
-                    return Loss(Why.HUNG, Kind.TIMEOUT, words, row)
-                if now - begun >= options.timeout:
+                    return Loss(Why.HUNG, Kind.TIMEOUT, words, looks[0])
+                if spent >= options.timeout:
                     self.stop()
-                    return _late(options, row, still)
+                    return _late(options, looks[0], still)
 
     def _died(self) -> Loss:
         assert self._shared is not None
@@ -451,8 +441,14 @@ def stop_readers(crawl: str = "") -> None:
             _idle.pop().close()
 
 
-def read_partition(partition: Partition, options: ReadOptions) -> PartitionSummary:
-    """Read one partition in a reading process of its own: the body of a Dask task."""
+def read_partition(partition: Partition, options: ReadOptions) -> list[PartitionSummary]:
+    """Read one partition in a reading process of its own: the body of a Dask task.
+
+    Returns
+    -------
+    list of PartitionSummary
+        Of the one part that it left, or of several in order where a file in it was at fault.
+    """
     with _borrowed(options.staging) as reader:
         return reader.read(partition, options)
 
@@ -495,13 +491,11 @@ def serve() -> None:
                 _send(answers, _answer(request, shared))
 
 
-def _answer(request: _Reading | _Joining, shared: _Shared) -> PartitionSummary | DcmdaskError:
+def _answer(request: _Reading, shared: _Shared) -> PartitionSummary | DcmdaskError:
     from dcmdask import worker
     from dcmdask.source.fetch import Fetcher, RowWatch
 
     try:
-        if isinstance(request, _Joining):
-            return worker.join_parts(request.partition, request.options, request.pieces)
         Fetcher.watch = RowWatch(shared.set, request.left_out, request.singly, shared.beat)
         return worker.process_partition(request.partition, request.options)
     except DcmdaskError as error:

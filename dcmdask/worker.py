@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
-
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from dcmdask._version import __version__
 from dcmdask.config import ReadOptions
@@ -16,7 +11,7 @@ from dcmdask.errors import DcmdaskError, ReaderError
 from dcmdask.header.reader import read_headers
 from dcmdask.schema import INSTANCES, stamped
 from dcmdask.source.fetch import Fetcher, Roots
-from dcmdask.store import Parts, read_manifest, write_part
+from dcmdask.store import read_manifest, write_part
 from dcmdask.types import HeaderTables, Partition, PartitionSummary
 
 _COUNTERS = (
@@ -30,7 +25,6 @@ _COUNTERS = (
     "named_paths",
     "scanned",
 )
-_SUMMED = ("files", "members", "containers", "bytes_listed", "bytes_read", *_COUNTERS)
 
 
 def process_partition(partition: Partition, options: ReadOptions) -> PartitionSummary:
@@ -64,40 +58,6 @@ def process_partition(partition: Partition, options: ReadOptions) -> PartitionSu
         bytes_listed=pc.sum(manifest["size"]).as_py() or 0,
         bytes_read=tally.bytes_read,
     )
-
-
-def join_parts(
-    partition: Partition, options: ReadOptions, pieces: Sequence[PartitionSummary]
-) -> PartitionSummary:
-    """Make one part of those that the pieces of a partition left, and one summary of theirs.
-
-    Raises
-    ------
-    OutputError
-        The part cannot be written.
-    """
-    parts = Parts(Path(options.staging) / "parts", tuple(piece.part for piece in pieces))
-    instances = []
-    for path in parts.instance_files():
-        with pq.ParquetFile(path) as file:
-            instances.append(file.read().cast(INSTANCES))
-    # What a series or an object says of itself stands once a piece, as it does once a partition.
-    tables = HeaderTables(
-        instances=pa.concat_tables([INSTANCES.empty_table(), *instances]),
-        described=parts.read("described"),
-        references=parts.read("references"),
-        failures=parts.read("failures"),
-        counts={},
-    )
-    part = _write(partition, options, tables)
-    parts.remove()
-    seen = {name: sum(getattr(piece, name) for piece in pieces) for name in _SUMMED}
-    series: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
-    for piece in pieces:
-        series.update(piece.series)
-        reasons.update(piece.reasons)
-    return PartitionSummary(partition.number, part, **seen, series=series, reasons=reasons)
 
 
 def _write(partition: Partition, options: ReadOptions, tables: HeaderTables) -> str:

