@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import queue
 import signal
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
+from dcmdask._version import __version__
 from dcmdask.config import RunOptions
-from dcmdask.errors import ClusterError, DcmdaskError
+from dcmdask.errors import ClusterError, DcmdaskError, ReaderLostError
 
 if TYPE_CHECKING:
     from dask.bag import Bag
@@ -21,10 +23,15 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 15
 _BLINK = 1.0
 _PATIENCE = 100
+_WORKERLESS = 300.0
+"""Seconds that a crawl waits for workers where there are none left: a cluster that grows as it is
+needed takes a minute or two to bring up another."""
+_CLOSING = 3.0
+"""Seconds for saying goodbye to a scheduler that may not be there any more."""
+_AGAIN = "run the same command: it goes on where it stopped"
 _CONFIG = {
     # Nothing is sent anywhere, and what workers say of a task never reaches a terminal.
     "distributed.admin.log-format": "%(name)s - %(levelname)s",
-    "distributed.scheduler.allowed-failures": 10,
     "distributed.comm.timeouts.connect": _CONNECT_SECONDS,
 }
 
@@ -57,8 +64,10 @@ def connect(options: RunOptions, interrupt: Callable[[], None]) -> Iterator[Comp
 def _remote(address: str) -> Iterator[Client]:
     import dask
     from distributed import Client
+    from distributed.utils import silence_logging_cmgr
 
-    with dask.config.set(_CONFIG):
+    # Of a connection that is lost it prints the traceback; we say it in one line.
+    with dask.config.set(_CONFIG), silence_logging_cmgr(logging.CRITICAL):
         try:
             client = Client(address, timeout=_CONNECT_SECONDS)
         except Exception as error:
@@ -66,13 +75,22 @@ def _remote(address: str) -> Iterator[Client]:
             # security setting that is missing: to the user it is one thing.
             words = f"no Dask scheduler answers at {address}: check the address and the network"
             raise ClusterError(words) from error
-        with client:
+        with _closing(client):
             try:
                 client.wait_for_workers(1, timeout=_CONNECT_SECONDS)
             except TimeoutError as error:
                 words = f"the scheduler at {address} has no workers: start some, then run again"
                 raise ClusterError(words) from error
             yield client
+
+
+@contextmanager
+def _closing(client: Client) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        with suppress(TimeoutError):
+            client.close(timeout=_CONNECT_SECONDS if client.status == "running" else _CLOSING)
 
 
 @contextmanager
@@ -139,7 +157,8 @@ class Computing:
         self._client: Client | None = None
         self._pool = ThreadPoolExecutor(options.worker_count)
         self._here: dict[Any, Any] = {}
-        self._there: set[Any] = set()
+        self._there: dict[Any, Any] = {}
+        self._heard = time.monotonic()
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def end(self, interrupt: Callable[[], None]) -> None:
@@ -156,7 +175,7 @@ class Computing:
     def use(self, client: Client) -> None:
         """Compute on a cluster from now on, and what has not begun here too."""
         self._client = client
-        self._stack.callback(lambda: client.cancel(list(self._there)))
+        self._stack.callback(self._cancel, client)
         waiting = [one for future, one in self._here.items() if future.cancel()]
         self._here = {future: one for future, one in self._here.items() if not future.cancelled()}
         self._compute_there(waiting)
@@ -175,10 +194,7 @@ class Computing:
         if self._client is None and weight >= self._options.in_process_below:
             self.use(self._stack.enter_context(_local(self._options.worker_count)))
         if self._client is None:
-            for one in delayed:
-                future = self._pool.submit(_compute, one)
-                self._here[future] = one
-                future.add_done_callback(self._done.put)
+            self._compute_here(delayed)
         else:
             self._compute_there(delayed)
 
@@ -194,34 +210,80 @@ class Computing:
         Raises
         ------
         ClusterError
-            A task died with its worker too often, or the scheduler is gone.
+            The scheduler is gone, or all workers are.
         """
+        self._heard = time.monotonic()
         while self._here or self._there:
-            # Not for ever at once: on some systems an interrupt does not end a wait.
-            with suppress(queue.Empty):
-                yield from self._items(self._done.get(timeout=_BLINK))
+            try:
+                # Not for ever at once: on some systems an interrupt does not end a wait.
+                future = self._done.get(timeout=_BLINK)
+            except queue.Empty:
+                self._look_for_workers()
+                continue
+            self._heard = time.monotonic()
+            yield from self._items(future)
+
+    def _look_for_workers(self) -> None:
+        if self._client is None or not self._there:
+            return
+        if self._client.scheduler_info().get("workers"):
+            self._heard = time.monotonic()
+        elif time.monotonic() - self._heard > _WORKERLESS:
+            words = f"{self._scheduler()} has had no workers for {_WORKERLESS:g} s"
+            raise ClusterError(f"{words}: start some, then {_AGAIN}")
+
+    def _scheduler(self) -> str:
+        address = self._options.scheduler
+        return "the local Dask cluster" if address is None else f"the scheduler at {address}"
+
+    def _cancel(self, client: Client) -> None:
+        # Of one that is gone nothing is asked, and nothing goes on there for us.
+        if client.status == "running":
+            with suppress(Exception):
+                client.cancel(list(self._there))
+
+    def _compute_here(self, delayed: list[Any]) -> None:
+        for one in delayed:
+            future = self._pool.submit(_compute, one)
+            self._here[future] = one
+            future.add_done_callback(self._done.put)
 
     def _compute_there(self, delayed: list[Any]) -> None:
         assert self._client is not None
-        for future in self._client.compute(delayed, optimize_graph=False):
-            self._there.add(future)
+        futures = self._client.compute(delayed, optimize_graph=False)
+        for future, one in zip(futures, delayed, strict=True):
+            self._there[future] = one
             future.add_done_callback(self._done.put)
 
     def _items(self, future: Any) -> Iterator[Any]:
         """Give what a future that is done came to."""
         if self._here.pop(future, None) is not None:
             yield from future.result()
-        elif future in self._there:
-            self._there.remove(future)
-            try:
-                yield from future.result()
-            except DcmdaskError:
-                raise
-            except Exception as error:
-                words = f"a task was lost with its worker ({type(error).__name__})"
-                remedy = "look at the cluster's logs, then run again"
-                raise ClusterError(f"{words}: {remedy}") from error
+        elif (one := self._there.pop(future, None)) is not None:
+            yield from self._result(future, one)
             future.release()
+
+    def _result(self, future: Any, one: Any) -> Iterator[Any]:
+        """Give what the cluster made of a partition; where that ends its workers, read it here.
+
+        A reading process of our own can be watched as it dies, and the file at fault be found; a
+        worker that died with all it had cannot.
+        """
+        from distributed.scheduler import KilledWorker
+
+        try:
+            yield from future.result()
+        except (KilledWorker, ReaderLostError):
+            self._compute_here([one])
+        except DcmdaskError:
+            raise
+        except Exception as error:
+            if future.status in ("cancelled", "lost"):
+                words = f"{self._scheduler()} is gone: look whether it runs and answers"
+                raise ClusterError(f"{words}, then {_AGAIN}") from error
+            words = f"a task failed on the cluster ({type(error).__name__})"
+            remedy = f"look at its logs, whether dcmdask {__version__} is installed there"
+            raise ClusterError(f"{words}: {remedy}; then {_AGAIN}") from error
 
 
 def _compute(delayed: Any) -> Any:

@@ -29,6 +29,8 @@ class ReadOptions:
         Whether PatientName leaves the worker only as a pseudonym.
     timeout : float
         Seconds that a task may take.
+    read_timeout : float
+        Seconds that a file may go without anything being read of it.
     settings : str
         Digest of the settings, for the metadata of what is written.
     """
@@ -37,6 +39,7 @@ class ReadOptions:
     staging: str
     desensitize: bool
     timeout: float
+    read_timeout: float
     settings: str
 
 
@@ -54,6 +57,8 @@ class RunOptions:
         Address of a running Dask cluster.
     timeout : float
         Seconds that one task may take.
+    read_timeout : float
+        Seconds that one file may go without anything being read of it.
     partition_size : int
         Files of one task.
     in_process_below : int
@@ -78,6 +83,7 @@ class RunOptions:
     workers: int = 0
     scheduler: str | None = None
     timeout: float = 300.0
+    read_timeout: float = 60.0
     partition_size: int = 4096
     in_process_below: int = 1_000_000
     desensitize: bool = False
@@ -97,8 +103,8 @@ class RunOptions:
         _at_least("--workers", self.workers, 0)
         _at_least("--partition-size", self.partition_size, 1)
         _at_least("--in-process-below", self.in_process_below, 0)
-        if not self.timeout > 0:
-            raise UsageError(f"--timeout {self.timeout:g}", "give a number of seconds above 0")
+        _above_zero("--timeout", self.timeout)
+        _above_zero("--read-timeout", self.read_timeout)
         if self.layout not in LAYOUTS:
             raise UsageError(f"--layout {self.layout}", f"write one of {', '.join(LAYOUTS)}")
         if self.layout in ("native", "imgtools"):
@@ -119,6 +125,7 @@ class RunOptions:
             "workers",
             "scheduler",
             "timeout",
+            "read_timeout",
             "partition_size",
             "in_process_below",
             "full",
@@ -162,3 +169,8 @@ def cores() -> int:
 def _at_least(option: str, value: int, least: int) -> None:
     if value < least:
         raise UsageError(f"{option} {value}", f"give a whole number of at least {least}")
+
+
+def _above_zero(option: str, seconds: float) -> None:
+    if not seconds > 0:
+        raise UsageError(f"{option} {seconds:g}", "give a number of seconds above 0")

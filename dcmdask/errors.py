@@ -11,6 +11,7 @@ The tree::
     ├── ProjectIdMapError        a ProjectID map that is not what it should be
     ├── InvariantError           files listed and files accounted for differ: a defect, never published
     ├── ClusterError             a Dask scheduler or worker that cannot be used
+    │   └── ReaderLostError      a reading process that cannot be kept alive, whatever it reads
     └── ReaderError              what nobody foresaw while a partition was read; never ends a run
 
     HeaderError                  one file or member gives no instance; becomes a row of ``failures``
@@ -131,6 +132,23 @@ class ClusterError(DcmdaskError):
     """A Dask cluster could not be reached or gave up on a task."""
 
 
+class ReaderLostError(ClusterError):
+    """No reading process can be kept alive here, whatever it is asked to read.
+
+    Parameters
+    ----------
+    how : str
+        How the last one was lost.
+    """
+
+    def __init__(self, how: str) -> None:
+        super().__init__(
+            f"no reading process stays alive ({how}): free memory and processes on that machine; "
+            "the same command goes on where it stopped"
+        )
+        self.how = how
+
+
 class ReaderError(DcmdaskError):
     """Reading a partition met an error that nobody foresaw: its supervisor looks for the file.
 
@@ -138,11 +156,14 @@ class ReaderError(DcmdaskError):
     ----------
     where : str
         Class and place of the error, without its words.
+    no_memory : bool
+        Whether there was not the memory for it.
     """
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, *, no_memory: bool = False) -> None:
         super().__init__(f"the reader failed: {where}")
         self.where = where
+        self.no_memory = no_memory
 
 
 class HeaderError(_TravellingError):

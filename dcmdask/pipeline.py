@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -250,6 +251,7 @@ def _crawl(
         staging=str(store.parts),
         desensitize=options.desensitize,
         timeout=options.timeout,
+        read_timeout=options.read_timeout,
         settings=known.reading,
     )
     writer = store.piece_writer()
@@ -263,7 +265,7 @@ def _crawl(
     )
     listing, totals = Listing(roots), Totals()
     begun = 0
-    with cluster.connect(options, stop_readers) as computing:
+    with cluster.connect(options, partial(stop_readers, reading.staging)) as computing:
 
         def submit() -> int:
             if bag := _bag(listing.partitions[begun:], reading):
@@ -288,13 +290,15 @@ def _crawl(
 
 
 def _bag(partitions: list[Partition], reading: ReadOptions) -> Bag | None:
-    """Give the reading of some partitions, one task each."""
+    """Give the summaries of some partitions, one task each."""
     import dask.bag as db
 
     if not partitions:
         return None
-    bag: Bag = db.from_sequence(partitions, npartitions=len(partitions)).map(
-        read_partition, reading
+    bag: Bag = (
+        db.from_sequence(partitions, npartitions=len(partitions))
+        .map(read_partition, reading)
+        .flatten()
     )
     return bag
 

@@ -33,6 +33,12 @@ class Kind(StrEnum):
     UNEXPECTED = "unexpected"
 
 
+NO_ROW = -1
+"""Instead of the number of a row: several are being read at once."""
+
+ELSEWHERE = -2
+"""Instead of the number of a row: none is being read, but the manifest, or the part is written."""
+
 PRIVATE = ".dcmdask"
 """Folder in an output that a run keeps for itself; what holds one is an output and no source."""
 

@@ -12,19 +12,12 @@ import pyarrow.compute as pc
 from dcmdask.config import ReadOptions
 from dcmdask.errors import DcmdaskError, ReaderError
 from dcmdask.fingerprint import NEVER, fingerprints
-from dcmdask.header.reader import failure_table, read_headers
+from dcmdask.header.reader import read_headers
 from dcmdask.manifest import read_manifest
 from dcmdask.parts import write_part
-from dcmdask.schema import DESCRIBED, INSTANCES, NAMED, READ, ROW, SEEN
+from dcmdask.schema import READ
 from dcmdask.source.fetch import Fetcher, Roots
-from dcmdask.types import (
-    PASSING,
-    Failure,
-    HeaderTables,
-    Kind,
-    Partition,
-    PartitionSummary,
-)
+from dcmdask.types import PASSING, Partition, PartitionSummary
 
 
 def process_partition(partition: Partition, options: ReadOptions) -> PartitionSummary:
@@ -46,48 +39,14 @@ def process_partition(partition: Partition, options: ReadOptions) -> PartitionSu
         raise
     except Exception as error:
         # The one place: whatever it is, the supervisor finds the file that it costs.
-        raise ReaderError(_where(error)) from error
-    read = _read(manifest, options.roots, tables.failures, fetcher.inside)
-    return _write(partition, options, tables, read, fetcher.tally.bytes_read)
-
-
-def give_up(
-    partition: Partition, options: ReadOptions, kind: Kind, message: str
-) -> PartitionSummary:
-    """Record every file of a partition as one failure, and nothing else of it."""
-    roots = Roots(options.roots)
-    manifest = read_manifest(partition)
-    failures = [
-        Failure(
-            roots.place(row, number), Kind(row["kind"] or kind), row["message"] or message, "read"
-        )
-        for number, row in enumerate(manifest.to_pylist())
-    ]
-    tables = HeaderTables(
-        instances=INSTANCES.empty_table(),
-        seen=SEEN.empty_table(),
-        described=DESCRIBED.append(ROW).empty_table(),
-        references=NAMED.append(ROW).empty_table(),
-        failures=failure_table(failures),
-    )
-    read = _read(manifest, options.roots, tables.failures, {})
-    return _write(partition, options, tables, read, 0)
-
-
-def _write(
-    partition: Partition,
-    options: ReadOptions,
-    tables: HeaderTables,
-    read: pa.Table,
-    bytes_read: int,
-) -> PartitionSummary:
+        raise ReaderError(_where(error), no_memory=isinstance(error, MemoryError)) from error
     return write_part(
         Path(options.staging),
         partition.position,
         tables,
-        read,
+        _read(manifest, options.roots, tables.failures, fetcher.inside),
         options.settings,
-        bytes_read=bytes_read,
+        bytes_read=fetcher.tally.bytes_read,
     )
 
 

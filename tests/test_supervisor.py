@@ -8,17 +8,24 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from source.making import instance
+from source.making import instance, noise, tar_of, zip_of
 from support import crawl
 
 from dcmdask import cluster, supervisor
 from dcmdask.config import ReadOptions, RunOptions
-from dcmdask.errors import ClusterError, DcmdaskError, OutputError, SourceError
+from dcmdask.errors import (
+    ClusterError,
+    DcmdaskError,
+    OutputError,
+    ReaderLostError,
+    SourceError,
+)
 from dcmdask.known import Known
 from dcmdask.listing import Listing, open_roots, write_manifest
 from dcmdask.parts import Parts
@@ -69,18 +76,21 @@ class Work:
         )
         self.listing: Listing = list(growing)[-1]
 
-    def read(self, number: int = 0, timeout: float = 60) -> PartitionSummary:
+    def read(
+        self, number: int = 0, timeout: float = 60, read_timeout: float = 60
+    ) -> list[PartitionSummary]:
         """Read one partition."""
         options = ReadOptions(
             roots=("in",),
             staging=str(self.store.parts),
             desensitize=False,
             timeout=timeout,
+            read_timeout=read_timeout,
             settings="",
         )
         return self.reader.read(self.listing.partitions[number], options)
 
-    def failures(self, *summaries: PartitionSummary) -> dict[str, tuple[str, str]]:
+    def failures(self, summaries: list[PartitionSummary]) -> dict[str, tuple[str, str]]:
         """Give path to kind and message of what failed."""
         parts = Parts(self.store.parts, tuple(one.part for one in summaries))
         table = parts.read("failures")
@@ -121,8 +131,16 @@ def _children() -> set[int]:
     return found
 
 
-def _counts(summary: PartitionSummary) -> tuple[int, int, int]:
-    return (summary.files, summary.instances, summary.failures)
+def _counts(summaries: list[PartitionSummary]) -> tuple[int, int, int]:
+    """Give the files, instances and failures of all pieces of a partition."""
+    counts = [(one.files, one.instances, one.failures) for one in summaries]
+    files, instances, failures = (sum(column) for column in zip(*counts, strict=True))
+    return files, instances, failures
+
+
+def _words(failures: dict[str, tuple[str, str]]) -> Counter[str]:
+    """Count failures by what is said of them."""
+    return Counter(words for _, words in failures.values())
 
 
 # -- what hangs ------------------------------------------------------------------------------------
@@ -137,7 +155,6 @@ def test_a_file_that_hangs_is_ended_and_left_out(tmp_path: Path) -> None:
         summary = work.read(timeout=1)
         assert time.monotonic() - begun < 15
         assert (3, 2, 1) == _counts(summary)
-        assert summary.listed == summary.instances + summary.failures
         words = "the task took longer than 1 s while reading it"
         assert {"b hangs.dcm": ("timeout", words)} == work.failures(summary)
         assert 1 == len(_children() - before)
@@ -145,21 +162,39 @@ def test_a_file_that_hangs_is_ended_and_left_out(tmp_path: Path) -> None:
 
 
 @LINUX
-def test_where_many_files_hang_their_task_is_given_up(tmp_path: Path) -> None:
-    """After some tries every file of the partition is a row, and the next partition is read."""
+def test_a_file_that_stands_still_is_ended_before_its_task(tmp_path: Path) -> None:
+    """Each file that hangs costs the time of one read, not of a task, and all others are read."""
     before = _children()
-    names = ("0 hangs.dcm", "1 hangs.dcm", "2 hangs.dcm", "3.dcm", "4.dcm")
-    with _work(tmp_path, *names, partition_size=4) as work:
-        summary = work.read(0, timeout=0.5)
-        assert (4, 0, 4) == _counts(summary)
-        words = ("timeout", "the task took longer than 0.5 s")
-        assert dict.fromkeys(names[:4], words) == work.failures(summary)
-        assert (1, 1, 0) == _counts(work.read(1))
+    names = ("0 hangs.dcm", "1.dcm", "2 hangs.dcm", "3 hangs.dcm", "4.dcm")
+    with _work(tmp_path, *names) as work:
+        begun = time.monotonic()
+        summary = work.read(timeout=60, read_timeout=0.5)
+        assert time.monotonic() - begun < 30
+        assert (5, 2, 3) == _counts(summary)
+        words = ("timeout", "no progress for 0.5 s while reading it")
+        hanging = [name for name in names if "hangs" in name]
+        assert dict.fromkeys(hanging, words) == work.failures(summary)
     assert set() == _children() - before
 
 
-def test_a_task_that_hangs_at_no_file_is_given_up(tmp_path: Path) -> None:
-    """Where no file is being read, none is blamed alone and none is read again."""
+@LINUX
+def test_a_disk_that_is_gone_comes_to_an_end(tmp_path: Path) -> None:
+    """After some files that hang in a row the rest of their partition is not waited for."""
+    names = [f"{number:02} hangs.dcm" for number in range(20)]
+    with _work(tmp_path, *names, "20.dcm", "21.dcm", partition_size=10) as work:
+        summary = work.read(0, read_timeout=1)
+        assert (10, 0, 10) == _counts(summary)
+        patient, less = (f"no progress for {time} s while reading it" for time in ("1", "0.1"))
+        untried = "not waited for: too many files before it hung"
+        assert {patient: 4, less: 4, untried: 2} == _words(work.failures(summary))
+        # The next partition is not waited for as long; and what is there again is read.
+        again = work.read(1, read_timeout=1)
+        assert {less: 4, untried: 6} == _words(work.failures(again))
+        assert (2, 2, 0) == _counts(work.read(2))
+
+
+def test_a_task_that_hangs_at_no_file_ends_the_run(tmp_path: Path) -> None:
+    """Where no file is being read, it is the output that hangs, and no file is blamed."""
 
     class Reader(ReaderProcess):
         program = (
@@ -169,12 +204,9 @@ def test_a_task_that_hangs_at_no_file_is_given_up(tmp_path: Path) -> None:
 
     with _work(tmp_path, "a", "b", reader=Reader()) as work:
         begun = time.monotonic()
-        summary = work.read(timeout=0.3)
+        with pytest.raises(OutputError, match="a task stood still there"):
+            work.read(timeout=0.3)
         assert time.monotonic() - begun < 5
-        assert (2, 0, 2) == _counts(summary)
-        assert {("timeout", "the task took longer than 0.3 s")} == set(
-            work.failures(summary).values()
-        )
 
 
 def test_a_time_without_end_is_a_time(tmp_path: Path) -> None:
@@ -199,8 +231,82 @@ def test_a_child_of_the_child_does_not_hold_up_the_run(tmp_path: Path) -> None:
 
     with _work(tmp_path, "a", reader=Reader()) as work:
         begun = time.monotonic()
-        assert (1, 0, 1) == _counts(work.read(timeout=0.3))
+        with pytest.raises(OutputError):
+            work.read(timeout=0.3)
         assert time.monotonic() - begun < 5
+
+
+# Each read of an archive takes its time, as over a slow network.
+_SLOWLY = """
+import time
+from dcmdask.source import fetch
+read = fetch._Counted.read
+def slowly(self, count=-1):
+    time.sleep(0.1)
+    return read(self, count)
+fetch._Counted.read = slowly
+"""
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "nested"])
+def test_an_archive_that_goes_on_may_take_longer_than_a_file_may_hang(
+    tmp_path: Path, kind: str
+) -> None:
+    """It is one row, and what is read of it counts."""
+
+    class Reader(ReaderProcess):
+        program = f"{_SLOWLY}\n{ReaderProcess.program}"
+
+    members = {f"{number}.dcm": noise(number) for number in range(16)}
+    archives = {"zip": zip_of(members), "tar": tar_of(members), "nested": zip_of({"in.zip": b""})}
+    archives["nested"] = tar_of({"in.zip": archives["zip"], "b.dcm": instance(99)})
+    archives["tar.gz"] = tar_of(members, "w:gz")
+    with _work(tmp_path, "a.dcm", reader=Reader()) as work:
+        (tmp_path / "in" / "a.dcm").write_bytes(archives[kind])
+        begun = time.monotonic()
+        summary = work.read(read_timeout=0.7)
+        assert time.monotonic() - begun > 1.4
+        assert (1, 16 + (kind == "nested"), 0) == _counts(summary)
+
+
+@LINUX
+def test_an_archive_that_stands_still_costs_itself(tmp_path: Path) -> None:
+    """However much of it was read before, it is one row; the files beside it are read."""
+
+    class Reader(ReaderProcess):
+        program = (
+            "import time; from dcmdask.source import fetch\nreads = []\n"
+            "real = fetch._Counted.read\n"
+            "def read(self, count=-1):\n"
+            "    reads.append(1)\n"
+            "    time.sleep(600 if len(reads) > 20 else 0)\n"
+            "    return real(self, count)\n"
+            f"fetch._Counted.read = read\n{ReaderProcess.program}"
+        )
+
+    with _work(tmp_path, "a.dcm", "b.dcm", "c.dcm", reader=Reader()) as work:
+        members = {f"{number}.dcm": noise(number) for number in range(40)}
+        (tmp_path / "in" / "b.dcm").write_bytes(tar_of(members))
+        summary = work.read(read_timeout=0.7)
+        assert (3, 2, 1) == _counts(summary)
+        words = "no progress for 0.7 s while reading it"
+        assert {"b.dcm": ("timeout", words)} == work.failures(summary)
+
+
+@LINUX
+def test_a_task_whose_files_are_only_slow_is_read_in_pieces(tmp_path: Path) -> None:
+    """Where all of them together take longer than a task may, none is at fault."""
+
+    class Reader(ReaderProcess):
+        program = f"{_HOOK.replace('hangs', 'slow').replace('600', '0.2')}\n{ReaderProcess.program}"
+
+    names = [f"{number:02} slow.dcm" for number in range(16)]
+    with _work(tmp_path, *names, reader=Reader()) as work:
+        summary = work.read(timeout=1.5)
+        assert (16, 16, 0) == _counts(summary)
+        parts = Parts(work.store.staging / "parts", tuple(one.part for one in summary))
+        urls = [url for batch in parts.instance_batches(["url"]) for url in batch[0].to_pylist()]
+        assert names == [url.rpartition("/")[2] for url in urls]
 
 
 # -- what dies -------------------------------------------------------------------------------------
@@ -217,17 +323,59 @@ def test_a_file_that_kills_the_reader_is_left_out(tmp_path: Path) -> None:
         assert (1, 1, 0) == _counts(work.read(1))
 
 
-def test_a_reader_that_cannot_start_gives_failures(tmp_path: Path) -> None:
-    """A child that ends before it reads anything is asked once, and its code is said."""
+@POSIX
+def test_many_files_that_kill_the_reader_are_left_out(tmp_path: Path) -> None:
+    """However many they are, each is a row, and all between them are read."""
+    names = [f"{number} {'dies' if number % 3 else ''}.dcm" for number in range(9)]
+    with _work(tmp_path, *names) as work:
+        summary = work.read()
+        assert (9, 3, 6) == _counts(summary)
+        assert {name for name in names if "dies" in name} == set(work.failures(summary))
+
+
+@pytest.mark.parametrize("singly", [False, True])
+def test_a_file_that_never_shows_is_found_by_halves(tmp_path: Path, singly: bool) -> None:
+    """Where the process dies behind all files, or at none of them, its rows are cut until it is alone."""
+    where = "read_headers" if singly else "_write"
+
+    class Reader(ReaderProcess):
+        program = (
+            "import os; from dcmdask import worker\n"
+            f"real = worker.{where}\n"
+            "def odd(*args, **options):\n"
+            "    from dcmdask.source.fetch import Fetcher\n"
+            "    manifest = reads[-1]\n"
+            "    poison = 'e' in manifest['path'].to_pylist()\n"
+            "    if poison and manifest['path'].to_pylist().index('e') not in Fetcher.watch.left_out:\n"
+            f"        Fetcher.watch.begin({-1 if singly else -2})\n"
+            "        os._exit(9)\n"
+            "    return real(*args, **options)\n"
+            f"worker.{where} = odd\n"
+            "reads = []\n"
+            "read_manifest = worker.read_manifest\n"
+            "worker.read_manifest = lambda part: reads.append(read_manifest(part)) or reads[-1]\n"
+            f"{ReaderProcess.program}"
+        )
+
+    with _work(tmp_path, *"abcdefgh", reader=Reader()) as work:
+        summary = work.read()
+        assert (8, 7, 1) == _counts(summary)
+        words = "the reading process ended with code 9 while reading it"
+        assert {"e": ("unexpected", words)} == work.failures(summary)
+
+
+def test_a_reader_that_cannot_start_ends_the_run(tmp_path: Path) -> None:
+    """No file is to blame for a child that ends before it reads anything; its code is said."""
 
     class Reader(ReaderProcess):
         program = "import sys; sys.exit(7)"
 
-    with _work(tmp_path, "a", "b", reader=Reader()) as work:
-        summary = work.read()
-        assert (2, 0, 2) == _counts(summary)
-        words = {("unexpected", "the reading process ended with code 7")}
-        assert words == set(work.failures(summary).values())
+    words = "it ended with code 7 before it read anything.*the same command goes on"
+    with (
+        _work(tmp_path, "a", "b", reader=Reader()) as work,
+        pytest.raises(ReaderLostError, match=words),
+    ):
+        work.read()
 
 
 @pytest.mark.parametrize(
@@ -235,9 +383,7 @@ def test_a_reader_that_cannot_start_gives_failures(tmp_path: Path) -> None:
     ["b'xyz'", "b'\\x04' + bytes(7) + b'ab'", "b'\\x02' + bytes(7) + b'ab'", "b'words, words'"],
     ids=["half a length", "half a message", "rubbish", "words"],
 )
-def test_a_reader_that_dies_in_the_middle_of_a_word_gives_failures(
-    tmp_path: Path, says: str
-) -> None:
+def test_a_reader_that_dies_whatever_it_reads_ends_the_run(tmp_path: Path, says: str) -> None:
     """An answer that is cut off or makes no sense is no answer, at once and not after the time."""
 
     class Reader(ReaderProcess):
@@ -249,8 +395,9 @@ def test_a_reader_that_dies_in_the_middle_of_a_word_gives_failures(
 
     with _work(tmp_path, "a", reader=Reader()) as work:
         begun = time.monotonic()
-        assert (1, 0, 1) == _counts(work.read())
-        assert time.monotonic() - begun < 10
+        with pytest.raises(ReaderLostError, match="the reading process ended with code 1"):
+            work.read()
+        assert time.monotonic() - begun < 15
 
 
 def test_a_reader_that_answers_something_else_is_an_error(tmp_path: Path) -> None:
@@ -270,18 +417,17 @@ def test_a_reader_that_answers_something_else_is_an_error(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("says", ["print('hello', flush=True)", "pass"], ids=["rubbish", "nothing"])
-def test_a_reader_that_does_not_start_gives_failures(
+def test_a_reader_that_does_not_start_ends_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str
 ) -> None:
-    """A child that says nothing, or something else, before its first partition is given up."""
+    """A child that says nothing, or something else, before its first partition reads none."""
     monkeypatch.setattr(supervisor, "_STARTING", 1)
 
     class Reader(ReaderProcess):
         program = f"import time; {says}; time.sleep(600)"
 
-    with _work(tmp_path, "a", reader=Reader()) as work:
-        words = ("unexpected", "the reading process did not start")
-        assert {"a": words} == work.failures(work.read())
+    with _work(tmp_path, "a", reader=Reader()) as work, pytest.raises(ReaderLostError):
+        work.read()
 
 
 def test_what_the_child_cannot_go_on_without_is_raised_here(tmp_path: Path) -> None:
@@ -331,8 +477,9 @@ reader.describe_header = describe_header
             "raise ReaderError('LookupError')",
             ("unexpected", "the reader failed: LookupError while reading it"),
         ),
+        ("bytearray(1 << 62)", ("too_large", "there is not the memory while reading it")),
     ],
-    ids=["loops", "crashes", "raises"],
+    ids=["loops", "crashes", "raises", "wants all memory"],
 )
 def test_a_header_that_is_at_fault_is_found_among_others(
     tmp_path: Path, does: str, outcome: tuple[str, str]
@@ -374,17 +521,47 @@ def test_an_interrupted_read_leaves_no_answer_behind(
             patch.setattr(work.reader, "_answers", Interrupting())
             with pytest.raises(KeyboardInterrupt):
                 work.read(0)
-        assert 1 == work.read(1).position
+        assert [1] == [one.position for one in work.read(1)]
 
 
 def test_no_two_threads_share_a_reader() -> None:
     """A reader that is in use is not given to another; one that waits is used again."""
-    with supervisor._borrowed() as mine:
-        with supervisor._borrowed() as other:
+    with supervisor._borrowed("a") as mine:
+        with supervisor._borrowed("a") as other:
             assert mine is not other
-        with supervisor._borrowed() as again:
+        with supervisor._borrowed("b") as again:
             assert other is again
     supervisor.stop_readers()
+
+
+def test_stopping_the_readers_of_one_crawl_leaves_those_of_another() -> None:
+    """Each crawl ends its own, and those that wait for anyone's work."""
+    with supervisor._borrowed("one") as mine, supervisor._borrowed("other") as other:
+        supervisor.stop_readers("one")
+        assert (True, False) == (mine._closed, other._closed)
+    assert [other] == list(supervisor._idle)
+    supervisor.stop_readers("one")
+    assert (True, 0) == (other._closed, len(supervisor._idle))
+
+
+def test_two_crawls_of_one_process_do_not_disturb_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that ends leaves the reading processes of the other alone."""
+    program = f"{_HEADER.format(does='time.sleep(3)')}\n{ReaderProcess.program}"
+    monkeypatch.setattr(ReaderProcess, "program", program)
+    for name in ("quick/a", "slow/b odd", "slow/c odd", "slow/d odd"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(instance(ord(name[-5])))
+    found = []
+    slow = threading.Thread(
+        target=lambda: found.append(crawl(tmp_path / "slow", tmp_path / "out", partition_size=1))
+    )
+    slow.start()
+    assert 1 == crawl(tmp_path / "quick", tmp_path / "quick out").instances.count_rows()
+    assert slow.is_alive()
+    slow.join()
+    assert 3 == found[0].instances.count_rows()
 
 
 def test_a_closed_reader_starts_no_child() -> None:
@@ -451,7 +628,8 @@ def test_a_task_that_begins_as_the_run_ends_leaves_no_process(
     with pytest.raises(KeyboardInterrupt):
         run([str(tmp_path / "in")], RunOptions(str(tmp_path / "out"), partition_size=10), end)
     assert set() == _children() - before
-    assert not supervisor._readers
+    assert not supervisor._busy
+    assert not supervisor._idle
 
 
 # -- when nobody needs it --------------------------------------------------------------------------
@@ -501,6 +679,55 @@ def test_the_child_ends_with_its_parent(tmp_path: Path, number: int) -> None:
     assert not _runs(child)
 
 
+@LINUX
+def test_a_child_that_never_lets_go_ends_with_its_parent(tmp_path: Path) -> None:
+    """Code that holds the interpreter's lock for ever cannot see that the parent is gone."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "odd").write_bytes(instance())
+    holds = "__import__('ctypes').PyDLL(None).sleep(600)"
+    program = (
+        f"from dcmdask import supervisor\nsupervisor._UNATTENDED = 1\n{_HEADER.format(does=holds)}\n"
+        f"{ReaderProcess.program}"
+    )
+    script = _PARENT.replace("work = Work", f"_Reader.program = {program!r}\nwork = Work").replace(
+        "timeout=600", "timeout=600, read_timeout=2"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+    assert parent.stdout is not None
+    with parent, parent.stdout as stream:
+        child = int(stream.readline())
+        time.sleep(1)
+        parent.kill()
+    assert _runs(child)
+    deadline = time.monotonic() + 10
+    while _runs(child) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not _runs(child)
+
+
+@LINUX
+def test_a_child_without_work_leaves(tmp_path: Path) -> None:
+    """On a worker nobody says that a crawl is over; the next partition is read by a new one."""
+
+    class Reader(ReaderProcess):
+        program = f"from dcmdask import supervisor; supervisor._IDLE = 0.2\n{ReaderProcess.program}"
+
+    before = _children()
+    with _work(tmp_path, "a", "b", partition_size=1, reader=Reader()) as work:
+        assert (1, 1, 0) == _counts(work.read(0))
+        deadline = time.monotonic() + 10
+        while _children() - before and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert set() == _children() - before
+        assert (1, 1, 0) == _counts(work.read(1))
+
+
 def test_the_child_imports_nothing_from_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -512,16 +739,16 @@ def test_the_child_imports_nothing_from_the_current_folder(
         assert (1, 1, 0) == _counts(work.read())
 
 
-def test_no_file_is_left_for_the_shared_row(
+def test_what_parent_and_child_share_has_no_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What parent and child share has no name any more when the first partition is read."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    """There is no file that whoever is killed could leave behind, at no time."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
     with _work(tmp_path, "a") as work:
+        work.reader.start()
+        assert [] == os.listdir(tmp_path / "tmp")
         work.read()
-        if sys.platform != "win32":
-            assert [] == list(tmp_path.glob("dcmdask-row-*"))
-    assert [] == list(tmp_path.glob("dcmdask-row-*"))
 
 
 # -- in a crawl ------------------------------------------------------------------------------------

@@ -26,6 +26,12 @@ STRICT = 3
 @option("--workers", "-n", type=int, default=0, help="Worker processes; 0: the cores it may use.")
 @option("--scheduler", metavar="ADDRESS", help="Use a running Dask cluster, e.g. tcp://host:8786.")
 @option("--timeout", type=float, default=300.0, help="Seconds that one task may take.")
+@option(
+    "--read-timeout",
+    type=float,
+    default=60.0,
+    help="Seconds that one file may stand still: no byte, no member of an archive is read.",
+)
 @option("--partition-size", type=int, default=4096, help="Files of one task.")
 @option(
     "--in-process-below",

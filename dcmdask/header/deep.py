@@ -101,7 +101,7 @@ def _translated(window: Window) -> Iterator[None]:
     """Make a `HeaderError` of what pydicom raises: sequences are parsed as they are asked for."""
     try:
         yield
-    except HeaderError:
+    except (HeaderError, MemoryError):
         raise
     except Exception as error:
         window.raise_error()
@@ -191,6 +191,8 @@ def _read_attributes(dataset: Dataset, extractor: Extractor) -> tuple[dict[str, 
     for attribute in attributes_of(extractor):
         try:
             value = read_attribute(dataset, attribute, macros)
+        except MemoryError:
+            raise
         except Exception:
             value = MALFORMED
         if value is MALFORMED:

@@ -117,7 +117,8 @@ def read_until(window: Window, stop: StopWhen, tags: list[BaseTag | int]) -> Fil
     sparing = _sparing(window, stop, sequences)
     try:
         return read_partial(window, sparing, force=True, specific_tags=tags)  # type: ignore[arg-type]
-    except HeaderError:
+    except (HeaderError, MemoryError):
+        # What there is memory for has nothing to do with the header.
         raise
     except RecursionError as error:
         raise HeaderError(Kind.CORRUPT, "sequences are nested too deeply") from error
@@ -191,5 +192,7 @@ def _value(holder: Dataset, word: str, kind: pa.DataType) -> Any:
         if isinstance(raw, RawDataElement) and raw.length > _LONGEST:
             return MALFORMED
         return convert(holder.get(word), kind)
+    except MemoryError:
+        raise
     except Exception:
         return MALFORMED

@@ -38,7 +38,7 @@ from dcmdask.source.heads import (
 from dcmdask.source.local import ARCHIVE_SUFFIXES, shown
 from dcmdask.source.members import Member, Members, ends_of, quick_head
 from dcmdask.source.sniff import archive_kind, is_tar, unread_format
-from dcmdask.types import Failure, Kind, Place, Window
+from dcmdask.types import ELSEWHERE, NO_ROW, Failure, Kind, Place, Window
 from dcmdask.windows import WINDOW, Heads, Windows, has_prefix
 
 HEAD = WINDOW
@@ -51,7 +51,6 @@ LARGEST_NESTED = 512 * 1024 * 1024
 """Bytes of a zip inside another archive, which has to be held in memory to be read."""
 
 _STAGE = "fetch"
-_NO_ROW = -1
 _BLOCK = 64 * 1024
 _LEAST_TAR = 2 * 512
 _LARGEST_SIZE = 2**63 - 1
@@ -151,17 +150,21 @@ class RowWatch:
     Attributes
     ----------
     begin : callable
-        Told the number of each row before it is opened, and -1 behind the last one.
+        Told the number of each row before it is opened; `NO_ROW` where several are read at once,
+        `ELSEWHERE` behind the last one.
     left_out : mapping
         Number of a row to the kind and message of the failure that it is without being opened.
     singly : bool
         Whether no file is read together with others, so that `begin` names the one at fault also
         where a header is, not its file.
+    beat : callable
+        Told that a row goes on: an archive is one row, and may honestly take minutes.
     """
 
     begin: Callable[[int], None] = lambda _row: None
     left_out: Mapping[int, tuple[Kind, str]] = field(default_factory=dict)
     singly: bool = False
+    beat: Callable[[], None] = lambda: None
 
 
 @dataclass(slots=True)
@@ -186,7 +189,7 @@ class Fetcher:
     watch: ClassVar[RowWatch] = RowWatch()
     _buffer: npt.NDArray[np.uint8] | None = None
     _members: Members = field(default_factory=Members)
-    _row: int = _NO_ROW
+    _row: int = NO_ROW
 
     def fetch(self, manifest: pa.Table) -> Iterator[Found]:
         """Give what some manifest rows hold: plain DICOM files many at once, all else singly.
@@ -195,7 +198,11 @@ class Fetcher:
         """
         if self.watch.singly:
             yield from self.fetch_windows(manifest.to_pylist())
-            return
+        else:
+            yield from self._fetch_together(manifest)
+        self.watch.begin(ELSEWHERE)
+
+    def _fetch_together(self, manifest: pa.Table) -> Iterator[Found]:
         for start in range(0, manifest.num_rows, AT_ONCE):
             chunk = manifest.slice(start, AT_ONCE)
             regular = pc.indices_nonzero(pc.is_null(chunk["kind"]).combine_chunks())
@@ -212,7 +219,7 @@ class Fetcher:
                 self.watch.begin,
                 self._buffer,
             )
-            self.watch.begin(_NO_ROW)
+            self.watch.begin(NO_ROW)
             self._buffer = windows.buffer
             self.tally.bytes_read += count
             self.tally.files += len(kept)
@@ -232,16 +239,11 @@ class Fetcher:
             places = place_table([self.roots.place(row, number) for row, number in rows])
 
         def more(number: int, offset: int, row: memoryview) -> int:
-            try:
-                handle = os.open(manifest["location"][number].as_py(), READ_FLAGS)
-            except OSError:
-                return 0
-            try:
-                count = read_into(handle, offset, row)
-            except OSError:
-                return 0
-            finally:
-                os.close(handle)
+            self.watch.begin(numbers[number])
+            count = _read_more(manifest["location"][number].as_py(), offset, row)
+            # Back among the others: row and beat both change, so that a look now and then sees it.
+            self.watch.begin(NO_ROW)
+            self.watch.beat()
             self.tally.bytes_read += count
             return count
 
@@ -288,7 +290,7 @@ class Fetcher:
             stream = io.FileIO(handle, closefd=True)
             before = (self.tally.members, self.tally.containers)
             try:
-                yield from self._fetch_file(_Counted(stream, self.tally), place)
+                yield from self._fetch_file(_Counted(stream, self.tally, self.watch.beat), place)
             finally:
                 self._members.hold(stream)
             if self.tally.members > before[0]:
@@ -296,8 +298,8 @@ class Fetcher:
                 self.inside[number] = found
             if self.watch.singly or self._members.is_full:
                 yield from self._fetched_members()
-        self._row = _NO_ROW
-        self.watch.begin(_NO_ROW)
+        self._row = NO_ROW
+        self.watch.begin(NO_ROW)
         yield from self._fetched_members()
 
     def _fetch_file(self, stream: _Counted, place: Place) -> Iterator[Found]:
@@ -400,7 +402,7 @@ class Fetcher:
         if len(self._members):
             if not self.watch.singly:
                 # They may be of several rows.
-                self.watch.begin(_NO_ROW)
+                self.watch.begin(NO_ROW)
             yield self._members.heads(_more_of_member, _reopen_member)
             self.watch.begin(self._row)
         self._members.close()
@@ -473,6 +475,20 @@ class Fetcher:
             yield from self._fetch_archive(inner, kind, member, nested=True)
 
 
+def _read_more(location: bytes, offset: int, row: memoryview) -> int:
+    """Read on in a loose file; give how many bytes, none where it cannot be read."""
+    try:
+        handle = os.open(location, READ_FLAGS)
+    except OSError:
+        return 0
+    try:
+        return read_into(handle, offset, row)
+    except OSError:
+        return 0
+    finally:
+        os.close(handle)
+
+
 def _head_of(stream: _Forward, member: Place) -> bytes | Failure:
     """Give the first bytes of a member, or the failure that it is."""
     try:
@@ -484,6 +500,8 @@ def _head_of(stream: _Forward, member: Place) -> bytes | Failure:
 def _open_member(
     archive: zipfile.ZipFile, info: zipfile.ZipInfo, member: Place
 ) -> IO[bytes] | Failure:
+    # Of a zip that lies in memory, nothing else tells that it goes on.
+    Fetcher.watch.beat()
     if info.flag_bits & 1:
         return Failure(member, Kind.ENCRYPTED_ARCHIVE, "the member is encrypted", _STAGE)
     try:
@@ -526,10 +544,11 @@ def _reopen_member(found: Member) -> Iterator[Window | Failure]:
 class _Counted(io.RawIOBase):
     """A file whose reads are counted and whose errors are translated."""
 
-    def __init__(self, stream: io.FileIO, tally: Tally) -> None:
+    def __init__(self, stream: io.FileIO, tally: Tally, beat: Callable[[], None]) -> None:
         super().__init__()
         self._stream = stream
         self._tally = tally
+        self._beat = beat
 
     def readable(self) -> bool:
         return True
@@ -552,6 +571,7 @@ class _Counted(io.RawIOBase):
             piece = self._stream.read(-1 if count is None or count < 0 else count - len(found))
             if not piece:
                 break
+            self._beat()
             found += piece
         self._tally.bytes_read += len(found)
         return bytes(found)

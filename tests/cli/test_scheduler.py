@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,29 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from running import address_at, scheduler_command, started, worker_command
 from source.making import instance, zip_of
 
 from dcmdask import cluster
-
-
-@contextmanager
-def _started(module: str, log: Path, *args: object) -> Iterator[subprocess.Popen[bytes]]:
-    with open(log, "wb") as stream:
-        child = subprocess.Popen(
-            [sys.executable, "-m", module, *map(str, args)],
-            stdout=stream,
-            stderr=stream,
-            cwd=log.parent,
-        )
-    try:
-        yield child
-    finally:
-        child.terminate()
-        try:
-            child.wait(10)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +22,9 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, P
     """Start a scheduler and a worker with a nanny; give the address and the folder of their logs."""
     folder = tmp_path_factory.mktemp("cluster")
     place = folder / "scheduler.json"
-    args = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", place)
-    with _started("distributed.cli.dask_scheduler", folder / "scheduler.log", *args):
-        deadline = time.monotonic() + 60
-        while not place.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        address = json.loads(place.read_text())["address"]
-        args = (address, "--nworkers", "1", "--nthreads", "2", "--no-dashboard")
-        with _started("distributed.cli.dask_worker", folder / "worker.log", *args):
+    with started(scheduler_command(place), folder / "scheduler.log"):
+        address = address_at(place)
+        with started(worker_command(address, "--nthreads", "2"), folder / "worker.log"):
             yield address, folder
 
 

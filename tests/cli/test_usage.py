@@ -56,6 +56,7 @@ WRONG = {
     "bad layout": (["run", "x", "--layout", "y"], "is not one of 'native', 'imgtools', 'cases'"),
     "bad timeout": (["run", "x", "--timeout", "soon"], "'soon' is not a valid float"),
     "timeout of nothing": (["run", "x", "--timeout", "0"], "give a number of seconds above 0"),
+    "nothing for a read": (["run", "x", "--read-timeout", "0"], "--read-timeout 0: give a number"),
     "negative timeout": (["run", "x", "--timeout", "-1"], "give a number of seconds above 0"),
     "timeout of no number": (["run", "x", "--timeout", "nan"], "give a number of seconds above 0"),
     "bad workers": (["run", "x", "--workers", "-1"], "give a whole number of at least 0"),

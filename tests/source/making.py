@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import random
 import struct
 import tarfile
 import zipfile
@@ -39,6 +40,12 @@ def instance(number: int = 1, **values: Any) -> bytes:
 def bulky(number: int, size: int = 2_000_000) -> bytes:
     """Give an instance with pixel data of some size behind its header."""
     return instance(number) + b"\xe0\x7f\x10\x00OW\0\0" + struct.pack("<L", size) + bytes(size)
+
+
+def noise(number: int, size: int = 40_000) -> bytes:
+    """Give an instance with pixel data that no compression makes smaller."""
+    content = random.Random(number).randbytes(size)
+    return instance(number) + b"\xe0\x7f\x10\x00OW\0\0" + struct.pack("<L", size) + content
 
 
 def zip_of(
