@@ -381,6 +381,14 @@ class Parts:
             with pq.ParquetFile(path) as file:
                 yield from file.iter_batches(columns=list(columns))
 
+    def batches(self, name: str) -> Iterator[pa.RecordBatch]:
+        """Give one of ``described``, ``references``, ``failures`` of all parts, piece by piece."""
+        for stem in self.stems:
+            path = self.folder / f"{stem}.{name}.arrow"
+            if path.exists():
+                with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
+                    yield from map(reader.get_batch, range(reader.num_record_batches))
+
     def read(self, name: str) -> pa.Table:
         """Give one of ``described``, ``references``, ``failures`` of all parts."""
         schema = _KINDS[name]
