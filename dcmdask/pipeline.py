@@ -59,7 +59,6 @@ class Totals:
     """What the partitions came to, added up in any order."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    series: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     parts: dict[int, str] = field(default_factory=dict)
 
@@ -68,7 +67,6 @@ class Totals:
         for name in _SUMMED:
             self.counts[name] += getattr(summary, name)
         self.counts["listed"] += summary.listed
-        self.series.update(summary.series)
         self.reasons.update(summary.reasons)
         self.parts[summary.number] = summary.part
 
@@ -154,7 +152,7 @@ def _run(sources: Iterable[str], options: RunOptions, watch: Watch) -> dict[str,
             store,
             parts,
             listing.cases,
-            dict(totals.series),
+            totals.counts["instances"],
             {case: numbers[case] for case in listing.cases},
             options,
         )

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from dcmdask.codes import Codes, codes_of, count_distinct, first_rows, rows_with, starts_of
 from dcmdask.schema import CRAWL_DB, DEFAULT_SUBSERIES, KEY, VARYING
-from dcmdask.values import TEXTS
+from dcmdask.values import TEXT, TEXTS
 
 COLUMNS = (
     "StudyInstanceUID",
@@ -32,7 +32,17 @@ COLUMNS = (
 """Columns of the instances that the merge needs."""
 
 _RANK = ("InstanceNumber", "SOPInstanceUID", "url")
-_MERGED_EXTRA = ("case", "folder")
+_GROUPED_BY = (*KEY[:3], "AcquisitionNumber", *_RANK)
+_LATER = ("ReferencedModality", "ReferencedSeriesUID")
+
+MERGED = pa.schema(
+    [
+        *(field for field in CRAWL_DB if field.name not in _LATER),
+        ("case", TEXT),
+        ("folder", TEXT),
+    ]
+)
+"""A merged series: `dcmdask.schema.CRAWL_DB` without what is resolved later, and where it lies."""
 
 
 def with_subseries(instances: pa.Table) -> pa.Table:
@@ -51,50 +61,50 @@ def representatives(instances: pa.Table) -> npt.NDArray[np.int64]:
         At least `dcmdask.schema.KEY` with AcquisitionNumber for SubSeries, and what the
         representative is the least of; in any order.
     """
-    needed = instances.select([*KEY[:3], "AcquisitionNumber", *_RANK])
+    needed = instances.select(list(_GROUPED_BY))
     rows = with_subseries(needed.append_column("_row", pa.array(np.arange(needed.num_rows))))
     _, chosen = _grouped(rows)
     spots: npt.NDArray[np.int64] = rows["_row"].take(pa.array(chosen)).to_numpy()
     return spots
 
 
-def merge_series(instances: pa.Table, described: pa.Table) -> pa.Table:
+def merge_series(instances: Any, described: pa.Table) -> pa.Table:
     """Merge instances into series.
 
     Parameters
     ----------
     instances : pyarrow.Table
-        `COLUMNS` of all instances of some series, in any order.
+        `COLUMNS` of all instances of some series, in any order; or anything with the ``select`` of
+        a table, of which no more than the columns compared by row are asked for at once.
     described : pyarrow.Table
         `dcmdask.schema.DESCRIBED`; holds at least every representative.
 
     Returns
     -------
     pyarrow.Table
-        A row a series, sorted by `dcmdask.schema.KEY`: `dcmdask.schema.CRAWL_DB` without what is
-        resolved later, and ``case`` and ``folder`` of the representative and of the series.
+        `MERGED`: a row a series, sorted by `dcmdask.schema.KEY`; ``case`` of the representative,
+        ``folder`` the first.
     """
-    rows = with_subseries(instances)
+    uids = instances.select(["SeriesInstanceUID"])["SeriesInstanceUID"]
+    if uids.null_count:
+        instances = instances.filter(pc.is_valid(uids))
+    rows = with_subseries(instances.select(list(_GROUPED_BY)))
     group, chosen = _grouped(rows)
     if not len(chosen):
-        return _merged_schema().empty_table()
+        return MERGED.empty_table()
     first = rows.take(pa.array(chosen))
-    folders = _folders(rows["folder"], group)
+    count = count_distinct(rows["SOPInstanceUID"], group, len(chosen))
+    del rows
+    folders = _folders(_column(instances, "folder"), group)
     columns: dict[str, Any] = {name: first[name] for name in KEY}
     columns |= _deep_columns(first, described)
-    columns["instance_count"] = count_distinct(rows["SOPInstanceUID"], group, len(chosen))
+    columns["instance_count"] = count
     columns["folders"] = folders
     columns["representative_url"] = first["url"]
-    columns["varying"] = _varying(rows, group, chosen)
-    columns["case"] = first["case"]
+    columns["varying"] = _varying(instances, group, chosen)
+    columns["case"] = _column(instances, "case").take(pa.array(chosen))
     columns["folder"] = pc.list_element(folders, 0)
-    return pa.table({name: columns[name] for name in _merged_schema().names}, _merged_schema())
-
-
-def _merged_schema() -> pa.Schema:
-    later = ("ReferencedModality", "ReferencedSeriesUID")
-    fields = [field for field in CRAWL_DB if field.name not in later]
-    return pa.schema([*fields, *((name, pa.string()) for name in _MERGED_EXTRA)])
+    return pa.table({name: columns[name] for name in MERGED.names}, MERGED)
 
 
 def _grouped(rows: pa.Table) -> tuple[Codes, Codes]:
@@ -108,11 +118,15 @@ def _grouped(rows: pa.Table) -> tuple[Codes, Codes]:
     return group, order[starts]
 
 
-def _varying(rows: pa.Table, group: Codes, chosen: Codes) -> pa.Array:
+def _column(instances: Any, name: str) -> pa.ChunkedArray:
+    return instances.select([name])[name]
+
+
+def _varying(instances: Any, group: Codes, chosen: Codes) -> pa.Array:
     """Name, for every series, the attributes that are not the same in all its instances."""
     found: list[list[str]] = [[] for _ in chosen]
     for name in VARYING:
-        codes = codes_of(rows[name])
+        codes = codes_of(_column(instances, name))
         differs = codes != codes[chosen][group]
         for number in np.flatnonzero(np.bincount(group[differs])):
             found[number].append(name)
@@ -147,35 +161,3 @@ def _identity(table: pa.Table) -> pa.Array:
     """Give what tells one described instance from another: its place and its series."""
     series = pc.fill_null(table["SeriesInstanceUID"], "")
     return _one(pc.binary_join_element_wise(table["url"], series, "\n"))
-
-
-def series_ranges(counts: dict[str, int], largest: int) -> list[tuple[str, str]]:
-    """Cut the series, in order of UID, into ranges of at most so many instances.
-
-    Parameters
-    ----------
-    counts : dict
-        Instances of every SeriesInstanceUID.
-    largest : int
-        Instances of one range; a series that is larger is a range by itself.
-
-    Returns
-    -------
-    list of (str, str)
-        First and last SeriesInstanceUID of each range.
-
-    Examples
-    --------
-    >>> series_ranges({"1.2": 4, "1.3": 5, "1.1": 3}, 7)
-    [('1.1', '1.2'), ('1.3', '1.3')]
-    """
-    ranges: list[tuple[str, str]] = []
-    held = 0
-    for uid in sorted(counts):
-        if ranges and held + counts[uid] <= largest:
-            ranges[-1] = (ranges[-1][0], uid)
-            held += counts[uid]
-        else:
-            ranges.append((uid, uid))
-            held = counts[uid]
-    return ranges

@@ -24,7 +24,7 @@ from dcmdask.cases import (
     read_projectid_map,
 )
 from dcmdask.errors import ProjectIdMapError
-from dcmdask.schema import CASE_ROWS, FAILURES, INSTANCES, table_of
+from dcmdask.schema import CASE_ROWS, INSTANCES, table_of
 
 # -- ProjectID -----------------------------------------------------------------------------------
 
@@ -375,20 +375,17 @@ def test_desensitized_rows_hold_pseudonyms() -> None:
 
 def test_cases_are_counted() -> None:
     """Files, instances, series, failures, bytes and skips of each case, sorted by ProjectID."""
-    failures = table_of(
-        [
-            {"case": "a", "kind": "not_dicom"},
-            {"case": "a", "kind": "dicomdir"},
-            {"case": "a", "kind": "truncated"},
-            {"case": "b", "kind": "corrupt"},
-        ],
-        FAILURES,
-    )
+    outcomes = {
+        ("a", "not_dicom"): 1,
+        ("a", "dicomdir"): 1,
+        ("a", "truncated"): 1,
+        ("b", "corrupt"): 1,
+    }
     table = build_cases(
         {"a": (5, 500), "b": (1, 10), "empty": (0, 0)},
         {"a": 2},
         {"a": 1},
-        failures,
+        outcomes,
         {"a": 3, "b": 1, "empty": 2},
     )
     assert [tuple(row.values()) for row in table.to_pylist()] == [
@@ -400,7 +397,7 @@ def test_cases_are_counted() -> None:
 
 def test_no_cases_give_an_empty_table() -> None:
     """An empty source has no case."""
-    assert build_cases({}, {}, {}, FAILURES.empty_table(), {}).num_rows == 0
+    assert build_cases({}, {}, {}, {}, {}).num_rows == 0
 
 
 # -- file names ----------------------------------------------------------------------------------

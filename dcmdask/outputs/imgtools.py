@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from dcmdask.codes import Codes, codes_of, first_rows, rows_with, starts_of
 from dcmdask.extract.registry import attributes_of, extractor_for
-from dcmdask.outputs.csv import render_csv
+from dcmdask.outputs.csv import render_lines
 from dcmdask.outputs.json import encode, members, quoted
 from dcmdask.outputs.text import LARGE, Lines, joined, large
 from dcmdask.schema import DEFAULT_SUBSERIES, KEY
@@ -48,9 +48,9 @@ _NO_PLACES = (b"{}",)
 Key = tuple[Any, ...]
 
 
-def render_index(index: pa.Table, *, excel: bool) -> bytes:
-    """Give index.csv: the nine columns of seed B, in the order of the index."""
-    return render_csv(_told_apart(index.select(list(INDEX_COLUMNS))), INDEX_COLUMNS, excel=excel)
+def render_index_lines(index: pa.Table, *, excel: bool) -> Lines:
+    """Give the lines of index.csv after its header, of all acquisitions of some series."""
+    return render_lines(_told_apart(index.select(list(INDEX_COLUMNS))), INDEX_COLUMNS, excel=excel)
 
 
 def _told_apart(index: pa.Table) -> pa.Table:
@@ -206,27 +206,26 @@ def _way(folder: str, start: str) -> str:
 
 
 def render_sop_map(instances: Iterable[pa.Table]) -> Iterator[bytes]:
-    """Give sop_map.json, sorted by series and instance: its opening, a piece a range, its end.
+    """Give sop_map.json, sorted by SOPInstanceUID: its opening, a piece a range, its end.
 
-    An instance that stands in several series is given to the last of them, as by any reader of an
-    object in which a key stands twice: that may happen only where the series are ranges apart.
+    An instance that stands in several series is given to the last of them.
 
     Parameters
     ----------
     instances : iterable of pyarrow.Table
-        `INSTANCE_COLUMNS` of each range of series, in order of SeriesInstanceUID.
+        SOPInstanceUID and SeriesInstanceUID of each range of instances, in order of SOPInstanceUID.
     """
     return _object_of(map(_pairs, instances))
 
 
 def _pairs(instances: pa.Table) -> bytes:
-    """Give the members of sop_map.json of one range of series."""
-    rows = rows_with(instances.select(["SeriesInstanceUID", "SOPInstanceUID"]), "SOPInstanceUID")
+    """Give the members of sop_map.json of one range of instances."""
+    rows = instances.select(["SOPInstanceUID", "SeriesInstanceUID"])
+    rows = rows_with(rows_with(rows, "SOPInstanceUID"), "SeriesInstanceUID")
     keys = [(name, "ascending") for name in rows.column_names]
     order = pc.sort_indices(rows, sort_keys=keys).to_numpy()
-    codes = codes_of(rows["SOPInstanceUID"])[order]
-    last = np.empty(codes.max(initial=-1) + 1, np.int64)
-    last[codes] = np.arange(len(codes))
-    rows = rows.take(order[np.sort(last)])
-    sops, series = (quoted(large(rows[name])) for name in reversed(rows.column_names))
+    starts = starts_of(codes_of(rows["SOPInstanceUID"])[order])
+    last = np.append(starts[1:], len(order)) - 1
+    rows = rows.take(order[last[: len(starts)]])
+    sops, series = (quoted(large(column)) for column in rows.columns)
     return bytes(Lines.of(joined(",\n  ", sops, ": ", series)).content)
