@@ -29,6 +29,7 @@ from dcmdask.outputs.parquet import ParquetWriter
 from dcmdask.schema import (
     CASES,
     CRAWL_DB,
+    DEFAULT_SUBSERIES,
     DESCRIBED,
     FAILURES,
     INDEX,
@@ -171,7 +172,9 @@ def assemble(
     with work.parquet("cases.parquet", CASES) as writer:
         writer.add(table)
     if work.writes("cases"):
-        write_cases(store, _case_rows(work), project_ids, options)
+        write_cases(
+            store, _case_rows(work, max(per_case.values(), default=0)), project_ids, options
+        )
     kinds: Counter[str] = Counter()
     for (_, kind), failures in outcomes.items():
         kinds[kind] += failures
@@ -208,8 +211,8 @@ class _Merged:
 
     Attributes
     ----------
-    ranges : list of (Stream, Stream)
-        Instances of each range of series, and the series.
+    ranges : list of (list of Stream, Stream)
+        Instances of each range of series, in pieces where one series is too large; and the series.
     series : Stream
         `dcmdask.series.MERGED` of all ranges.
     asked : pyarrow.Table
@@ -218,7 +221,7 @@ class _Merged:
         URLs of those instances of which references were noted that are representatives.
     """
 
-    ranges: list[tuple[Stream, Stream]]
+    ranges: list[tuple[list[Stream], Stream]]
     series: Stream
     asked: pa.Table
     representatives: pa.Array
@@ -238,9 +241,10 @@ def _merge(work: _Work) -> _Merged:
     shelf = Shelf(work.scratch("merged"), series.MERGED, LARGEST_RANGE, weight=_SERIES_WEIGHT)
     kept, asked = [], []
     urls = [pa.array([], pa.string())]
-    for one in one_by_one(ranges):
-        merged = series.merge_series(_columns_of(one["instances"]), one["described"].table())
-        kept.append((one["instances"], shelf.put(merged)))
+    for number, one in enumerate(one_by_one(ranges)):
+        pieces = _pieces(one["instances"], work.scratch(f"series/pieces-{number}"))
+        merged = _merge_range(pieces, one["described"].table())
+        kept.append((pieces, shelf.put(merged)))
         is_asked = pc.or_(
             pc.is_in(merged["SeriesInstanceUID"], one["targets"].table()["SeriesInstanceUID"]),
             pc.is_in(merged["FrameOfReferenceUID"], frames),
@@ -251,13 +255,25 @@ def _merge(work: _Work) -> _Merged:
     return _Merged(kept, shelf.stream(), pa.concat_tables(asked), pa.concat_arrays(urls))
 
 
-def _columns_of(instances: Stream) -> pa.Table | Stream:
-    """Give a range of instances; where one series alone is too large, column by column.
+def _pieces(instances: Stream, folder: Path) -> list[Stream]:
+    """Give a range of instances; where one series alone is too large, in pieces by instance."""
 
-    Of such a series the columns it is sorted by are held, and one other at a time: of 1,000,000
-    instances 300 MB.
-    """
-    return instances if instances.rows > LARGEST_RANGE else instances.table()
+    def place(rows: Any) -> Any:
+        sub = pc.fill_null(rows["AcquisitionNumber"], DEFAULT_SUBSERIES)
+        # As `crawl_db.json` lists them, so that it takes the pieces one after another.
+        number = pc.utf8_lpad(sub.cast(pa.string()), 19, "0")
+        texts = (rows[name] for name in ("StudyInstanceUID", "Modality"))
+        return sort_text(*texts, number, rows["SOPInstanceUID"])
+
+    columns = ("StudyInstanceUID", "Modality", "AcquisitionNumber", "SOPInstanceUID")
+    cuts = cut({"instances": instances}, Key(columns, place), LARGEST_RANGE, folder)
+    return [one["instances"] for one in cuts]
+
+
+def _merge_range(pieces: list[Stream], described: pa.Table) -> pa.Table:
+    if len(pieces) == 1:
+        return series.merge_series(pieces[0].table(), described)
+    return series.merge_pieces(lambda: (piece.table() for piece in one_by_one(pieces)), described)
 
 
 def _asked_of_series(named: Stream) -> tuple[pa.Array, pa.Array]:
@@ -313,10 +329,9 @@ def _patients(work: _Work, merged: _Merged) -> int:
 
 
 def _write_crawl_db_json(work: _Work, merged: _Merged, referred: index.Targets) -> None:
-    def pieces() -> Iterator[tuple[pa.Table, pa.Table]]:
+    def pieces() -> Iterator[tuple[pa.Table, list[Stream]]]:
         for instances, own in one_by_one(merged.ranges):
-            rows = index.with_references(own.table(), referred)
-            yield rows, instances.select(imgtools.INSTANCE_COLUMNS)
+            yield index.with_references(own.table(), referred), instances
 
     with work.store.open_output("crawl_db.json") as stream:
         stream.writelines(imgtools.render_crawl_db(pieces()))
@@ -454,12 +469,30 @@ def _instances_per_case(instances: Stream) -> dict[str, int]:
     return dict(counts)
 
 
-def _case_rows(work: _Work) -> Iterator[pa.Table]:
-    """Give the rows of the case tables. An archive is a range by itself where it is too large."""
-
-    def place(rows: Any) -> Any:
-        return sort_text(*cases.row_keys(rows, work.project_ids))
-
+def _case_rows(work: _Work, largest: int) -> Iterator[pa.Table]:
+    """Give the rows of the case tables, whose largest case has so many instances."""
     streams = {"instances": work.instances.only(*cases.COLUMNS)}
-    for one in work.ranges("cases", streams, Key(cases.PLACE_COLUMNS, place)):
-        yield cases.build_case_rows(one["instances"].table(), work.project_ids)
+    for one in work.ranges("cases", streams, _case_key(work.project_ids, largest)):
+        if one["instances"].rows > LARGEST_RANGE:
+            yield _archive_row(work, one)
+        else:
+            yield cases.build_case_rows(one["instances"].table(), work.project_ids)
+
+
+def _archive_row(work: _Work, archive: dict[str, Stream]) -> pa.Table:
+    """Give the row of an archive that is too large: no files of one place are so many."""
+
+    def pieces() -> Iterator[tuple[pa.Table, pa.ChunkedArray]]:
+        for one in work.ranges("archive", archive, Key.by(*cases.MEMBER_COLUMNS)):
+            members = one["instances"].table()
+            rows = cases.build_case_rows(members, work.project_ids)
+            yield rows, members["SeriesInstanceUID"]
+
+    return cases.joined_archive(pieces())
+
+
+def _case_key(project_ids: Mapping[str, int], largest: int) -> Key:
+    # Cases that can be held stay whole: of their rows nothing is compared, which is half the time.
+    if largest <= LARGEST_RANGE:
+        return Key(("case",), lambda rows: cases.case_keys(rows, project_ids))
+    return Key(cases.PLACE_COLUMNS, lambda rows: sort_text(*cases.row_keys(rows, project_ids)))

@@ -6,6 +6,7 @@ from the representative. Rows themselves are not moved: only their positions are
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,6 @@ COLUMNS = (
 """Columns of the instances that the merge needs."""
 
 _RANK = ("InstanceNumber", "SOPInstanceUID", "url")
-_GROUPED_BY = (*KEY[:3], "AcquisitionNumber", *_RANK)
 _LATER = ("ReferencedModality", "ReferencedSeriesUID")
 
 MERGED = pa.schema(
@@ -61,21 +61,20 @@ def representatives(instances: pa.Table) -> npt.NDArray[np.int64]:
         At least `dcmdask.schema.KEY` with AcquisitionNumber for SubSeries, and what the
         representative is the least of; in any order.
     """
-    needed = instances.select(list(_GROUPED_BY))
+    needed = instances.select([*KEY[:3], "AcquisitionNumber", *_RANK])
     rows = with_subseries(needed.append_column("_row", pa.array(np.arange(needed.num_rows))))
     _, chosen = _grouped(rows)
     spots: npt.NDArray[np.int64] = rows["_row"].take(pa.array(chosen)).to_numpy()
     return spots
 
 
-def merge_series(instances: Any, described: pa.Table) -> pa.Table:
+def merge_series(instances: pa.Table, described: pa.Table) -> pa.Table:
     """Merge instances into series.
 
     Parameters
     ----------
     instances : pyarrow.Table
-        `COLUMNS` of all instances of some series, in any order; or anything with the ``select`` of
-        a table, of which no more than the columns compared by row are asked for at once.
+        `COLUMNS` of all instances of some series, in any order.
     described : pyarrow.Table
         `dcmdask.schema.DESCRIBED`; holds at least every representative.
 
@@ -85,26 +84,64 @@ def merge_series(instances: Any, described: pa.Table) -> pa.Table:
         `MERGED`: a row a series, sorted by `dcmdask.schema.KEY`; ``case`` of the representative,
         ``folder`` the first.
     """
-    uids = instances.select(["SeriesInstanceUID"])["SeriesInstanceUID"]
-    if uids.null_count:
-        instances = instances.filter(pc.is_valid(uids))
-    rows = with_subseries(instances.select(list(_GROUPED_BY)))
+    rows = with_subseries(instances)
     group, chosen = _grouped(rows)
     if not len(chosen):
         return MERGED.empty_table()
     first = rows.take(pa.array(chosen))
-    count = count_distinct(rows["SOPInstanceUID"], group, len(chosen))
-    del rows
-    folders = _folders(_column(instances, "folder"), group)
+    folders = _folders(rows["folder"], group)
     columns: dict[str, Any] = {name: first[name] for name in KEY}
     columns |= _deep_columns(first, described)
-    columns["instance_count"] = count
+    columns["instance_count"] = count_distinct(rows["SOPInstanceUID"], group, len(chosen))
     columns["folders"] = folders
     columns["representative_url"] = first["url"]
-    columns["varying"] = _varying(instances, group, chosen)
-    columns["case"] = _column(instances, "case").take(pa.array(chosen))
+    columns["varying"] = _varying(rows, group, chosen)
+    columns["case"] = first["case"]
     columns["folder"] = pc.list_element(folders, 0)
     return pa.table({name: columns[name] for name in MERGED.names}, MERGED)
+
+
+def merge_pieces(pieces: Callable[[], Iterator[pa.Table]], described: pa.Table) -> pa.Table:
+    """Merge series whose instances come in pieces, for those too large to be held.
+
+    Every piece is merged together with the representatives of all, which is what its rows are
+    compared with; then counts, folders and what varies are put together.
+
+    Parameters
+    ----------
+    pieces : callable
+        Gives `COLUMNS` of some instances at a time, as often as it is called; those of one series
+        and one SOPInstanceUID in one piece.
+    described : pyarrow.Table
+        As for `merge_series`.
+
+    Returns
+    -------
+    pyarrow.Table
+        What `merge_series` would give of all pieces.
+    """
+    least = pa.concat_tables(piece.take(pa.array(representatives(piece))) for piece in pieces())
+    least = least.take(pa.array(representatives(least)))
+    merged = [merge_series(pa.concat_tables([piece, least]), described) for piece in pieces()]
+    counts = np.sum([one["instance_count"].to_numpy() for one in merged], axis=0)
+    # A representative was counted with every piece.
+    named = pc.is_valid(least["SOPInstanceUID"]).to_numpy(zero_copy_only=False)
+    folders = _united([one["folders"] for one in merged])
+    varying = [
+        [name for name in VARYING if name in found]
+        for found in _united([one["varying"] for one in merged])
+    ]
+    columns = dict(zip(MERGED.names, merged[0].columns, strict=True))
+    columns["instance_count"] = counts - named * (len(merged) - 1)
+    columns["folders"] = folders
+    columns["varying"] = varying
+    columns["folder"] = [own[0] for own in folders]
+    return pa.table(columns, MERGED)
+
+
+def _united(columns: list[pa.ChunkedArray]) -> list[list[str]]:
+    rows = zip(*(column.to_pylist() for column in columns), strict=True)
+    return [sorted(set().union(*lists)) for lists in rows]
 
 
 def _grouped(rows: pa.Table) -> tuple[Codes, Codes]:
@@ -118,15 +155,11 @@ def _grouped(rows: pa.Table) -> tuple[Codes, Codes]:
     return group, order[starts]
 
 
-def _column(instances: Any, name: str) -> pa.ChunkedArray:
-    return instances.select([name])[name]
-
-
-def _varying(instances: Any, group: Codes, chosen: Codes) -> pa.Array:
+def _varying(rows: pa.Table, group: Codes, chosen: Codes) -> pa.Array:
     """Name, for every series, the attributes that are not the same in all its instances."""
     found: list[list[str]] = [[] for _ in chosen]
     for name in VARYING:
-        codes = codes_of(_column(instances, name))
+        codes = codes_of(rows[name])
         differs = codes != codes[chosen][group]
         for number in np.flatnonzero(np.bincount(group[differs])):
             found[number].append(name)

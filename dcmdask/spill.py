@@ -22,13 +22,13 @@ import pyarrow.compute as pc
 from dcmdask.codes import Codes, codes_of, first_rows
 from dcmdask.store import writing
 
-SCATTERED_ROWS = 65_536
+SCATTERED_ROWS = 32_768
 """Weight of the rows held while they are given to files."""
 
 _FILES = 64
 """Files written at once; more ranges take a second step."""
 
-_AIM = 1 / 3
+_AIM = 1 / 2
 """Part of what a range may weigh that it is to weigh: sizes differ, as samples do, and what is made
 of a range is held beside it."""
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dcmdask.schema import CRAWL_DB, DESCRIBED, INSTANCES, KEY, VARYING, table_of
 from dcmdask.series import (
     COLUMNS,
+    merge_pieces,
     merge_series,
     representatives,
     with_subseries,
@@ -332,6 +333,21 @@ def test_ranges_merge_alike(drawn: list[dict[str, Any]], apart: set[str]) -> Non
     order = [(name, "ascending") for name in KEY]
     merged = pa.concat_tables([whole.slice(0, 0), *pieces]).sort_by(order)
     assert whole.combine_chunks().equals(merged.combine_chunks())
+
+
+@settings(deadline=None, max_examples=50)
+@given(ROWS.filter(len), st.lists(st.integers(0, 2), min_size=12, max_size=12))
+def test_pieces_merge_alike(drawn: list[dict[str, Any]], numbers: list[int]) -> None:
+    """Series cut into pieces, an instance at several places in one, are those merged at once."""
+    rows = filled(drawn)
+    pieces: dict[int, list[dict[str, Any]]] = {}
+    places: dict[tuple[Any, ...], int] = {}
+    for row, number in zip(rows, numbers, strict=False):
+        sub = 1 if row["AcquisitionNumber"] is None else row["AcquisitionNumber"]
+        own = (*(row[name] for name in (*KEY[:3], "SOPInstanceUID")), sub)
+        pieces.setdefault(places.setdefault(own, number), []).append(row)
+    cut = merge_pieces(lambda: (table(*some) for some in pieces.values()), describe(*rows))
+    assert merge_series(table(*rows), describe(*rows)).equals(cut.combine_chunks())
 
 
 @settings(deadline=None, max_examples=50)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, RTStructureSetStorage
@@ -67,9 +68,14 @@ def index_csv(index: pa.Table, *, excel: bool) -> bytes:
     return render_header(INDEX_COLUMNS, excel=excel) + lines.content
 
 
+def joined(*ranges: tuple[pa.Table, pa.Table]) -> bytes:
+    """Give crawl_db.json, the instances of each range in one piece."""
+    return b"".join(render_crawl_db((series, [instances]) for series, instances in ranges))
+
+
 def crawl_db(*ranges: tuple[pa.Table, pa.Table]) -> dict[str, Any]:
     """Give crawl_db.json, read."""
-    return json.loads(b"".join(render_crawl_db(ranges)))
+    return json.loads(joined(*ranges))
 
 
 # -- index.csv -----------------------------------------------------------------------------------
@@ -267,8 +273,28 @@ def test_ranges_join_to_one_object() -> None:
     rows = [{**uid, "SOPInstanceUID": "1", "file_name": "山"} for uid in (one, two)]
     whole = (series_of(one, two), instances_of(*rows))
     cut = [(series_of(uid), instances_of(row)) for uid, row in zip((one, two), rows, strict=True)]
-    assert b"".join(render_crawl_db([whole])) == b"".join(render_crawl_db(cut))
-    assert "山".encode() in b"".join(render_crawl_db([whole]))
+    assert joined(whole) == joined(*cut)
+    assert "山".encode() in joined(whole)
+
+
+def test_pieces_of_a_series_join_to_one_object() -> None:
+    """A series too large to be held comes in pieces; one of them may hold another's end."""
+    numbers = ((None, "1"), (1, "2"), (1, "3"), (2, "1"), (2, None), (3, None))
+    rows = [
+        {
+            "SeriesInstanceUID": "1.3",
+            "SOPInstanceUID": sop,
+            "AcquisitionNumber": number,
+            "file_name": f"{sop}",
+        }
+        for number, sop in numbers
+    ]
+    series = series_of(*({"SeriesInstanceUID": "1.3", "SubSeries": n} for n in (1, 2, 3)))
+    whole = joined((series, instances_of(*rows)))
+    for start, stop in itertools.combinations(range(len(rows) + 1), 2):
+        cuts = (rows[:start], rows[start:stop], rows[stop:])
+        pieces = [instances_of(*some) for some in cuts]
+        assert whole == b"".join(render_crawl_db([(series, pieces)]))
 
 
 def test_an_empty_crawl_has_empty_objects() -> None:
@@ -335,6 +361,7 @@ def relative(folder: str, name: str, start: str) -> str:
     return "/".join([*[".."] * len(other), *own, name])
 
 
+@settings(deadline=None)
 @given(st.lists(_PLACED, max_size=8), _FOLDER)
 def test_instances_are_listed_as_the_library_writes_them(
     rows: list[dict[str, Any]], start: str
@@ -350,7 +377,7 @@ def test_instances_are_listed_as_the_library_writes_them(
                 row["SOPInstanceUID"], relative(row["folder"], row["file_name"], start)
             )
     series = series_of(*(dict(zip(KEY, key, strict=True), folder=start) for key in grouped))
-    content = b"".join(render_crawl_db([(series, instances_of(*rows))])).decode()
+    content = joined((series, instances_of(*rows))).decode()
     found = json.loads(content)
     assert sorted(found) == list(found)
     assert len(grouped) == sum(map(len, found.values()))
