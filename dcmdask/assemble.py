@@ -316,7 +316,7 @@ def _write_series(work: _Work, merged: _Merged, referred: index.Targets) -> _Cou
             counted.modalities.update(m or "" for m in rows["Modality"].to_pylist())
             studies = pc.unique(rows["StudyInstanceUID"]).to_pylist()
             # A study may begin in one range and end in the next.
-            counted.studies += len(studies) - (studies[:1] == last)
+            counted.studies += len(studies) - (bool(last) and studies[:1] == last)
             last = studies[-1:]
     return counted
 

@@ -22,10 +22,10 @@ import pyarrow.compute as pc
 from dcmdask.codes import Codes, codes_of, first_rows
 from dcmdask.store import writing
 
-SCATTERED_ROWS = 32_768
+SCATTERED_ROWS = 65_536
 """Weight of the rows held while they are given to files."""
 
-_FILES = 64
+_FILES = 192
 """Files written at once; more ranges take a second step."""
 
 _AIM = 1 / 2
