@@ -2,19 +2,19 @@
 
 A small crawl is held. Of a larger one a range is held at a time: of series, of instances by UID, of
 sources of references, of case rows. What stays for the whole of a crawl is said where it is kept:
-a case costs some hundred bytes, a series that others refer to about a kilobyte, an instance nothing.
+a case costs some hundred bytes, a series that refers to others or that others refer to about a
+kilobyte, an instance nothing.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -114,7 +114,7 @@ class _Work:
     def ranges(
         self, name: str, streams: Mapping[str, Stream], key: Key
     ) -> Iterator[dict[str, Stream]]:
-        """Give the ranges of a key; those before are gone when the next is asked for."""
+        """Give the ranges of a key; their files are gone when the last was taken."""
         yield from one_by_one(cut(streams, key, LARGEST_RANGE, self.scratch(name)))
         shutil.rmtree(self.scratch(name), ignore_errors=True)
 
@@ -124,12 +124,6 @@ class _Work:
         own = stamped(schema, __version__, self.options.digest())
         with self.store.open_output(name) as stream, ParquetWriter(stream, own) as writer:
             yield writer
-
-    @contextmanager
-    def text(self, name: str, *, wanted: bool) -> Iterator[BinaryIO]:
-        """Open one published file, or none."""
-        with self.store.open_output(name) if wanted else BytesIO() as stream:
-            yield stream
 
 
 def assemble(
@@ -230,7 +224,8 @@ class _Merged:
 def _merge(work: _Work) -> _Merged:
     """Merge instances into series, a range of SeriesInstanceUID at a time."""
     named = _named(work.parts)
-    frames, noted = _asked_of_series(named)
+    frames = _distinct(map(references.frames_named, named.read(["target_level", "target_uid"])))
+    noted = _distinct(map(references.noted_of, named.read(["of_series", "source_url"])))
     streams = {
         "instances": work.instances.only(*_OF_SERIES).having("SeriesInstanceUID"),
         "described": _of_parts(work.parts, "described", DESCRIBED, _SERIES_WEIGHT),
@@ -276,13 +271,17 @@ def _merge_range(pieces: list[Stream], described: pa.Table) -> pa.Table:
     return series.merge_pieces(lambda: (piece.table() for piece in one_by_one(pieces)), described)
 
 
-def _asked_of_series(named: Stream) -> tuple[pa.Array, pa.Array]:
-    """Give the frames of reference that references name, and the URLs `noted_of` them."""
-    frames = noted = pa.array([], pa.string())
-    for batch in named.read(["target_level", "target_uid", "of_series", "source_url"]):
-        frames = pc.unique(pa.concat_arrays([frames, references.frames_named(batch)]))
-        noted = pc.unique(pa.concat_arrays([noted, references.noted_of(batch)]))
-    return frames, noted
+def _distinct(arrays: Iterable[pa.Array]) -> pa.Array:
+    """Give every text of some arrays once, in linear time: duplicates go when they may be half."""
+    held = [pa.array([], pa.string())]
+    size = room = 0
+    for array in arrays:
+        held.append(array)
+        size += len(array)
+        if size > 2 * room + LARGEST_RANGE:
+            held = [pc.unique(pa.concat_arrays(held))]
+            size = room = len(held[0])
+    return pc.unique(pa.concat_arrays(held))
 
 
 @dataclass(slots=True)
@@ -298,20 +297,22 @@ def _write_series(work: _Work, merged: _Merged, referred: index.Targets) -> _Cou
     """Write the tables of series, sorted by study."""
     counted = _Counted(Counter(), Counter(), 0)
     last: list[Any] = []
+    excel = work.options.excel
     key = Key.by("StudyInstanceUID", "SeriesInstanceUID")
-    with (
-        work.parquet("crawl_db.parquet", CRAWL_DB) as crawl_db,
-        work.parquet("index.parquet", INDEX) as index_table,
-        work.text("index.csv", wanted=work.writes("imgtools")) as index_csv,
-    ):
-        index_csv.write(render_header(imgtools.INDEX_COLUMNS, excel=work.options.excel))
+    with ExitStack() as stack:
+        crawl_db = stack.enter_context(work.parquet("crawl_db.parquet", CRAWL_DB))
+        index_table = stack.enter_context(work.parquet("index.parquet", INDEX))
+        index_csv = None
+        if work.writes("imgtools"):
+            index_csv = stack.enter_context(work.store.open_output("index.csv"))
+            index_csv.write(render_header(imgtools.INDEX_COLUMNS, excel=excel))
         for one in work.ranges("studies", {"series": merged.series}, key):
             rows = index.with_references(one["series"].table(), referred)
             crawl_db.add(index.build_crawl_db(rows))
             lines = index.build_index(rows, work.project_ids)
             index_table.add(lines)
-            text = imgtools.render_index_lines(lines, excel=work.options.excel)
-            index_csv.write(text.content)
+            if index_csv is not None:
+                index_csv.write(imgtools.render_index_lines(lines, excel=excel).content)
             counted.cases.update(rows["case"].to_pylist())
             counted.modalities.update(m or "" for m in rows["Modality"].to_pylist())
             studies = pc.unique(rows["StudyInstanceUID"]).to_pylist()
@@ -405,8 +406,6 @@ def _look_up(work: _Work) -> Stream:
         "instances": work.instances.only(*references.TARGET_COLUMNS).having("SOPInstanceUID"),
     }
     found = Shelf(work.scratch("found"), references.FOUND, LARGEST_RANGE, weight=_NAMED_WEIGHT)
-    if not rows and not work.writes("imgtools"):
-        return found.stream()
 
     def looked_up() -> Iterator[pa.Table]:
         for one in work.ranges("sops", streams, Key.by("SOPInstanceUID")):
@@ -415,16 +414,17 @@ def _look_up(work: _Work) -> Stream:
                 found.put(references.count_found(one["listed"].table(), instances))
             yield instances
 
-    with work.text("sop_map.json", wanted=work.writes("imgtools")) as stream:
-        stream.writelines(imgtools.render_sop_map(looked_up()))
+    if work.writes("imgtools"):
+        with work.store.open_output("sop_map.json") as stream:
+            stream.writelines(imgtools.render_sop_map(looked_up()))
+    elif rows:
+        deque(looked_up(), maxlen=0)
     return found.stream()
 
 
 def _resolver(named: Stream, found: Stream, merged: _Merged) -> references.Resolver:
     """Give the resolver, which holds plans and structure sets that others name: 1 kB each."""
-    uids = pa.array([], pa.string())
-    for batch in named.read(["role", "target_uid"]):
-        uids = pc.unique(pa.concat_arrays([uids, references.named_on_the_way(batch)]))
+    uids = _distinct(map(references.named_on_the_way, named.read(["role", "target_uid"])))
 
     def of(stream: Stream) -> pa.Table:
         chosen = [
@@ -455,9 +455,7 @@ def _write_failures(work: _Work) -> Counter[tuple[str, str]]:
         for one in work.ranges("failures", streams, Key.by("url", "case", "path")):
             rows = one["failures"].table()
             writer.add(rows.sort_by([(name, "ascending") for name in FAILURES.names]))
-            counts = rows.group_by(["case", "kind"]).aggregate([([], "count_all")])
-            for count in counts.to_pylist():
-                outcomes[(count["case"], count["kind"])] += count["count_all"]
+            outcomes.update(zip(rows["case"].to_pylist(), rows["kind"].to_pylist(), strict=True))
     return outcomes
 
 

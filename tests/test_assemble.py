@@ -53,7 +53,11 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("largest", [1, 7, 50, 100])
 @pytest.mark.parametrize(
-    "options", [{"merge_all": True, "export_json": True}, {"only_merged": True, "excel": True}]
+    "options",
+    [
+        {"merge_all": True, "export_json": True},
+        {"only_merged": True, "excel": True, "layout": "cases"},
+    ],
 )
 def test_ranges_decide_nothing(
     source: Path,
