@@ -1,41 +1,52 @@
 """Take the parts that the workers left; prepare everything a catalog publishes. One writer.
 
-Series and cases are taken in ranges, so that no more than one range of instances is held.
+A small crawl is held. Of a larger one a range is held at a time: of series, of instances by UID, of
+sources of references, of case rows. What stays for the whole of a crawl is said where it is kept:
+a case costs some hundred bytes, a series that refers to others or that others refer to about a
+kilobyte, an instance nothing.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import shutil
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcmdask import cases, index, references, series
 from dcmdask._version import __version__
-from dcmdask.codes import rows_with
+from dcmdask.case_files import write_cases
 from dcmdask.config import RunOptions
 from dcmdask.outputs import imgtools
-from dcmdask.outputs.csv import render_header, render_lines
-from dcmdask.outputs.json import as_list, render_records
+from dcmdask.outputs.csv import render_header
+from dcmdask.outputs.parquet import ParquetWriter
 from dcmdask.parts import Parts
 from dcmdask.schema import (
     CASES,
     CRAWL_DB,
+    DEFAULT_SUBSERIES,
+    DESCRIBED,
     FAILURES,
     INDEX,
     INSTANCES,
     REFERENCES,
-    TEMPLATE,
     stamped,
 )
+from dcmdask.spill import Key, Shelf, Stream, cut, one_by_one, sort_text
 from dcmdask.store import Store
-from dcmdask.writing import writing
 
-LARGEST_RANGE = 500_000
+LARGEST_RANGE = 131_072
 """Instances held at once."""
+
+# In instances. A merged series has 200 columns, a reference becomes Python objects.
+_SERIES_WEIGHT = 16
+_NAMED_WEIGHT = 4
 
 PUBLISHED = (
     "instances",
@@ -54,9 +65,9 @@ PUBLISHED = (
 )
 """Names that a run answers for in OUT."""
 
-_CASE_COLUMNS = ("ProjectID", *TEMPLATE)
-_READ = {*series.COLUMNS, *imgtools.INSTANCE_COLUMNS, *cases.COLUMNS, *references.TARGET_COLUMNS}
-_HELD = pa.schema([field for field in INSTANCES if field.name in _READ])
+_OF_SERIES = tuple(dict.fromkeys((*series.COLUMNS, *imgtools.INSTANCE_COLUMNS)))
+_NEEDED = {*_OF_SERIES, *cases.COLUMNS, *references.TARGET_COLUMNS}
+_READ = pa.schema([field for field in INSTANCES if field.name in _NEEDED])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +96,37 @@ class Assembled:
     studies: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What every stage needs."""
+
+    store: Store
+    parts: Parts
+    instances: Stream
+    project_ids: Mapping[str, int]
+    options: RunOptions
+
+    def writes(self, layout: str) -> bool:
+        return self.options.layout in (layout, "all")
+
+    def scratch(self, name: str) -> Path:
+        return self.store.staging / "spill" / name
+
+    def ranges(
+        self, name: str, streams: Mapping[str, Stream], key: Key
+    ) -> Iterator[dict[str, Stream]]:
+        """Give the ranges of a key; their files are gone when the last was taken."""
+        yield from one_by_one(cut(streams, key, LARGEST_RANGE, self.scratch(name)))
+        shutil.rmtree(self.scratch(name), ignore_errors=True)
+
+    @contextmanager
+    def parquet(self, name: str, schema: pa.Schema) -> Iterator[ParquetWriter]:
+        """Open one published table."""
+        own = stamped(schema, __version__, self.options.digest())
+        with self.store.open_output(name) as stream, ParquetWriter(stream, own) as writer:
+            yield writer
+
+
 def assemble(
     store: Store,
     parts: Parts,
@@ -103,235 +145,353 @@ def assemble(
         What partitions left.
     listed : mapping
         Case to its files and their bytes.
-    series_counts : dict
-        SeriesInstanceUID to its instances.
+    count : int
+        Instances.
     project_ids : mapping
         ProjectID of every case.
     options : RunOptions
         What to write.
     """
-    series_counts: Counter[str] = Counter()
-    for batch in parts.instance_batches(["SeriesInstanceUID"]):
-        for item in pc.value_counts(batch[0].drop_null()).to_pylist():
-            series_counts[item["values"]] += item["counts"]
-    ranges = series.series_ranges(series_counts, LARGEST_RANGE)
-    described = parts.read("described")
-    instances = _Instances(parts, at_least=sum(series_counts.values()))
-    per_case = _instances_per_case(instances)
-    merged = _merge(instances, ranges, described)
-    resolved = _resolve(instances, parts.read("references"), merged)
-    merged = index.with_references(merged, references.referred_series(resolved))
-    failures = parts.read("failures").sort_by([(name, "ascending") for name in FAILURES.names])
-    case_table = cases.build_cases(
-        listed, per_case, Counter(merged["case"].to_pylist()), failures, project_ids
-    )
-    index_table = index.build_index(merged, dict(project_ids))
-
-    def write(name: str, table: pa.Table, schema: pa.Schema) -> None:
-        store.write_table(name, table.cast(stamped(schema, __version__, options.digest())))
-
-    write("crawl_db.parquet", index.build_crawl_db(merged), CRAWL_DB)
-    write("index.parquet", index_table, INDEX)
-    write("references.parquet", references.published(resolved), REFERENCES)
-    write("failures.parquet", failures, FAILURES)
-    write("cases.parquet", case_table, CASES)
-    if options.layout in ("imgtools", "all"):
-        _write_imgtools(store, instances, ranges, merged, index_table, excel=options.excel)
-    if options.layout in ("cases", "all"):
-        _write_cases(store, instances, per_case, project_ids, options)
+    work = _Work(store, parts, _instances(parts, count), project_ids, options)
+    merged = _merge(work)
+    resolved = _resolve(work, merged)
+    written = _write_series(work, merged, resolved.referred)
+    patients = _patients(work, merged)
+    if work.writes("imgtools"):
+        _write_crawl_db_json(work, merged, resolved.referred)
+    for name in ("series", "merged"):
+        shutil.rmtree(work.scratch(name), ignore_errors=True)
+    outcomes = _write_failures(work)
+    per_case = _instances_per_case(work.instances)
+    table = cases.build_cases(listed, per_case, written.cases, outcomes, project_ids)
+    with work.parquet("cases.parquet", CASES) as writer:
+        writer.add(table)
+    if work.writes("cases"):
+        write_cases(
+            store, _case_rows(work, max(per_case.values(), default=0)), project_ids, options
+        )
+    kinds: Counter[str] = Counter()
+    for (_, kind), failures in outcomes.items():
+        kinds[kind] += failures
     files = parts.publish_instances(store.prepared / "instances")
     return Assembled(
         files=[f"instances/{name}" for name in files],
-        series=merged.num_rows,
-        references=resolved.num_rows,
-        unresolved=pc.sum(pc.equal(resolved["resolution"], references.UNRESOLVED)).as_py() or 0,
-        modalities=dict(sorted(Counter(m or "" for m in merged["Modality"].to_pylist()).items())),
-        kinds=dict(sorted(Counter(failures["kind"].to_pylist()).items())),
-        patients=len(set(merged["PatientID"].to_pylist())),
-        studies=len(set(merged["StudyInstanceUID"].to_pylist())),
+        series=sum(written.cases.values()),
+        references=resolved.rows,
+        unresolved=resolved.unresolved,
+        modalities=dict(sorted(written.modalities.items())),
+        kinds=dict(sorted(kinds.items())),
+        patients=patients,
+        studies=written.studies,
     )
 
 
-class _Instances:
-    """The instances of all parts: held where they are one range, else read as they are asked for.
+def _instances(parts: Parts, count: int) -> Stream:
+    """Give the instances of all parts: held where they are few, else read as they are asked for."""
 
-    Parameters
+    def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        schema = pa.schema([_READ.field(name) for name in columns])
+        return (batch.cast(schema) for batch in parts.instance_batches(columns))
+
+    stream = Stream(_READ, count, read)
+    return stream if count > LARGEST_RANGE else Stream.of(stream.table())
+
+
+# -- series ------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Merged:
+    """Merged series, range by range, and what references ask of them.
+
+    Attributes
     ----------
-    parts : Parts
-        Where they are.
-    at_least : int
-        How many there are, without those that belong to no series.
+    ranges : list of (list of Stream, Stream)
+        Instances of each range of series, in pieces where one series is too large; and the series.
+    series : Stream
+        `dcmdask.series.MERGED` of all ranges.
+    asked : pyarrow.Table
+        `dcmdask.references.SERIES_COLUMNS` of the series that references may be about: 0.2 kB each.
+    representatives : pyarrow.Array
+        URLs of those instances of which references were noted that are representatives.
     """
 
-    def __init__(self, parts: Parts, *, at_least: int) -> None:
-        self._parts = parts
-        self._held = _one_range(parts) if at_least <= LARGEST_RANGE else None
-
-    def of_series(self, columns: Sequence[str], bounds: tuple[str, str]) -> pa.Table:
-        """Give some columns of the instances of a range of series."""
-        if self._held is None:
-            uid = pc.field("SeriesInstanceUID")
-            return self._parts.instances(columns, (uid >= bounds[0]) & (uid <= bounds[1]))
-        return rows_with(self._held.select(list(columns)), "SeriesInstanceUID")
-
-    def of_cases(self, columns: Sequence[str], cases: list[str]) -> pa.Table:
-        """Give some columns of the instances of a group of cases."""
-        if self._held is None:
-            return self._parts.instances(columns, pc.field("case").isin(cases))
-        return self._held.select(list(columns))
-
-    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Give some columns of all instances, piece by piece."""
-        if self._held is None:
-            return self._parts.instance_batches(columns)
-        return iter(self._held.select(list(columns)).to_batches())
+    ranges: list[tuple[list[Stream], Stream]]
+    series: Stream
+    asked: pa.Table
+    representatives: pa.Array
 
 
-def _one_range(parts: Parts) -> pa.Table | None:
-    """Give all instances; nothing if they are more than may be held."""
-    batches = []
-    count = 0
-    for batch in parts.instance_batches(_HELD.names):
-        count += batch.num_rows
-        if count > LARGEST_RANGE:
-            return None
-        batches.append(batch.cast(_HELD))
-    return pa.Table.from_batches(batches, _HELD)
+def _merge(work: _Work) -> _Merged:
+    """Merge instances into series, a range of SeriesInstanceUID at a time."""
+    named = _named(work.parts)
+    frames = _distinct(map(references.frames_named, named.read(["target_level", "target_uid"])))
+    noted = _distinct(map(references.noted_of, named.read(["of_series", "source_url"])))
+    streams = {
+        "instances": work.instances.only(*_OF_SERIES).having("SeriesInstanceUID"),
+        "described": _of_parts(work.parts, "described", DESCRIBED, _SERIES_WEIGHT),
+        "targets": named.only("target_uid").renamed("SeriesInstanceUID"),
+    }
+    key = Key.by("SeriesInstanceUID")
+    ranges = cut(streams, key, LARGEST_RANGE, work.scratch("series"))
+    shelf = Shelf(work.scratch("merged"), series.MERGED, LARGEST_RANGE, weight=_SERIES_WEIGHT)
+    kept, asked = [], []
+    urls = [pa.array([], pa.string())]
+    for number, one in enumerate(one_by_one(ranges)):
+        pieces = _pieces(one["instances"], work.scratch(f"series/pieces-{number}"))
+        merged = _merge_range(pieces, one["described"].table())
+        kept.append((pieces, shelf.put(merged)))
+        is_asked = pc.or_(
+            pc.is_in(merged["SeriesInstanceUID"], one["targets"].table()["SeriesInstanceUID"]),
+            pc.is_in(merged["FrameOfReferenceUID"], frames),
+        )
+        asked.append(merged.select(references.SERIES_COLUMNS).filter(is_asked))
+        own = merged["representative_url"]
+        urls += own.filter(pc.is_in(own, noted)).chunks
+    return _Merged(kept, shelf.stream(), pa.concat_tables(asked), pa.concat_arrays(urls))
 
 
-def _merge(instances: _Instances, ranges: list[tuple[str, str]], described: pa.Table) -> pa.Table:
-    tables = [
-        series.merge_series(instances.of_series(series.COLUMNS, bounds), described)
-        for bounds in ranges
-    ]
-    nothing = INSTANCES.empty_table().select(list(series.COLUMNS))
-    return pa.concat_tables(tables or [series.merge_series(nothing, described)])
+def _pieces(instances: Stream, folder: Path) -> list[Stream]:
+    """Give a range of instances; where one series alone is too large, in pieces by instance."""
+
+    def place(rows: Any) -> Any:
+        sub = pc.fill_null(rows["AcquisitionNumber"], DEFAULT_SUBSERIES)
+        # As `crawl_db.json` lists them, so that it takes the pieces one after another.
+        number = pc.utf8_lpad(sub.cast(pa.string()), 19, "0")
+        texts = (rows[name] for name in ("StudyInstanceUID", "Modality"))
+        return sort_text(*texts, number, rows["SOPInstanceUID"])
+
+    columns = ("StudyInstanceUID", "Modality", "AcquisitionNumber", "SOPInstanceUID")
+    cuts = cut({"instances": instances}, Key(columns, place), LARGEST_RANGE, folder)
+    return [one["instances"] for one in cuts]
 
 
-def _resolve(instances: _Instances, named: pa.Table, merged: pa.Table) -> pa.Table:
-    named = references.of_representatives(named, merged)
-    wanted = references.wanted_sops(named)
-    found = [
-        batch.filter(pc.is_in(batch["SOPInstanceUID"], value_set=wanted))
-        for batch in instances.batches(references.TARGET_COLUMNS)
-    ]
-    schema = pa.schema([(name, pa.string()) for name in references.TARGET_COLUMNS])
-    targets = pa.Table.from_batches([batch.cast(schema) for batch in found], schema)
-    return references.resolve_references(named, targets, merged)
+def _merge_range(pieces: list[Stream], described: pa.Table) -> pa.Table:
+    if len(pieces) == 1:
+        return series.merge_series(pieces[0].table(), described)
+    return series.merge_pieces(lambda: (piece.table() for piece in one_by_one(pieces)), described)
 
 
-def _instances_per_case(instances: _Instances) -> dict[str, int]:
+def _distinct(arrays: Iterable[pa.Array]) -> pa.Array:
+    """Give every text of some arrays once, in linear time: duplicates go when they may be half."""
+    held = [pa.array([], pa.string())]
+    size = room = 0
+    for array in arrays:
+        held.append(array)
+        size += len(array)
+        if size > 2 * room + LARGEST_RANGE:
+            held = [pc.unique(pa.concat_arrays(held))]
+            size = room = len(held[0])
+    return pc.unique(pa.concat_arrays(held))
+
+
+@dataclass(slots=True)
+class _Counted:
+    """What was counted of series while they were written."""
+
+    cases: Counter[str]
+    modalities: Counter[str]
+    studies: int
+
+
+def _write_series(work: _Work, merged: _Merged, referred: index.Targets) -> _Counted:
+    """Write the tables of series, sorted by study."""
+    counted = _Counted(Counter(), Counter(), 0)
+    last: list[Any] = []
+    excel = work.options.excel
+    key = Key.by("StudyInstanceUID", "SeriesInstanceUID")
+    with ExitStack() as stack:
+        crawl_db = stack.enter_context(work.parquet("crawl_db.parquet", CRAWL_DB))
+        index_table = stack.enter_context(work.parquet("index.parquet", INDEX))
+        index_csv = None
+        if work.writes("imgtools"):
+            index_csv = stack.enter_context(work.store.open_output("index.csv"))
+            index_csv.write(render_header(imgtools.INDEX_COLUMNS, excel=excel))
+        for one in work.ranges("studies", {"series": merged.series}, key):
+            rows = index.with_references(one["series"].table(), referred)
+            crawl_db.add(index.build_crawl_db(rows))
+            lines = index.build_index(rows, work.project_ids)
+            index_table.add(lines)
+            if index_csv is not None:
+                index_csv.write(imgtools.render_index_lines(lines, excel=excel).content)
+            counted.cases.update(rows["case"].to_pylist())
+            counted.modalities.update(m or "" for m in rows["Modality"].to_pylist())
+            studies = pc.unique(rows["StudyInstanceUID"]).to_pylist()
+            # A study may begin in one range and end in the next.
+            counted.studies += len(studies) - (bool(last) and studies[:1] == last)
+            last = studies[-1:]
+    return counted
+
+
+def _patients(work: _Work, merged: _Merged) -> int:
+    """Count the distinct PatientIDs of series."""
+    streams = {"series": merged.series.only("PatientID")}
+    ranges = work.ranges("patients", streams, Key.by("PatientID"))
+    return sum(len(pc.unique(one["series"].table()["PatientID"])) for one in ranges)
+
+
+def _write_crawl_db_json(work: _Work, merged: _Merged, referred: index.Targets) -> None:
+    def pieces() -> Iterator[tuple[pa.Table, list[Stream]]]:
+        for instances, own in one_by_one(merged.ranges):
+            yield index.with_references(own.table(), referred), instances
+
+    with work.store.open_output("crawl_db.json") as stream:
+        stream.writelines(imgtools.render_crawl_db(pieces()))
+
+
+# -- references --------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Resolved:
+    """What came of references.
+
+    Attributes
+    ----------
+    rows, unresolved : int
+        References, and those without a target.
+    referred : dict
+        What the index shows: 1 kB for each series that refers to others.
+    """
+
+    rows: int
+    unresolved: int
+    referred: index.Targets
+
+
+def _resolve(work: _Work, merged: _Merged) -> _Resolved:
+    """Resolve references and write them, a range of sources at a time."""
+    named, found = _named(work.parts), _look_up(work)
+    resolver = _resolver(named, found, merged)
+    resolved = _Resolved(0, 0, {})
+    streams = {"named": named, "found": found}
+    key = Key.by("SourceSOPInstanceUID")
+    with work.parquet("references.parquet", REFERENCES) as writer:
+        for one in work.ranges("references", streams, key):
+            own = references.of_representatives(one["named"].table(), merged.representatives)
+            rows = resolver.resolve(own, one["found"].table())
+            writer.add(references.published(rows))
+            resolved.rows += rows.num_rows
+            missing = pc.equal(rows["resolution"], references.UNRESOLVED)
+            resolved.unresolved += pc.sum(missing).as_py() or 0
+            for source, targets in references.referred_series(rows).items():
+                others = resolved.referred.get(source, [])
+                resolved.referred[source] = sorted({*others, *targets})
+    return resolved
+
+
+def _named(parts: Parts) -> Stream:
+    """Give the references of all parts, numbered."""
+
+    def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        batches = references.without_lists(parts.batches("references"))
+        return (batch.select(list(columns)) for batch in batches)
+
+    rows = sum(batch.num_rows for batch in parts.batches("references"))
+    return Stream(references.NUMBERED, rows, read, _NAMED_WEIGHT)
+
+
+def _look_up(work: _Work) -> Stream:
+    """Look up the instances that references list, a range of SOPInstanceUID at a time.
+
+    The same ranges give sop_map.json.
+    """
+
+    def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        batches = references.listed_instances(work.parts.batches("references"))
+        return (batch.select(list(columns)) for batch in batches)
+
+    rows = sum(len(pc.list_flatten(b["instances"])) for b in work.parts.batches("references"))
+    streams = {
+        "listed": Stream(references.LISTED, rows, read),
+        "instances": work.instances.only(*references.TARGET_COLUMNS).having("SOPInstanceUID"),
+    }
+    found = Shelf(work.scratch("found"), references.FOUND, LARGEST_RANGE, weight=_NAMED_WEIGHT)
+
+    def looked_up() -> Iterator[pa.Table]:
+        for one in work.ranges("sops", streams, Key.by("SOPInstanceUID")):
+            instances = one["instances"].table()
+            if one["listed"].rows:
+                found.put(references.count_found(one["listed"].table(), instances))
+            yield instances
+
+    if work.writes("imgtools"):
+        with work.store.open_output("sop_map.json") as stream:
+            stream.writelines(imgtools.render_sop_map(looked_up()))
+    elif rows:
+        deque(looked_up(), maxlen=0)
+    return found.stream()
+
+
+def _resolver(named: Stream, found: Stream, merged: _Merged) -> references.Resolver:
+    """Give the resolver, which holds plans and structure sets that others name: 1 kB each."""
+    uids = _distinct(map(references.named_on_the_way, named.read(["role", "target_uid"])))
+
+    def of(stream: Stream) -> pa.Table:
+        chosen = [
+            batch.filter(pc.is_in(batch["SourceSOPInstanceUID"], uids))
+            for batch in stream.read(stream.schema.names)
+        ]
+        return pa.Table.from_batches(chosen, stream.schema)
+
+    own = references.of_representatives(of(named), merged.representatives)
+    return references.Resolver(merged.asked, own, of(found))
+
+
+# -- failures, cases ---------------------------------------------------------------------------------
+
+
+def _of_parts(parts: Parts, name: str, schema: pa.Schema, weight: int = 1) -> Stream:
+    def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        return (batch.select(list(columns)) for batch in parts.batches(name))
+
+    return Stream(schema, sum(batch.num_rows for batch in parts.batches(name)), read, weight)
+
+
+def _write_failures(work: _Work) -> Counter[tuple[str, str]]:
+    """Write the failures, sorted by all columns; count those of each case and kind."""
+    outcomes: Counter[tuple[str, str]] = Counter()
+    streams = {"failures": _of_parts(work.parts, "failures", FAILURES)}
+    with work.parquet("failures.parquet", FAILURES) as writer:
+        for one in work.ranges("failures", streams, Key.by("url", "case", "path")):
+            rows = one["failures"].table()
+            writer.add(rows.sort_by([(name, "ascending") for name in FAILURES.names]))
+            outcomes.update(zip(rows["case"].to_pylist(), rows["kind"].to_pylist(), strict=True))
+    return outcomes
+
+
+def _instances_per_case(instances: Stream) -> dict[str, int]:
     counts: Counter[str] = Counter()
-    for batch in instances.batches(["case"]):
+    for batch in instances.read(["case"]):
         for item in pc.value_counts(batch["case"]).to_pylist():
             counts[item["values"]] += item["counts"]
     return dict(counts)
 
 
-def _write_imgtools(
-    store: Store,
-    instances: _Instances,
-    ranges: list[tuple[str, str]],
-    merged: pa.Table,
-    index_table: pa.Table,
-    *,
-    excel: bool,
-) -> None:
-    def series_of(bounds: tuple[str, str]) -> pa.Table:
-        uid = merged["SeriesInstanceUID"]
-        return merged.filter(
-            pc.and_(pc.greater_equal(uid, bounds[0]), pc.less_equal(uid, bounds[1]))
-        )
-
-    def instances_of(bounds: tuple[str, str]) -> pa.Table:
-        return instances.of_series(imgtools.INSTANCE_COLUMNS, bounds)
-
-    with store.open_output("index.csv") as stream:
-        stream.write(imgtools.render_index(index_table, excel=excel))
-    both = ((series_of(bounds), instances_of(bounds)) for bounds in ranges)
-    for name, pieces in (
-        ("crawl_db.json", imgtools.render_crawl_db(both)),
-        ("sop_map.json", imgtools.render_sop_map(map(instances_of, ranges))),
-    ):
-        with store.open_output(name) as stream:
-            stream.writelines(pieces)
-
-
-def _write_cases(
-    store: Store,
-    instances: _Instances,
-    per_case: Mapping[str, int],
-    project_ids: Mapping[str, int],
-    options: RunOptions,
-) -> None:
-    """Write seed A's tables: one a case, or only the merged ones."""
-    merged = _merged_files(options)
-    stems = cases.file_stems(project_ids) if not options.only_merged else {}
-    for name in merged:
-        with store.open_output(name) as stream:
-            stream.write(render_header(_CASE_COLUMNS, excel=options.excel))
-    for group in _case_groups(per_case, project_ids):
-        rows = cases.build_case_rows(instances.of_cases(cases.COLUMNS, group), project_ids)
-        for name, change in merged.items():
-            lines = render_lines(change(rows), _CASE_COLUMNS, excel=options.excel)
-            with writing(name), open(store.staged(name), "ab") as stream:
-                stream.write(lines.content)
-        if not options.only_merged:
-            numbers = [project_ids[case] for case in group]
-            names = [stems[case] for case in group]
-            _write_each_case(store, rows, numbers, names, options)
-
-
-def _merged_files(options: RunOptions) -> dict[str, Callable[[pa.Table], pa.Table]]:
-    """Give the merged files of a run and what is done to their rows."""
-
-    def same(rows: pa.Table) -> pa.Table:
-        return rows
-
-    if options.only_merged:
-        # With --desensitize the names are pseudonyms already, and no original is written.
-        if options.desensitize:
-            return {"all_cases_desensitized.csv": same}
-        return {
-            "all_cases_original.csv": same,
-            "all_cases_desensitized.csv": cases.desensitized,
-        }
-    return {"all_cases.csv": same} if options.merge_all else {}
-
-
-def _case_groups(per_case: Mapping[str, int], project_ids: Mapping[str, int]) -> list[list[str]]:
-    """Cut the cases, in order of ProjectID, into groups of at most `LARGEST_RANGE` instances."""
-    groups: list[list[str]] = []
-    held = 0
-    for case in sorted(project_ids, key=lambda case: project_ids[case]):
-        count = per_case.get(case, 0)
-        if groups and held + count <= LARGEST_RANGE:
-            groups[-1].append(case)
-            held += count
+def _case_rows(work: _Work, largest: int) -> Iterator[pa.Table]:
+    """Give the rows of the case tables, whose largest case has so many instances."""
+    streams = {"instances": work.instances.only(*cases.COLUMNS)}
+    for one in work.ranges("cases", streams, _case_key(work.project_ids, largest)):
+        if one["instances"].rows > LARGEST_RANGE:
+            yield _archive_row(work, one)
         else:
-            groups.append([case])
-            held = count
-    return groups
+            yield cases.build_case_rows(one["instances"].table(), work.project_ids)
 
 
-def _write_each_case(
-    store: Store, rows: pa.Table, numbers: list[int], stems: list[str], options: RunOptions
-) -> None:
-    """Write the files of a group of cases, whose rows are sorted by ProjectID."""
-    ids = rows["ProjectID"].to_numpy()
-    starts = np.searchsorted(ids, numbers, "left").tolist()
-    stops = np.searchsorted(ids, numbers, "right").tolist()
-    header = render_header(_CASE_COLUMNS, excel=options.excel)
-    lines = render_lines(rows, _CASE_COLUMNS, excel=options.excel)
-    records = render_records(rows, _CASE_COLUMNS) if options.export_json else None
-    folder = store.staged("cases")
-    folder.mkdir(exist_ok=True)
-    for stem, start, stop in zip(stems, starts, stops, strict=True):
-        _write_file(f"{folder}/{stem}.csv", header, lines.between(start, stop))
-        if records is not None:
-            _write_file(f"{folder}/{stem}.json", as_list(records, start, stop))
+def _archive_row(work: _Work, archive: dict[str, Stream]) -> pa.Table:
+    """Give the row of an archive that is too large: no files of one place are so many."""
+
+    def pieces() -> Iterator[tuple[pa.Table, pa.ChunkedArray]]:
+        for one in work.ranges("archive", archive, Key.by(*cases.MEMBER_COLUMNS)):
+            members = one["instances"].table()
+            rows = cases.build_case_rows(members, work.project_ids)
+            yield rows, members["SeriesInstanceUID"]
+
+    return cases.joined_archive(pieces())
 
 
-def _write_file(path: str, *pieces: bytes | memoryview) -> None:
-    with writing(path), open(path, "wb") as stream:
-        stream.writelines(pieces)
+def _case_key(project_ids: Mapping[str, int], largest: int) -> Key:
+    # Cases that can be held stay whole: of their rows nothing is compared, which is half the time.
+    if largest <= LARGEST_RANGE:
+        return Key(("case",), lambda rows: cases.case_keys(rows, project_ids))
+    return Key(cases.PLACE_COLUMNS, lambda rows: sort_text(*cases.row_keys(rows, project_ids)))

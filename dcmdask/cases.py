@@ -38,6 +38,12 @@ COLUMNS = (
 )
 """Columns of the instances that the case tables need."""
 
+PLACE_COLUMNS = COLUMNS[:4]
+"""Columns of the instances that decide the order of rows."""
+
+MEMBER_COLUMNS = ("path", "SeriesInstanceUID", "SOPInstanceUID")
+"""Columns of the instances that decide the order of the members of an archive."""
+
 # PS3.5 6.2 has three digits. A few more are forgiven; a file that has hundreds must not end the run.
 _AGE = re.compile(r"\s*([0-9]{1,6})\s*([DWMY]?)\s*", re.IGNORECASE)
 _DAYS_A_YEAR = 365.25
@@ -175,6 +181,22 @@ def build_case_rows(instances: pa.Table, project_ids: Mapping[str, int]) -> pa.T
     return pa.concat_tables(tables).sort_by(_ascending("ProjectID", "FileName", "path"))
 
 
+def case_keys(instances: Any, project_ids: Mapping[str, int]) -> Any:
+    """Give, of a table or batch with ``case``, text that sorts as ProjectIDs do."""
+    return map_distinct(lambda case: f"{project_ids[case]:019d}", TEXT, instances["case"])
+
+
+def row_keys(instances: Any, project_ids: Mapping[str, int]) -> list[Any]:
+    """Give, of a table or batch with `PLACE_COLUMNS`, what `build_case_rows` sorts by, as text."""
+    archived = pc.is_valid(instances["archive"])
+    archives = pc.replace_substring_regex(instances["archive"], r"(?s)^.*/", "")
+    return [
+        case_keys(instances, project_ids),
+        pc.if_else(archived, archives, instances["file_name"]),
+        pc.if_else(archived, instances["archive"], instances["path"]),
+    ]
+
+
 def _ascending(*names: str) -> list[tuple[str, str]]:
     return [(name, "ascending") for name in names]
 
@@ -208,6 +230,27 @@ def _archive_rows(rows: pa.Table) -> pa.Table:
     return pa.table({name: columns[name] for name in CASE_ROWS.names}, CASE_ROWS)
 
 
+def joined_archive(pieces: Iterable[tuple[pa.Table, pa.ChunkedArray]]) -> pa.Table:
+    """Give the row of one archive whose members come in pieces, for one too large to be held.
+
+    Parameters
+    ----------
+    pieces : iterable of (pyarrow.Table, pyarrow.ChunkedArray)
+        What `build_case_rows` gives of some members, in order of path, SeriesInstanceUID and
+        SOPInstanceUID; and the SeriesInstanceUIDs of these members, which are held once each.
+    """
+    rows = []
+    uids = pa.chunked_array([], TEXT)
+    for row, own in pieces:
+        rows.append(row)
+        uids = pa.chunked_array([pc.unique(pa.chunked_array([*uids.chunks, *own.chunks], TEXT))])
+    found = pa.concat_tables(rows)
+    columns: dict[str, Any] = {name: found[name].drop_null()[:1] for name in CASE_ROWS.names}
+    columns["ImageCount"] = [pc.sum(found["ImageCount"]).as_py()]
+    columns["SeriesCount"] = [len(uids.drop_null())]
+    return pa.table({name: column or [None] for name, column in columns.items()}, CASE_ROWS)
+
+
 def _first_values(column: pa.ChunkedArray, group: Any, groups: int) -> pa.Array:
     there = pc.is_valid(column).to_numpy(zero_copy_only=False)
     spots = np.flatnonzero(there)
@@ -230,7 +273,7 @@ def build_cases(
     listed: Mapping[str, tuple[int, int]],
     instances: Mapping[str, int],
     series: Mapping[str, int],
-    failures: pa.Table,
+    outcomes: Mapping[tuple[str, str], int],
     project_ids: Mapping[str, int],
 ) -> pa.Table:
     """Give `dcmdask.schema.CASES`, sorted by ProjectID.
@@ -241,16 +284,16 @@ def build_cases(
         Case to its files and their bytes.
     instances, series : mapping
         Case to how many it has.
-    failures : pyarrow.Table
-        ``case`` and ``kind`` of every failure and skip.
+    outcomes : mapping
+        Case and kind to how many failures and skips there are of it.
     project_ids : mapping
         ProjectID of every case.
     """
-    skips: dict[str, int] = {}
-    failed: dict[str, int] = {}
-    for case, kind in zip(failures["case"].to_pylist(), failures["kind"].to_pylist(), strict=True):
+    skips: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    for (case, kind), count in outcomes.items():
         counts = skips if kind in SKIPS else failed
-        counts[case] = counts.get(case, 0) + 1
+        counts[case] += count
     rows = [
         (
             project_ids[case],
@@ -258,9 +301,9 @@ def build_cases(
             files,
             instances.get(case, 0),
             series.get(case, 0),
-            failed.get(case, 0),
+            failed[case],
             size,
-            skips.get(case, 0),
+            skips[case],
         )
         for case, (files, size) in listed.items()
     ]

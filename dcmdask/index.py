@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -44,14 +45,14 @@ def build_crawl_db(series: pa.Table) -> pa.Table:
     return series.select(CRAWL_DB.names).cast(CRAWL_DB)
 
 
-def build_index(series: pa.Table, project_ids: dict[str, int]) -> pa.Table:
+def build_index(series: pa.Table, project_ids: Mapping[str, int]) -> pa.Table:
     """Give `dcmdask.schema.INDEX` of what `with_references` gives.
 
     Parameters
     ----------
     series : pyarrow.Table
         Merged series with their references.
-    project_ids : dict
+    project_ids : mapping
         ProjectID of every case.
     """
     numbers = pa.array([project_ids[case] for case in series["case"].to_pylist()], pa.int64())

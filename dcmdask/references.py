@@ -7,16 +7,18 @@ candidate is a row.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dcmdask.codes import Codes, codes_of, first_rows
 from dcmdask.extract.table import ASIDE
-from dcmdask.schema import REFERENCES
+from dcmdask.schema import KEY, NAMED, REFERENCES
 from dcmdask.values import TEXT
 
 TARGET_COLUMNS = ("SOPInstanceUID", "SeriesInstanceUID", "Modality")
@@ -28,8 +30,30 @@ INFERRED = "frame_of_reference"
 UNRESOLVED = "unresolved"
 
 _INTERNAL = ("_study", "_sub_series")
+_SOURCE = [f"Source{name}" for name in KEY]
+_ON_THE_WAY = ("plan", "structure_set")
 
 Key = tuple[Any, ...]
+
+
+_ROW = ("row", pa.int64())
+_SOP = ("SourceSOPInstanceUID", TEXT)
+
+NUMBERED = pa.schema(
+    [_ROW, *(field for field in NAMED if field.name != "instances"), ("total", pa.int64())]
+)
+"""References as objects name them, with how many instances they list instead of which."""
+
+LISTED = pa.schema([_ROW, _SOP, ("SOPInstanceUID", TEXT)])
+"""Which reference lists which instance."""
+
+FOUND = pa.schema(
+    [_ROW, _SOP, ("SeriesInstanceUID", TEXT), ("Modality", TEXT), ("count", pa.int64())]
+)
+"""How many of the instances that a reference lists lie in which series."""
+
+SERIES_COLUMNS = (*KEY[:3], "FrameOfReferenceUID")
+"""Columns of a series that resolving needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,78 +91,177 @@ class _Series:
     frame: str | None
 
 
-def wanted_sops(named: pa.Table) -> pa.Array:
-    """Give the SOP Instance UIDs that anything refers to: all that must be looked up."""
-    flat = pc.list_flatten(named["instances"])
-    return pc.unique(flat)
+Lying = Mapping[tuple[str | None, str | None], int]
+Hits = dict[int, Counter[tuple[str | None, str | None]]]
+Named = list[tuple[int, _Reference, str]]
 
 
-def of_representatives(named: pa.Table, series: pa.Table) -> pa.Table:
-    """Drop the references that partitions noted of an instance that is no representative."""
-    chosen = pc.is_in(named["source_url"], value_set=series["representative_url"].combine_chunks())
-    return named.filter(pc.or_(pc.invert(named["of_series"]), chosen))
+def without_lists(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Give `NUMBERED` of `dcmdask.schema.NAMED`, numbered in the order they come in."""
+    row = 0
+    for batch in batches:
+        columns: dict[str, Any] = dict(zip(batch.schema.names, batch.columns, strict=True))
+        columns["row"] = pa.array(np.arange(row, row + batch.num_rows))
+        columns["total"] = pc.list_value_length(columns["instances"]).cast(pa.int64())
+        yield pa.record_batch([columns[name] for name in NUMBERED.names], schema=NUMBERED)
+        row += batch.num_rows
 
 
-def resolve_references(named: pa.Table, targets: pa.Table, series: pa.Table) -> pa.Table:
-    """Resolve references.
+def listed_instances(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Give `LISTED` of `dcmdask.schema.NAMED`, numbered as by `without_lists`."""
+    row = 0
+    for batch in batches:
+        lists = batch["instances"]
+        parents = pc.list_parent_indices(lists)
+        rows = pc.add(parents.cast(pa.int64()), row)
+        columns = [rows, batch[_SOP[0]].take(parents), pc.list_flatten(lists)]
+        yield pa.record_batch(columns, schema=LISTED)
+        row += batch.num_rows
+
+
+def count_found(listed: pa.Table, instances: pa.Table) -> pa.Table:
+    """Count, for every reference, the instances it lists that the crawl holds.
 
     Parameters
     ----------
-    named : pyarrow.Table
-        `dcmdask.schema.NAMED`.
-    targets : pyarrow.Table
-        `TARGET_COLUMNS` of the instances that are referred to.
-    series : pyarrow.Table
-        `dcmdask.schema.KEY` and FrameOfReferenceUID of every series.
+    listed : pyarrow.Table
+        `LISTED`, of all SOP Instance UIDs or of a range of them.
+    instances : pyarrow.Table
+        `TARGET_COLUMNS` of at least the instances with these UIDs.
 
     Returns
     -------
     pyarrow.Table
-        `dcmdask.schema.REFERENCES`, sorted by all columns, with ``_study`` and ``_sub_series`` of
-        the source for the index.
+        `FOUND`. What ranges give is one table: each counts its own instances.
     """
-    held = [
-        _Series(*values)
-        for values in zip(
-            *(
-                series[name].to_pylist()
-                for name in (
-                    "StudyInstanceUID",
-                    "SeriesInstanceUID",
-                    "Modality",
-                    "FrameOfReferenceUID",
-                )
-            ),
-            strict=True,
+    uids = [*listed["SOPInstanceUID"].chunks, *instances["SOPInstanceUID"].chunks]
+    codes = codes_of(pa.chunked_array(uids, TEXT))
+    wanted, held = codes[: listed.num_rows], codes[listed.num_rows :]
+    # Codes are given as values first appear: those that are listed come before all others.
+    targets = np.flatnonzero(held <= wanted.max(initial=-1))
+    lying = instances.select(["SeriesInstanceUID", "Modality"]).take(pa.array(targets))
+    series = codes_of(*lying.columns)
+    rows, spots = _joined(listed["row"].to_numpy(), wanted, held[targets], series)
+    pairs, sizes = np.unique(np.stack([rows, spots]), axis=1, return_counts=True)
+    first = lying.take(pa.array(first_rows(series)[pairs[1]]))
+    numbers, where = np.unique(listed["row"].to_numpy(), return_index=True)
+    sources = listed[_SOP[0]].take(pa.array(where[np.searchsorted(numbers, pairs[0])]))
+    return pa.table([pairs[0], sources, *first.columns, sizes], schema=FOUND)
+
+
+def _joined(rows: Codes, wanted: Codes, held: Codes, series: Codes) -> tuple[Codes, Codes]:
+    """Give row and series of every instance that a row wants and a series holds, each once."""
+    places = np.unique(np.stack([held, series]), axis=1)
+    wishes = np.unique(np.stack([rows, wanted]), axis=1)
+    start = np.searchsorted(places[0], wishes[1], "left")
+    sizes = np.searchsorted(places[0], wishes[1], "right") - start
+    within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.repeat(wishes[0], sizes), places[1][np.repeat(start, sizes) + within]
+
+
+def of_representatives(named: pa.Table, urls: pa.Array) -> pa.Table:
+    """Drop the references that partitions noted of an instance that is no representative.
+
+    Parameters
+    ----------
+    named : pyarrow.Table
+        `dcmdask.schema.NAMED` or `NUMBERED`.
+    urls : pyarrow.Array
+        Of at least the representatives that `noted_of` gives.
+    """
+    chosen = pc.is_in(named["source_url"], value_set=urls)
+    return named.filter(pc.or_(pc.invert(named["of_series"]), chosen))
+
+
+def noted_of(named: pa.Table) -> pa.Array:
+    """Give the URLs of instances whose references count only if they are representatives."""
+    return pc.unique(named["source_url"].filter(named["of_series"]))
+
+
+def frames_named(named: pa.Table) -> pa.Array:
+    """Give the frames of reference that are targets."""
+    return pc.unique(named["target_uid"].filter(pc.equal(named["target_level"], INFERRED)))
+
+
+def named_on_the_way(named: pa.Table) -> pa.Array:
+    """Give the SOP Instance UIDs of plans and structure sets that other objects name."""
+    chained = pc.is_in(named["role"], value_set=pa.array(_ON_THE_WAY))
+    return pc.unique(named["target_uid"].filter(chained))
+
+
+class Resolver:
+    """Resolves references, all at once or those of some sources at a time.
+
+    Parameters
+    ----------
+    series : pyarrow.Table
+        `SERIES_COLUMNS` of at least the series whose UID or frame of reference is a target.
+    named, found : pyarrow.Table
+        `NUMBERED` and `FOUND` of at least the sources that `named_on_the_way` gives.
+    """
+
+    def __init__(self, series: pa.Table, named: pa.Table, found: pa.Table) -> None:
+        columns = (_shared(series[name]) for name in SERIES_COLUMNS)
+        held = [_Series(*values) for values in zip(*columns, strict=True)]
+        self._modalities = _modalities(held)
+        self._frames: dict[str, list[_Series]] = defaultdict(list)
+        for one in held:
+            if one.frame is not None:
+                self._frames[one.frame].append(one)
+        self._on_the_way: dict[tuple[str | None, str], list[_Reference]] = defaultdict(list)
+        for reference in _resolve_named(_as_objects(named), _hits(found), self._modalities):
+            if reference.resolved and reference.sop is not None:
+                self._on_the_way[(reference.sop, reference.role)].append(reference)
+
+    def resolve(self, named: pa.Table, found: pa.Table) -> pa.Table:
+        """Resolve the references of some sources.
+
+        Parameters
+        ----------
+        named, found : pyarrow.Table
+            All of `NUMBERED` and `FOUND` of these sources.
+
+        Returns
+        -------
+        pyarrow.Table
+            `dcmdask.schema.REFERENCES`, sorted by all columns, with ``_study`` and ``_sub_series``
+            of the source for the index.
+        """
+        rows = _as_objects(named)
+        resolved = list(_resolve_named(rows, _hits(found), self._modalities))
+        resolved += _derive(resolved, self._on_the_way)
+        resolved += _infer(rows, resolved, self._frames)
+        return _table(resolved)
+
+
+def _as_objects(named: pa.Table) -> Named:
+    """Give number, reference and preferred modalities of every row; equal texts are one object."""
+    codes = codes_of(*(named[name] for name in _SOURCE))
+    sources = named.select(_SOURCE).take(pa.array(first_rows(codes)))
+    keys = list(zip(*(column.to_pylist() for column in sources.columns), strict=True))
+    names = ("role", "attribute_path", "target_level", "target_uid", "prefer")
+    texts = zip(*(_shared(named[name]) for name in ("SourceSOPInstanceUID", *names)), strict=True)
+    numbers = zip(codes.tolist(), named["row"].to_pylist(), named["total"].to_pylist(), strict=True)
+    return [
+        (row, _Reference(sop, keys[code], role, path, level, uid, total=total), prefer)
+        for (code, row, total), (sop, role, path, level, uid, prefer) in zip(
+            numbers, texts, strict=True
         )
     ]
-    rows = named.to_pylist()
-    hits = _found_instances(named, targets)
-    resolved = list(_resolve_named(rows, hits, _modalities(held)))
-    resolved += _derive(resolved)
-    resolved += _infer(rows, resolved, held)
-    return _table(resolved)
 
 
-def _found_instances(
-    named: pa.Table, targets: pa.Table
-) -> dict[int, list[tuple[str | None, str | None, int]]]:
-    """Join listed instances with those of the crawl: row to (series, modality, how many)."""
-    lists = named["instances"].combine_chunks()
-    flat = pa.table(
-        {
-            "row": pc.list_parent_indices(lists),
-            "SOPInstanceUID": pc.list_flatten(lists),
-        }
-    )
-    joined = flat.join(targets, "SOPInstanceUID", join_type="inner")
-    counted = joined.group_by(["row", "SeriesInstanceUID", "Modality"]).aggregate(
-        [("SOPInstanceUID", "count_distinct")]
-    )
-    hits = defaultdict(list)
-    for hit in counted.to_pylist():
-        count = hit["SOPInstanceUID_count_distinct"]
-        hits[hit["row"]].append((hit["SeriesInstanceUID"], hit["Modality"], count))
+def _shared(column: pa.ChunkedArray) -> list[Any]:
+    codes = codes_of(column)
+    distinct = column.take(pa.array(first_rows(codes))).to_pylist()
+    return [distinct[code] for code in codes]
+
+
+def _hits(found: pa.Table) -> Hits:
+    """Add up, for every row, how many of its instances lie in which (series, modality)."""
+    hits: Hits = defaultdict(Counter)
+    columns = (_shared(found[name]) for name in FOUND.names)
+    for row, _, series, modality, count in zip(*columns, strict=True):
+        hits[row][(series, modality)] += count
     return hits
 
 
@@ -149,42 +272,20 @@ def _modalities(series: Iterable[_Series]) -> dict[str, list[str | None]]:
     return {uid: sorted(values, key=lambda m: m or "") for uid, values in found.items()}
 
 
-def _key(row: dict[str, Any]) -> Key:
-    return (
-        row["SourceStudyInstanceUID"],
-        row["SourceSeriesInstanceUID"],
-        row["SourceModality"],
-        row["SourceSubSeries"],
-    )
-
-
 def _resolve_named(
-    rows: list[dict[str, Any]],
-    hits: dict[int, list[tuple[str | None, str | None, int]]],
-    modalities: dict[str, list[str | None]],
+    rows: Named, hits: Hits, modalities: dict[str, list[str | None]]
 ) -> Iterator[_Reference]:
-    for number, row in enumerate(rows):
-        if row["target_level"] == INFERRED:
-            continue
-        reference = _Reference(
-            row["SourceSOPInstanceUID"],
-            _key(row),
-            row["role"],
-            row["attribute_path"],
-            row["target_level"],
-            row["target_uid"],
-            total=len(row["instances"]),
-        )
-        yield from _candidates(reference, hits.get(number, []), modalities)
+    for number, reference, _ in rows:
+        if reference.level != INFERRED:
+            yield from _candidates(reference, hits.get(number, {}), modalities)
 
 
 def _candidates(
     reference: _Reference,
-    hits: list[tuple[str | None, str | None, int]],
+    counts: Lying,
     modalities: dict[str, list[str | None]],
 ) -> Iterator[_Reference]:
     """Give the targets of one reference: the series it names, and where its instances lie."""
-    counts = {(series, modality): count for series, modality, count in hits}
     by_instance = dict(counts)
     some = False
     if reference.level == "series" or not counts:
@@ -218,7 +319,7 @@ def _candidates(
 
 def _named_modalities(
     reference: _Reference,
-    counts: dict[tuple[str | None, str | None], int],
+    counts: Lying,
     modalities: dict[str, list[str | None]],
 ) -> list[str | None]:
     """Tell which objects of the named series are meant, where several kinds share its UID."""
@@ -230,12 +331,11 @@ def _named_modalities(
     return confirmed or others
 
 
-def _derive(resolved: list[_Reference]) -> list[_Reference]:
+def _derive(
+    resolved: list[_Reference],
+    by_source: Mapping[tuple[str | None, str], list[_Reference]],
+) -> list[_Reference]:
     """Follow plan to structure set to image, each step an edge of its own."""
-    by_source: dict[tuple[str | None, str], list[_Reference]] = defaultdict(list)
-    for reference in resolved:
-        if reference.resolved and reference.sop is not None:
-            by_source[(reference.sop, reference.role)].append(reference)
     derived = list(_through(resolved, "plan", "structure_set", "via_plan", by_source))
     sets = [*resolved, *derived]
     derived += _through(sets, "structure_set", "image", "via_structure_set", by_source)
@@ -247,7 +347,7 @@ def _through(
     middle: str,
     end: str,
     resolution: str,
-    by_source: dict[tuple[str | None, str], list[_Reference]],
+    by_source: Mapping[tuple[str | None, str], list[_Reference]],
 ) -> Iterator[_Reference]:
     direct = {(r.source, r.uid) for r in references if r.role == end and r.resolved}
     for first in references:
@@ -265,29 +365,17 @@ def _through(
 
 
 def _infer(
-    rows: list[dict[str, Any]], resolved: list[_Reference], held: list[_Series]
+    rows: Named, resolved: list[_Reference], frames: Mapping[str, list[_Series]]
 ) -> Iterator[_Reference]:
     """Relate objects by frame of reference where nothing else relates them to an image."""
     targets: dict[Key, set[str | None]] = defaultdict(set)
     for reference in resolved:
         if reference.resolved:
             targets[reference.source].add(reference.target_modality)
-    frames: dict[str, list[_Series]] = defaultdict(list)
-    for one in held:
-        if one.frame is not None:
-            frames[one.frame].append(one)
-    for row in rows:
-        if row["target_level"] != INFERRED:
+    for _, reference, prefer in rows:
+        if reference.level != INFERRED:
             continue
-        groups = [group.split(",") for group in row["prefer"].split(">")]
-        reference = _Reference(
-            row["SourceSOPInstanceUID"],
-            _key(row),
-            row["role"],
-            row["attribute_path"],
-            INFERRED,
-            row["target_uid"],
-        )
+        groups = [group.split(",") for group in prefer.split(">")]
         if targets[reference.source] & {modality for group in groups for modality in group}:
             continue
         chosen = _sharing(reference, frames.get(reference.uid, []), groups)

@@ -6,6 +6,7 @@ from the representative. Rows themselves are not moved: only their positions are
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 
 from dcmdask.codes import Codes, codes_of, count_distinct, first_rows, rows_with, starts_of
 from dcmdask.schema import CRAWL_DB, DEFAULT_SUBSERIES, KEY, VARYING
-from dcmdask.values import TEXTS
+from dcmdask.values import TEXT, TEXTS
 
 COLUMNS = (
     "StudyInstanceUID",
@@ -32,7 +33,16 @@ COLUMNS = (
 """Columns of the instances that the merge needs."""
 
 _RANK = ("InstanceNumber", "SOPInstanceUID", "url")
-_MERGED_EXTRA = ("case", "folder")
+_LATER = ("ReferencedModality", "ReferencedSeriesUID")
+
+MERGED = pa.schema(
+    [
+        *(field for field in CRAWL_DB if field.name not in _LATER),
+        ("case", TEXT),
+        ("folder", TEXT),
+    ]
+)
+"""A merged series: `dcmdask.schema.CRAWL_DB` without what is resolved later, and where it lies."""
 
 
 def with_subseries(instances: pa.Table) -> pa.Table:
@@ -71,13 +81,13 @@ def merge_series(instances: pa.Table, described: pa.Table) -> pa.Table:
     Returns
     -------
     pyarrow.Table
-        A row a series, sorted by `dcmdask.schema.KEY`: `dcmdask.schema.CRAWL_DB` without what is
-        resolved later, and ``case`` and ``folder`` of the representative and of the series.
+        `MERGED`: a row a series, sorted by `dcmdask.schema.KEY`; ``case`` of the representative,
+        ``folder`` the first.
     """
     rows = with_subseries(instances)
     group, chosen = _grouped(rows)
     if not len(chosen):
-        return _merged_schema().empty_table()
+        return MERGED.empty_table()
     first = rows.take(pa.array(chosen))
     folders = _folders(rows["folder"], group)
     columns: dict[str, Any] = {name: first[name] for name in KEY}
@@ -88,13 +98,50 @@ def merge_series(instances: pa.Table, described: pa.Table) -> pa.Table:
     columns["varying"] = _varying(rows, group, chosen)
     columns["case"] = first["case"]
     columns["folder"] = pc.list_element(folders, 0)
-    return pa.table({name: columns[name] for name in _merged_schema().names}, _merged_schema())
+    return pa.table({name: columns[name] for name in MERGED.names}, MERGED)
 
 
-def _merged_schema() -> pa.Schema:
-    later = ("ReferencedModality", "ReferencedSeriesUID")
-    fields = [field for field in CRAWL_DB if field.name not in later]
-    return pa.schema([*fields, *((name, pa.string()) for name in _MERGED_EXTRA)])
+def merge_pieces(pieces: Callable[[], Iterator[pa.Table]], described: pa.Table) -> pa.Table:
+    """Merge series whose instances come in pieces, for those too large to be held.
+
+    Every piece is merged together with the representatives of all, which is what its rows are
+    compared with; then counts, folders and what varies are put together.
+
+    Parameters
+    ----------
+    pieces : callable
+        Gives `COLUMNS` of some instances at a time, as often as it is called; those of one series
+        and one SOPInstanceUID in one piece.
+    described : pyarrow.Table
+        As for `merge_series`.
+
+    Returns
+    -------
+    pyarrow.Table
+        What `merge_series` would give of all pieces.
+    """
+    least = pa.concat_tables(piece.take(pa.array(representatives(piece))) for piece in pieces())
+    least = least.take(pa.array(representatives(least)))
+    merged = [merge_series(pa.concat_tables([piece, least]), described) for piece in pieces()]
+    counts = np.sum([one["instance_count"].to_numpy() for one in merged], axis=0)
+    # A representative was counted with every piece.
+    named = pc.is_valid(least["SOPInstanceUID"]).to_numpy(zero_copy_only=False)
+    folders = _united([one["folders"] for one in merged])
+    varying = [
+        [name for name in VARYING if name in found]
+        for found in _united([one["varying"] for one in merged])
+    ]
+    columns = dict(zip(MERGED.names, merged[0].columns, strict=True))
+    columns["instance_count"] = counts - named * (len(merged) - 1)
+    columns["folders"] = folders
+    columns["varying"] = varying
+    columns["folder"] = [own[0] for own in folders]
+    return pa.table(columns, MERGED)
+
+
+def _united(columns: list[pa.ChunkedArray]) -> list[list[str]]:
+    rows = zip(*(column.to_pylist() for column in columns), strict=True)
+    return [sorted(set().union(*lists)) for lists in rows]
 
 
 def _grouped(rows: pa.Table) -> tuple[Codes, Codes]:
@@ -147,35 +194,3 @@ def _identity(table: pa.Table) -> pa.Array:
     """Give what tells one described instance from another: its place and its series."""
     series = pc.fill_null(table["SeriesInstanceUID"], "")
     return _one(pc.binary_join_element_wise(table["url"], series, "\n"))
-
-
-def series_ranges(counts: dict[str, int], largest: int) -> list[tuple[str, str]]:
-    """Cut the series, in order of UID, into ranges of at most so many instances.
-
-    Parameters
-    ----------
-    counts : dict
-        Instances of every SeriesInstanceUID.
-    largest : int
-        Instances of one range; a series that is larger is a range by itself.
-
-    Returns
-    -------
-    list of (str, str)
-        First and last SeriesInstanceUID of each range.
-
-    Examples
-    --------
-    >>> series_ranges({"1.2": 4, "1.3": 5, "1.1": 3}, 7)
-    [('1.1', '1.2'), ('1.3', '1.3')]
-    """
-    ranges: list[tuple[str, str]] = []
-    held = 0
-    for uid in sorted(counts):
-        if ranges and held + counts[uid] <= largest:
-            ranges[-1] = (ranges[-1][0], uid)
-            held += counts[uid]
-        else:
-            ranges.append((uid, uid))
-            held = counts[uid]
-    return ranges

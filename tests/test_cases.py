@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import random
 import re
 from pathlib import Path
@@ -21,10 +22,12 @@ from dcmdask.cases import (
     build_cases,
     desensitized,
     file_stems,
+    joined_archive,
     read_projectid_map,
+    row_keys,
 )
 from dcmdask.errors import ProjectIdMapError
-from dcmdask.schema import CASE_ROWS, FAILURES, INSTANCES, table_of
+from dcmdask.schema import CASE_ROWS, INSTANCES, table_of
 
 # -- ProjectID -----------------------------------------------------------------------------------
 
@@ -283,6 +286,40 @@ def test_an_archive_is_one_row_of_its_members() -> None:
     assert records(rows, "ImageCount", "SeriesCount") == [(4, 2)]
 
 
+def test_pieces_of_an_archive_are_one_row() -> None:
+    """An archive too large to be held comes in pieces, in order of paths; it is the same row."""
+    own = {"archive": "a/x.zip"}
+    members = [
+        {**own, "path": "a/x.zip!1", "SeriesInstanceUID": "1.1"},
+        {**own, "path": "a/x.zip!2", "PatientID": "two"},
+        {**own, "path": "a/x.zip!3", "PatientID": "3", "SeriesInstanceUID": "1.1", "Rows": 3},
+        {**own, "path": "a/x.zip!4", "SeriesInstanceUID": "1.9", "Rows": 4},
+    ]
+    whole = build_case_rows(instances(*members), {"a": 1})
+    for start, stop in itertools.combinations(range(1, 4), 2):
+        cuts = (instances(*some) for some in (members[:start], members[start:stop], members[stop:]))
+        pieces = ((build_case_rows(cut, {"a": 1}), cut["SeriesInstanceUID"]) for cut in cuts)
+        assert whole.equals(joined_archive(pieces).combine_chunks())
+
+
+def test_rows_are_cut_where_they_are_sorted() -> None:
+    """The keys of ranges order instances as the case tables do."""
+    rows = instances(
+        {"path": "b/2", "case": "b"},
+        {"path": "a/z/1"},
+        {"path": "a/x.zip!1", "archive": "a/x.zip"},
+        {"path": "a/b/1"},
+        {"path": "a/y/x.zip!0", "archive": "a/y/x.zip"},
+        {"path": "a/x.zip!1", "archive": "a/x.zip", "case": "c"},
+    )
+    numbers = {"a": 10, "b": 9, "c": 2}
+    keys = list(zip(*(column.to_pylist() for column in row_keys(rows, numbers)), strict=True))
+    table = build_case_rows(rows, numbers).select(["ProjectID", "FileName", "path"]).to_pylist()
+    assert [(int(number), name, path) for number, name, path in sorted(set(keys))] == [
+        tuple(row.values()) for row in table
+    ]
+
+
 def test_an_archive_without_series_counts_none() -> None:
     """Members without SeriesInstanceUID are images of no series."""
     rows = build_case_rows(instances({"path": "x.zip!1", "archive": "x.zip"}), {"a": 1})
@@ -375,20 +412,17 @@ def test_desensitized_rows_hold_pseudonyms() -> None:
 
 def test_cases_are_counted() -> None:
     """Files, instances, series, failures, bytes and skips of each case, sorted by ProjectID."""
-    failures = table_of(
-        [
-            {"case": "a", "kind": "not_dicom"},
-            {"case": "a", "kind": "dicomdir"},
-            {"case": "a", "kind": "truncated"},
-            {"case": "b", "kind": "corrupt"},
-        ],
-        FAILURES,
-    )
+    outcomes = {
+        ("a", "not_dicom"): 1,
+        ("a", "dicomdir"): 1,
+        ("a", "truncated"): 1,
+        ("b", "corrupt"): 1,
+    }
     table = build_cases(
         {"a": (5, 500), "b": (1, 10), "empty": (0, 0)},
         {"a": 2},
         {"a": 1},
-        failures,
+        outcomes,
         {"a": 3, "b": 1, "empty": 2},
     )
     assert [tuple(row.values()) for row in table.to_pylist()] == [
@@ -400,7 +434,7 @@ def test_cases_are_counted() -> None:
 
 def test_no_cases_give_an_empty_table() -> None:
     """An empty source has no case."""
-    assert build_cases({}, {}, {}, FAILURES.empty_table(), {}).num_rows == 0
+    assert build_cases({}, {}, {}, {}, {}).num_rows == 0
 
 
 # -- file names ----------------------------------------------------------------------------------

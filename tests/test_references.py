@@ -27,12 +27,16 @@ from pydicom.uid import (
 from dcmdask.header.reader import read_headers
 from dcmdask.index import build_index, with_references
 from dcmdask.references import (
+    LISTED,
+    NUMBERED,
     TARGET_COLUMNS,
+    Resolver,
+    count_found,
+    listed_instances,
     of_representatives,
     published,
     referred_series,
-    resolve_references,
-    wanted_sops,
+    without_lists,
 )
 from dcmdask.schema import NAMED, REFERENCES, table_of
 from dcmdask.series import merge_series
@@ -95,7 +99,24 @@ def resolve(
     named: Listed[dict[str, Any]], targets: pa.Table, series: Listed[dict[str, Any]]
 ) -> pa.Table:
     """Resolve rows."""
-    return resolve_references(table_of(named, NAMED), targets, table_of(series, SERIES))
+    return resolve_tables(table_of(named, NAMED), targets, table_of(series, SERIES))
+
+
+def numbered(named: pa.Table) -> pa.Table:
+    """Give references without their lists."""
+    return pa.Table.from_batches(without_lists(named.to_batches()), NUMBERED)
+
+
+def resolve_tables(
+    named: pa.Table, targets: pa.Table, series: pa.Table, urls: pa.Array | None = None
+) -> pa.Table:
+    """Resolve references all at once; those of representatives, where their URLs are given."""
+    rows = numbered(named)
+    if urls is not None:
+        rows = of_representatives(rows, urls)
+    listed = pa.Table.from_batches(listed_instances(named.to_batches()), LISTED)
+    counted = count_found(listed, targets)
+    return Resolver(series, rows, counted).resolve(rows, counted)
 
 
 def brief(table: pa.Table) -> list[tuple[Any, ...]]:
@@ -464,13 +485,24 @@ def test_nothing_names_nothing() -> None:
     table = resolve([], found(), [])
     assert (0, REFERENCES) == (table.num_rows, published(table).schema)
     assert {} == referred_series(table)
-    assert 0 == len(wanted_sops(NAMED.empty_table()))
 
 
-def test_only_what_is_referred_to_is_looked_up() -> None:
-    """Each instance that anything lists is wanted once."""
-    named = table_of([name("A", "a.2", "a.1", level="series"), name("a.1")], NAMED)
-    assert ["a.1", "a.2"] == sorted(wanted_sops(named).to_pylist())
+def test_an_instance_is_found_once_in_each_series() -> None:
+    """Copies count once; an instance in two series counts in both; one not listed in none."""
+    named = table_of([name("A", "a.1", "a.2", level="series"), name("a.1")], NAMED)
+    listed = pa.Table.from_batches(listed_instances(named.to_batches()), LISTED)
+    instances = found(
+        ("a.1", "A", "CT"),
+        ("a.1", "A", "CT"),
+        ("a.2", "A", "CT"),
+        ("a.1", "B", None),
+        ("a.3", "A", "CT"),
+    )
+    names = ("row", "SeriesInstanceUID", "Modality", "count")
+    rows = count_found(listed, instances).select(names).to_pylist()
+    expected = {(0, "A", "CT", 2), (0, "B", None, 1), (1, "A", "CT", 1), (1, "B", None, 1)}
+    assert expected == {tuple(row.values()) for row in rows}
+    assert len(expected) == len(rows)
 
 
 def test_references_of_a_series_are_those_of_its_representative() -> None:
@@ -480,8 +512,7 @@ def test_references_of_a_series_are_those_of_its_representative() -> None:
         name("y", of_series=True, source_url="file:///other"),
         name("z", of_series=False, source_url="file:///other"),
     ]
-    series = pa.table({"representative_url": ["file:///least"]})
-    kept = of_representatives(table_of(rows, NAMED), series)
+    kept = of_representatives(table_of(rows, NAMED), pa.array(["file:///least"]))
     assert ["x", "z"] == kept["target_uid"].to_pylist()
 
 
@@ -601,11 +632,9 @@ def crawl(*objects: Dataset, undefined: bool = False) -> tuple[pa.Table, dict[st
     ]
     tables = read_headers(windows, desensitize=False)
     merged = merge_series(tables.instances, tables.described)
-    named = of_representatives(tables.references, merged)
-    wanted = wanted_sops(named)
-    instances = tables.instances.select(TARGET_COLUMNS)
-    targets = instances.filter(pc.is_in(instances["SOPInstanceUID"], value_set=wanted))
-    references = resolve_references(named, targets, merged)
+    urls = merged["representative_url"].combine_chunks()
+    targets = tables.instances.select(TARGET_COLUMNS)
+    references = resolve_tables(tables.references, targets, merged, urls)
     index = build_index(with_references(merged, referred_series(references)), {"case": 1})
     shown = {
         row["SeriesInstanceUID"]: row["ReferencedSeriesUID"]

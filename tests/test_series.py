@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from dcmdask.schema import CRAWL_DB, DESCRIBED, INSTANCES, KEY, VARYING, table_of
 from dcmdask.series import (
     COLUMNS,
+    merge_pieces,
     merge_series,
     representatives,
-    series_ranges,
     with_subseries,
 )
 
@@ -320,25 +320,34 @@ def test_no_result_depends_on_order_or_parts(
 
 
 @settings(deadline=None, max_examples=50)
-@given(ROWS, st.integers(1, 5))
-def test_ranges_merge_alike(drawn: list[dict[str, Any]], largest: int) -> None:
+@given(ROWS, st.sets(st.sampled_from(["1.3.1", "1.3.2", "1.3.3"])))
+def test_ranges_merge_alike(drawn: list[dict[str, Any]], apart: set[str]) -> None:
     """Series merged range by range are those merged at once."""
     rows = filled(drawn)
     whole = merge_series(table(*rows), describe(*rows))
-    sizes: dict[str, int] = {}
+    groups: dict[str | None, list[dict[str, Any]]] = {}
     for row in rows:
-        if row["SeriesInstanceUID"] is not None:
-            sizes[row["SeriesInstanceUID"]] = sizes.get(row["SeriesInstanceUID"], 0) + 1
-    pieces = [
-        merge_series(
-            table(*(r for r in rows if low <= (r["SeriesInstanceUID"] or "") <= high)),
-            describe(*rows),
-        )
-        for low, high in series_ranges(sizes, largest)
-    ]
+        uid = row["SeriesInstanceUID"]
+        groups.setdefault(uid if uid in apart else None, []).append(row)
+    pieces = [merge_series(table(*some), describe(*rows)) for some in groups.values()]
     order = [(name, "ascending") for name in KEY]
     merged = pa.concat_tables([whole.slice(0, 0), *pieces]).sort_by(order)
     assert whole.combine_chunks().equals(merged.combine_chunks())
+
+
+@settings(deadline=None, max_examples=50)
+@given(ROWS.filter(len), st.lists(st.integers(0, 2), min_size=12, max_size=12))
+def test_pieces_merge_alike(drawn: list[dict[str, Any]], numbers: list[int]) -> None:
+    """Series cut into pieces, an instance at several places in one, are those merged at once."""
+    rows = filled(drawn)
+    pieces: dict[int, list[dict[str, Any]]] = {}
+    places: dict[tuple[Any, ...], int] = {}
+    for row, number in zip(rows, numbers, strict=False):
+        sub = 1 if row["AcquisitionNumber"] is None else row["AcquisitionNumber"]
+        own = (*(row[name] for name in (*KEY[:3], "SOPInstanceUID")), sub)
+        pieces.setdefault(places.setdefault(own, number), []).append(row)
+    cut = merge_pieces(lambda: (table(*some) for some in pieces.values()), describe(*rows))
+    assert merge_series(table(*rows), describe(*rows)).equals(cut.combine_chunks())
 
 
 @settings(deadline=None, max_examples=50)
@@ -363,19 +372,3 @@ def test_what_a_merge_says_is_so(drawn: list[dict[str, Any]]) -> None:
             name for name in VARYING if any(m[name] != members[0][name] for m in members[1:])
         ]
         assert varying == row["varying"]
-
-
-# Ranges
-
-
-@settings(deadline=None)
-@given(
-    st.dictionaries(st.text("123.", min_size=1, max_size=4), st.integers(1, 9), max_size=12),
-    st.integers(1, 12),
-)
-def test_ranges_hold_every_series_once(sizes: dict[str, int], largest: int) -> None:
-    """Each series is in one range, in order; no range outgrows its bound but by one series."""
-    ranges = series_ranges(sizes, largest)
-    held = [[uid for uid in sorted(sizes) if low <= uid <= high] for low, high in ranges]
-    assert sorted(sizes) == [uid for uids in held for uid in uids]
-    assert all(len(uids) == 1 or sum(sizes[uid] for uid in uids) <= largest for uids in held)

@@ -46,12 +46,6 @@ def render_lines(table: pa.Table, columns: Sequence[str], *, excel: bool) -> Lin
     return Lines.of(pc.binary_join_element_wise(*cells, joined(last, "\r\n"), comma))
 
 
-def render_csv(table: pa.Table, columns: Sequence[str], *, excel: bool) -> bytes:
-    """Give a whole CSV file."""
-    lines = render_lines(table, columns, excel=excel)
-    return render_header(columns, excel=excel) + lines.content
-
-
 def _cells(column: pa.ChunkedArray, *, excel: bool) -> pa.Array:
     """Give a column as it stands in the file."""
     texts = pc.fill_null(texts_of(column, as_cell), "")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 
 from dcmdask.codes import Codes, codes_of, first_rows, rows_with, starts_of
 from dcmdask.extract.registry import attributes_of, extractor_for
-from dcmdask.outputs.csv import render_csv
+from dcmdask.outputs.csv import render_lines
 from dcmdask.outputs.json import encode, members, quoted
 from dcmdask.outputs.text import LARGE, Lines, joined, large
 from dcmdask.schema import DEFAULT_SUBSERIES, KEY
@@ -43,14 +44,13 @@ INSTANCE_COLUMNS = (
 
 _COMPARED = tuple(name for name in INDEX_COLUMNS if name != "SubSeries")
 _ADDED = ("ReferencedModality", "ReferencedSeriesUID", "ReferencedSOPUIDs", "folder")
-_NO_PLACES = (b"{}",)
 
 Key = tuple[Any, ...]
 
 
-def render_index(index: pa.Table, *, excel: bool) -> bytes:
-    """Give index.csv: the nine columns of seed B, in the order of the index."""
-    return render_csv(_told_apart(index.select(list(INDEX_COLUMNS))), INDEX_COLUMNS, excel=excel)
+def render_index_lines(index: pa.Table, *, excel: bool) -> Lines:
+    """Give the lines of index.csv after its header, of all acquisitions of some series."""
+    return render_lines(_told_apart(index.select(list(INDEX_COLUMNS))), INDEX_COLUMNS, excel=excel)
 
 
 def _told_apart(index: pa.Table) -> pa.Table:
@@ -69,46 +69,80 @@ def _told_apart(index: pa.Table) -> pa.Table:
     return index.set_column(position, "folder", pa.array(folders, pa.string()))
 
 
-def render_crawl_db(ranges: Iterable[tuple[pa.Table, pa.Table]]) -> Iterator[bytes]:
-    """Give crawl_db.json: its opening, a piece for each range, its end.
+def render_crawl_db(ranges: Iterable[tuple[pa.Table, Sequence[Any]]]) -> Iterator[bytes]:
+    """Give crawl_db.json: its opening, pieces for each range, its end.
 
     Parameters
     ----------
-    ranges : iterable of (pyarrow.Table, pyarrow.Table)
-        For each range of series, in order of SeriesInstanceUID: their merged rows, and
-        `INSTANCE_COLUMNS` of their instances.
+    ranges : iterable of (pyarrow.Table, sequence)
+        For each range of series, in order of SeriesInstanceUID: their merged rows, and their
+        instances in pieces that are tables or give `INSTANCE_COLUMNS` by ``select``. Where there
+        are several pieces, the instances of a series stand in them in order of SOPInstanceUID.
     """
     # Not a loop of its own, whose variables would hold one range while the next is read.
-    return _object_of(itertools.starmap(_entries, ranges))
+    return _object_of(itertools.chain.from_iterable(itertools.starmap(_entries, ranges)))
 
 
-def _object_of(ranges: Iterable[bytes]) -> Iterator[bytes]:
+def _object_of(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Give a JSON object of members that each begin with a comma."""
     yield b"{"
     first = True
-    for content in ranges:
+    for content in pieces:
         yield content[1:] if first else content
         first = first and not content
     yield b"\n}\n"
 
 
-def _entries(series: pa.Table, instances: pa.Table) -> bytes:
+def _entries(series: pa.Table, pieces: Sequence[Any]) -> Iterator[bytes]:
     """Give the members of crawl_db.json of one range of series."""
     keys = list(zip(*(series[name].to_pylist() for name in KEY), strict=True))
     metadata = _metadata(series)
-    places = _places(instances, dict(zip(keys, series["folder"].to_pylist(), strict=True)))
+    folders = dict(zip(keys, series["folder"].to_pylist(), strict=True))
     by_uid: dict[str, list[int]] = defaultdict(list)
     for row, key in enumerate(keys):
         by_uid[key[1]].append(row)
-    pieces: list[bytes | memoryview] = []
+    lines_of = _lister(pieces, folders)
+    content: list[bytes | memoryview] = []
     for uid in sorted(by_uid):
+        content.append(f",\n  {encode(uid)}: {{".encode())
         named = _named({keys[row]: row for row in by_uid[uid]})
-        pieces.append(f",\n  {encode(uid)}: {{".encode())
         for place, (name, row) in enumerate(named.items()):
-            pieces.append(f"{',' if place else ''}\n    {encode(name)}: ".encode())
-            pieces += (metadata[row], *places.get(keys[row], _NO_PLACES), b"\n    }")
-        pieces.append(b"\n  }")
-    return b"".join(pieces)
+            content.append(f"{',' if place else ''}\n    {encode(name)}: ".encode())
+            content += (metadata[row], b"{")
+            end = b"}\n    }"
+            for number, lines in enumerate(lines_of(keys[row])):
+                yield from _flushed(content, when=number > 0)
+                content += (b"," if number else b"", lines)
+                end = b"\n      }\n    }"
+            content.append(end)
+        content.append(b"\n  }")
+    yield b"".join(content)
+
+
+def _flushed(content: list[bytes | memoryview], *, when: bool) -> Iterator[bytes]:
+    """Give what has come together so far, where the series has more than is held."""
+    if when:
+        yield b"".join(content)
+        content.clear()
+
+
+def _lister(
+    pieces: Sequence[Any], folders: dict[Key, str]
+) -> Callable[[Key], Iterator[memoryview]]:
+    """Give what gives the lines of a series, of each piece that holds some of them."""
+
+    @lru_cache(maxsize=1)
+    def places(number: int) -> dict[Key, memoryview]:
+        return _places(pieces[number].select(INSTANCE_COLUMNS), folders)
+
+    held = [set(places(number)) for number in range(len(pieces))]
+
+    def lines_of(key: Key) -> Iterator[memoryview]:
+        numbers = [number for number, keys in enumerate(held) if key in keys]
+        for number in numbers:
+            yield places(number)[key]
+
+    return lines_of
 
 
 def _metadata(series: pa.Table) -> dict[int, memoryview]:
@@ -125,10 +159,8 @@ def _metadata(series: pa.Table) -> dict[int, memoryview]:
     return found
 
 
-def _places(
-    instances: pa.Table, folders: dict[Key, str]
-) -> dict[Key, tuple[bytes, memoryview, bytes]]:
-    """Give, for every key, the object of its instances: SOPInstanceUID to the least place."""
+def _places(instances: pa.Table, folders: dict[Key, str]) -> dict[Key, memoryview]:
+    """Give, for every key, the lines of its instances: SOPInstanceUID to the least place."""
     rows = rows_with(instances, "SOPInstanceUID")
     sub = pc.fill_null(rows["AcquisitionNumber"], DEFAULT_SUBSERIES)
     rows = rows.append_column("SubSeries", sub)
@@ -145,7 +177,7 @@ def _places(
     lines = Lines.of(joined("\n        ", quoted(sops), ": ", quoted(joined(ways, files)), ","))
     stops = np.append(starts, len(lines))[1:]
     return {
-        key: (b"{", lines.between(start, stop, trimmed=len(",")), b"\n      }")
+        key: lines.between(start, stop, trimmed=len(","))
         for key, start, stop in zip(keys, starts.tolist(), stops.tolist(), strict=True)
     }
 
@@ -206,27 +238,26 @@ def _way(folder: str, start: str) -> str:
 
 
 def render_sop_map(instances: Iterable[pa.Table]) -> Iterator[bytes]:
-    """Give sop_map.json, sorted by series and instance: its opening, a piece a range, its end.
+    """Give sop_map.json, sorted by SOPInstanceUID: its opening, a piece a range, its end.
 
-    An instance that stands in several series is given to the last of them, as by any reader of an
-    object in which a key stands twice: that may happen only where the series are ranges apart.
+    An instance that stands in several series is given to the last of them.
 
     Parameters
     ----------
     instances : iterable of pyarrow.Table
-        `INSTANCE_COLUMNS` of each range of series, in order of SeriesInstanceUID.
+        SOPInstanceUID and SeriesInstanceUID of each range of instances, in order of SOPInstanceUID.
     """
     return _object_of(map(_pairs, instances))
 
 
 def _pairs(instances: pa.Table) -> bytes:
-    """Give the members of sop_map.json of one range of series."""
-    rows = rows_with(instances.select(["SeriesInstanceUID", "SOPInstanceUID"]), "SOPInstanceUID")
+    """Give the members of sop_map.json of one range of instances."""
+    rows = instances.select(["SOPInstanceUID", "SeriesInstanceUID"])
+    rows = rows_with(rows_with(rows, "SOPInstanceUID"), "SeriesInstanceUID")
     keys = [(name, "ascending") for name in rows.column_names]
     order = pc.sort_indices(rows, sort_keys=keys).to_numpy()
-    codes = codes_of(rows["SOPInstanceUID"])[order]
-    last = np.empty(codes.max(initial=-1) + 1, np.int64)
-    last[codes] = np.arange(len(codes))
-    rows = rows.take(order[np.sort(last)])
-    sops, series = (quoted(large(rows[name])) for name in reversed(rows.column_names))
+    starts = starts_of(codes_of(rows["SOPInstanceUID"])[order])
+    last = np.append(starts[1:], len(order)) - 1
+    rows = rows.take(order[last[: len(starts)]])
+    sops, series = (quoted(large(column)) for column in rows.columns)
     return bytes(Lines.of(joined(",\n  ", sops, ": ", series)).content)

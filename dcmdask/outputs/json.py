@@ -26,11 +26,26 @@ def render_records(table: pa.Table, columns: Sequence[str]) -> Lines:
     return Lines.of(joined("{", *members(table, columns, ", "), "},\n"))
 
 
-def as_list(records: Lines, start: int, stop: int) -> bytes:
-    """Give a JSON file, the list of records `start` to `stop`."""
+def as_list(
+    records: Lines, start: int, stop: int, *, begins: bool = True, ends: bool = True
+) -> bytes:
+    """Give a JSON file, the list of records `start` to `stop`; or a piece of it.
+
+    Parameters
+    ----------
+    records : Lines
+        From `render_records`.
+    start, stop : int
+        Which.
+    begins, ends : bool
+        Whether the list begins, and ends, with this piece. One that begins in a piece and does not
+        end there has a record in it.
+    """
+    after = b"\n]\n" if ends else b""
     if start == stop:
-        return b"[]\n"
-    return b"".join([b"[\n", records.between(start, stop, trimmed=len(",\n")), b"\n]\n"])
+        return b"[]\n" if begins else after
+    content = records.between(start, stop, trimmed=len(",\n"))
+    return b"".join([b"[\n" if begins else b",\n", content, after])
 
 
 def members(table: pa.Table, columns: Sequence[str], between: str) -> list[pa.Array | str]:

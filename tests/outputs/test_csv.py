@@ -13,13 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcmdask.outputs.csv import render_csv, render_header, render_lines
+from dcmdask.outputs.csv import render_header, render_lines
 from dcmdask.outputs.text import as_cell
 
 
 def table(**columns: list[Any]) -> pa.Table:
     """Give a table of some columns."""
     return pa.table(columns)
+
+
+def whole(rows: pa.Table, columns: list[str], *, excel: bool) -> bytes:
+    """Give a whole file."""
+    return render_header(columns, excel=excel) + lines(rows, columns, excel=excel)
 
 
 def lines(rows: pa.Table, columns: list[str], *, excel: bool) -> bytes:
@@ -65,36 +70,34 @@ def test_a_value_is_a_cell(value: Any, expected: bytes) -> None:
 def test_columns_are_those_asked_for_in_their_order() -> None:
     """The table may hold others, in another order."""
     rows = table(b=[1, 2], hidden=["x", "y"], a=["p", "q"])
-    assert render_csv(rows, ["a", "b"], excel=False) == b"a,b\r\np,1\r\nq,2\r\n"
+    assert whole(rows, ["a", "b"], excel=False) == b"a,b\r\np,1\r\nq,2\r\n"
 
 
 def test_a_table_without_rows_is_its_header() -> None:
     """A case without DICOM has a file with the columns."""
-    assert render_csv(table(a=[], b=[]), ["a", "b"], excel=False) == b"a,b\r\n"
+    assert whole(table(a=[], b=[]), ["a", "b"], excel=False) == b"a,b\r\n"
 
 
 def test_a_row_of_one_empty_cell_is_no_empty_line() -> None:
     """Readers skip empty lines: an absent value in an only column is quoted."""
-    assert render_csv(table(a=["", None]), ["a"], excel=False) == b'a\r\n""\r\n""\r\n'
+    assert whole(table(a=["", None]), ["a"], excel=False) == b'a\r\n""\r\n""\r\n'
 
 
 def test_pieces_join_to_the_whole() -> None:
     """A file may be written a piece at a time: one header, one BOM."""
     rows = table(a=["=x", "y", "z"])
-    whole = render_lines(rows, ["a"], excel=True)
+    together = render_lines(rows, ["a"], excel=True)
     pieces = [lines(rows.slice(start, 1), ["a"], excel=True) for start in range(3)]
-    slices = [bytes(whole.between(start, start + 1)) for start in range(3)]
+    slices = [bytes(together.between(start, start + 1)) for start in range(3)]
     assert pieces == slices
-    assert render_csv(rows, ["a"], excel=True) == b"".join(
-        [render_header(["a"], excel=True), *pieces]
-    )
+    assert whole(rows, ["a"], excel=True) == b"".join([render_header(["a"], excel=True), *pieces])
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
 def test_excel_neutralises_formulas(start: str) -> None:
     """Text that a spreadsheet would run gets an apostrophe; numbers and inner signs do not."""
     rows = table(text=[f"{start}1"], inner=[f"a{start}1"], many=[[f"{start}1", "b"]], number=[-1])
-    content = render_csv(rows, ["text", "inner", "many", "number"], excel=True)
+    content = whole(rows, ["text", "inner", "many", "number"], excel=True)
     assert content.startswith(b"\xef\xbb\xbftext,")
     assert parsed(content)[1] == [f"'{start}1", f"a{start}1", f"'{start}1;b", "-1"]
 
@@ -110,7 +113,7 @@ def test_any_text_is_read_back(grid: list[tuple[str, str]]) -> None:
         a=pa.array([a for a, _ in grid], pa.string()), b=pa.array([b for _, b in grid], pa.string())
     )
     expected = [["a", "b"], *map(list, grid)]
-    assert expected == parsed(render_csv(rows, ["a", "b"], excel=False))
+    assert expected == parsed(whole(rows, ["a", "b"], excel=False))
 
 
 @given(_GRID)
@@ -171,7 +174,7 @@ def test_pandas_reads_both_forms() -> None:
     """The BOM is not part of the first column's name, and absent values are absent."""
     rows = table(ProjectID=[1, 2], PatientName=["Doe^Jane", None])
     for excel in (False, True):
-        content = render_csv(rows, ["ProjectID", "PatientName"], excel=excel)
+        content = whole(rows, ["ProjectID", "PatientName"], excel=excel)
         frame = pd.read_csv(io.BytesIO(content))
         assert list(frame.columns) == ["ProjectID", "PatientName"]
         assert frame["ProjectID"].tolist() == [1, 2]

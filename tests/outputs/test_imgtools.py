@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, RTStructureSetStorage
 from support import crawl, encode
 
+from dcmdask.outputs.csv import render_header
 from dcmdask.outputs.imgtools import (
     INDEX_COLUMNS,
     INSTANCE_COLUMNS,
     render_crawl_db,
-    render_index,
+    render_index_lines,
     render_sop_map,
 )
 from dcmdask.schema import CRAWL_DB, INDEX, INSTANCES, KEY, table_of
@@ -60,9 +62,20 @@ def instances_of(*rows: dict[str, Any]) -> pa.Table:
     return table_of(filled, INSTANCES).select(list(INSTANCE_COLUMNS))
 
 
+def index_csv(index: pa.Table, *, excel: bool) -> bytes:
+    """Give the whole of index.csv."""
+    lines = render_index_lines(index, excel=excel)
+    return render_header(INDEX_COLUMNS, excel=excel) + lines.content
+
+
+def joined(*ranges: tuple[pa.Table, pa.Table]) -> bytes:
+    """Give crawl_db.json, the instances of each range in one piece."""
+    return b"".join(render_crawl_db((series, [instances]) for series, instances in ranges))
+
+
 def crawl_db(*ranges: tuple[pa.Table, pa.Table]) -> dict[str, Any]:
     """Give crawl_db.json, read."""
-    return json.loads(b"".join(render_crawl_db(ranges)))
+    return json.loads(joined(*ranges))
 
 
 # -- index.csv -----------------------------------------------------------------------------------
@@ -86,7 +99,7 @@ def test_the_index_has_nine_columns() -> None:
         "P1,1.2,1.4,1,RTSTRUCT,CT,1.3,1,in/P1\r\n"
         ",1.2,1.5,12,,,,2,in/P1\r\n"
     )
-    assert expected == render_index(index, excel=False).decode()
+    assert expected == index_csv(index, excel=False).decode()
 
 
 def test_several_targets_are_aligned_lists() -> None:
@@ -99,7 +112,7 @@ def test_several_targets_are_aligned_lists() -> None:
             "ReferencedSeriesUID": ["1.3", "1.4", "1.5"],
         }
     )
-    row = pd.read_csv(io.BytesIO(render_index(index, excel=False))).iloc[0]
+    row = pd.read_csv(io.BytesIO(index_csv(index, excel=False))).iloc[0]
     assert row["ReferencedModality"] == "CT;;PT"
     assert row["ReferencedSeriesUID"] == "1.3;1.4;1.5"
 
@@ -116,7 +129,7 @@ def test_acquisitions_of_one_size_stay_two_rows() -> None:
         *({"SeriesInstanceUID": "1.3", "SubSeries": number} for number in (1, 2, 3)),
         {"SeriesInstanceUID": "1.3", "SubSeries": 4, "instances": 5},
     )
-    content = render_index(index, excel=False)
+    content = index_csv(index, excel=False)
     expected = HEADER + (
         "P1,1.2,1.3,1,CT,,,2,in/P1\r\n"
         "P1,1.2,1.3,2,CT,,,2,in/P1/.\r\n"
@@ -143,15 +156,15 @@ _ROW = st.fixed_dictionaries(
 @given(st.lists(_ROW, max_size=12))
 def test_interlacer_refuses_no_index(rows: list[dict[str, Any]]) -> None:
     """However many acquisitions look alike, no row is refused and none is lost."""
-    content = render_index(index_of(*rows), excel=False)
+    content = index_csv(index_of(*rows), excel=False)
     assert not is_refused(content)
     assert len(rows) == len(pd.read_csv(io.BytesIO(content)))
 
 
 def test_an_empty_index_is_its_header() -> None:
     """A source without series has an index that opens."""
-    assert render_index(index_of(), excel=False).decode() == HEADER
-    assert render_index(index_of(), excel=True).decode("utf-8-sig") == HEADER
+    assert index_csv(index_of(), excel=False).decode() == HEADER
+    assert index_csv(index_of(), excel=True).decode("utf-8-sig") == HEADER
 
 
 # -- crawl_db.json -------------------------------------------------------------------------------
@@ -261,8 +274,28 @@ def test_ranges_join_to_one_object() -> None:
     rows = [{**uid, "SOPInstanceUID": "1", "file_name": "山"} for uid in (one, two)]
     whole = (series_of(one, two), instances_of(*rows))
     cut = [(series_of(uid), instances_of(row)) for uid, row in zip((one, two), rows, strict=True)]
-    assert b"".join(render_crawl_db([whole])) == b"".join(render_crawl_db(cut))
-    assert "山".encode() in b"".join(render_crawl_db([whole]))
+    assert joined(whole) == joined(*cut)
+    assert "山".encode() in joined(whole)
+
+
+def test_pieces_of_a_series_join_to_one_object() -> None:
+    """A series too large to be held comes in pieces; one of them may hold another's end."""
+    numbers = ((None, "1"), (1, "2"), (1, "3"), (2, "1"), (2, None), (3, None))
+    rows = [
+        {
+            "SeriesInstanceUID": "1.3",
+            "SOPInstanceUID": sop,
+            "AcquisitionNumber": number,
+            "file_name": f"{sop}",
+        }
+        for number, sop in numbers
+    ]
+    series = series_of(*({"SeriesInstanceUID": "1.3", "SubSeries": n} for n in (1, 2, 3)))
+    whole = joined((series, instances_of(*rows)))
+    for start, stop in itertools.combinations(range(len(rows) + 1), 2):
+        cuts = (rows[:start], rows[start:stop], rows[stop:])
+        pieces = [instances_of(*some) for some in cuts]
+        assert whole == b"".join(render_crawl_db([(series, pieces)]))
 
 
 def test_an_empty_crawl_has_empty_objects() -> None:
@@ -275,7 +308,7 @@ def test_an_empty_crawl_has_empty_objects() -> None:
 # -- sop_map.json --------------------------------------------------------------------------------
 
 
-def sops(*pairs: tuple[str | None, str]) -> pa.Table:
+def sops(*pairs: tuple[str | None, str | None]) -> pa.Table:
     """Give instances of (SOPInstanceUID, SeriesInstanceUID)."""
     rows = [
         {"SOPInstanceUID": sop, "SeriesInstanceUID": uid, "file_name": f"{number}"}
@@ -284,17 +317,11 @@ def sops(*pairs: tuple[str | None, str]) -> pa.Table:
     return instances_of(*rows)
 
 
-def test_the_map_is_sorted_by_series_then_instance() -> None:
-    """One line an instance, over all ranges; instances without a UID have no key."""
-    ranges = [sops(("1.9", "1.3"), ("1.1", "1.3"), (None, "1.3")), sops(), sops(("1.5", "1.4"))]
-    expected = '{\n  "1.1": "1.3",\n  "1.9": "1.3",\n  "1.5": "1.4"\n}\n'
-    assert expected == b"".join(render_sop_map(ranges)).decode()
-
-
-def test_an_instance_stands_in_the_map_once() -> None:
-    """At two places, or under two series UIDs: a key stands once, with the last series."""
-    ranges = [sops(("1", "1.3"), ("1", "1.3"), ("1", "1.4"), ("2", "1.3"))]
-    expected = '{\n  "2": "1.3",\n  "1": "1.4"\n}\n'
+def test_the_map_is_sorted_by_instance() -> None:
+    """One line an instance, over all ranges; what lacks one of both UIDs is left out."""
+    pairs = [("1.9", "1.3"), ("1.1", "1.4"), (None, "1.3"), ("1.2", None)]
+    ranges = [sops(*pairs), sops(), sops(("2.5", "1.3"))]
+    expected = '{\n  "1.1": "1.4",\n  "1.9": "1.3",\n  "2.5": "1.3"\n}\n'
     assert expected == b"".join(render_sop_map(ranges)).decode()
 
 
@@ -303,12 +330,12 @@ _PAIRS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz")), max
 
 @settings(deadline=None)
 @given(_PAIRS)
-def test_the_cut_into_ranges_decides_nothing(pairs: list[tuple[str, str]]) -> None:
-    """A reader gets the same map, however many ranges the series were cut into."""
-    cut = [sops(*(pair for pair in pairs if pair[1] == uid)) for uid in "xyz"]
-    expected = dict(sorted(pairs, key=lambda pair: pair[1]))
-    assert expected == json.loads(b"".join(render_sop_map([sops(*pairs)])))
-    assert expected == json.loads(b"".join(render_sop_map(cut)))
+def test_an_instance_stands_in_the_map_once(pairs: list[tuple[str, str]]) -> None:
+    """At two places, or under two series UIDs: with the last series, however it is cut."""
+    content = b"".join(render_sop_map([sops(*pairs)]))
+    cut = [sops(*(pair for pair in pairs if pair[0] == sop)) for sop in "abc"]
+    assert dict(sorted(pairs, key=lambda pair: pair[1])) == json.loads(content)
+    assert content == b"".join(render_sop_map(cut))
 
 
 _NAME = st.text(st.sampled_from('a/"\\\n\x1f山.!')) | st.text(st.characters(codec="utf-8"))
@@ -352,7 +379,7 @@ def test_instances_are_listed_as_the_library_writes_them(
                 row["SOPInstanceUID"], relative(row["folder"], row["file_name"], start)
             )
     series = series_of(*(dict(zip(KEY, key, strict=True), folder=start) for key in grouped))
-    content = b"".join(render_crawl_db([(series, instances_of(*rows))])).decode()
+    content = joined((series, instances_of(*rows))).decode()
     found = json.loads(content)
     assert sorted(found) == list(found)
     assert len(grouped) == sum(map(len, found.values()))
@@ -365,10 +392,7 @@ def test_instances_are_listed_as_the_library_writes_them(
 @given(st.lists(st.tuples(_NAME, _NAME), min_size=1, max_size=8))
 def test_the_map_is_as_the_library_writes_it(pairs: list[tuple[str, str]]) -> None:
     """Every byte is what `json` writes of the same mapping."""
-    mapping: dict[str, str] = {}
-    for sop, uid in sorted(pairs, key=lambda pair: (pair[1].encode(), pair[0].encode())):
-        mapping.pop(sop, None)
-        mapping[sop] = uid
+    mapping = dict(sorted(pairs, key=lambda pair: (pair[0].encode(), pair[1].encode())))
     expected = json.dumps(mapping, ensure_ascii=False, indent=2) + "\n"
     assert expected.encode() == b"".join(render_sop_map([sops(*pairs)]))
 
