@@ -2,7 +2,8 @@
 
 No file is encoded by pydicom: one template a series or a real file is, and every further file is its
 bytes with others of the same length put in. Pixel data are a hole at the end of the file, which
-takes no room; in zips they are noise that deflates to some 200 kB, as those of a scanner do.
+takes no room; in zips they are noise that deflates to some 200 kB, as those of a scanner do, or, in
+the small ones, are not there.
 """
 
 from __future__ import annotations
@@ -21,9 +22,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import pydicom
 from pydicom.data import get_testdata_file
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import (
+    CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+)
 
 from dcmdask.header.reader import quiet_pydicom
 from dcmdask.synthetic import write_synthetic
@@ -38,6 +46,12 @@ SAMPLES: Final = Path(__file__).parent.parent.parent / "shared" / "data"
 _MATRIX: Final = 512
 _PIXEL_BYTES: Final = _MATRIX * _MATRIX * 2
 _VENDOR_ELEMENTS: Final = 100
+_STUDY_SERIES: Final = 5
+"""Series of a study in the small zips."""
+
+_MOST_MEMBERS: Final = 0xFFFF
+"""Of a zip whose directory is of the plain form."""
+
 _TAIL_KEPT: Final = 64
 """Bytes kept from PixelData on: its tag and length."""
 
@@ -49,7 +63,7 @@ class Corpus:
     Attributes
     ----------
     kind : str
-        One of `KINDS`.
+        One of `KINDS`, or "small".
     folder : pathlib.Path
         Holds the files and nothing else.
     instances : int
@@ -72,16 +86,23 @@ def add_options(parser: argparse.ArgumentParser, *, files: int, kinds: Sequence[
     """Add the options that say which corpus, how large, and where."""
     parser.add_argument("--files", type=int, default=files, help=f"default {files:,}")
     parser.add_argument("--corpus", choices=kinds, default=kinds[0], help=f"default {kinds[0]}")
-    parser.add_argument("--folder", type=Path, help="where to write; default: a temporary folder")
+    add_folder(parser)
     if "real" in kinds:
         parser.add_argument(
             "--samples", type=Path, default=SAMPLES, help="real files that `real` multiplies"
         )
 
 
-def write_corpus(arguments: argparse.Namespace, folder: Path) -> Corpus:
-    """Write the corpus that the options of `add_options` ask for."""
-    kind, files = arguments.corpus, arguments.files
+def add_folder(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says where."""
+    parser.add_argument("--folder", type=Path, help="where to write; default: a temporary folder")
+
+
+def write_corpus(arguments: argparse.Namespace, folder: Path, files: int | None = None) -> Corpus:
+    """Write the corpus that the options of `add_options` ask for, or so many files of it."""
+    kind = arguments.corpus
+    if files is None:
+        files = arguments.files
     if kind == "plain":
         return write_plain(folder, files)
     if kind == "ge":
@@ -162,6 +183,36 @@ def write_ge_zips(folder: Path, members: int) -> Corpus:
     return Corpus("ge", folder, members, size)
 
 
+def write_small_zips(folder: Path, zips: int, members: int) -> Corpus:
+    """Write zips of many small members: headers of CT slices, without pixels.
+
+    A zip is a patient: 200 slices a series, 5 series a study, each with UIDs of its own. A member
+    takes some 680 bytes of its zip, of which 100 are names and places; one core writes some 40,000 a
+    second.
+
+    Raises
+    ------
+    SystemExit
+        There are more members than a zip can have.
+    """
+    if members > _MOST_MEMBERS:
+        raise SystemExit(f"a zip has at most {_MOST_MEMBERS:,} members: ask for more zips")
+    template = _SmallTemplate()
+    size = 0
+    for number in range(zips):
+        path = folder / f"SMALL-{number:06d}.zip"
+        archive = _Zip(path)
+        for position, head in enumerate(template.heads(number, members)):
+            series, slice_ = divmod(position, SLICES)
+            # One call with the fastest level: most of the time goes into setting zlib up.
+            packed = zlib.compress(head, 1, -zlib.MAX_WBITS)
+            name = f"{series + 1:03d}/{slice_ + 1:06d}.dcm"
+            archive.add_packed(name, [packed], zlib.crc32(head), len(head))
+        archive.close()
+        size += path.stat().st_size
+    return Corpus("small", folder, zips * members, size)
+
+
 def _write_with_hole(path: Path, content: bytes, size: int) -> int:
     if not path.parent.is_dir():
         path.parent.mkdir(parents=True)
@@ -224,6 +275,131 @@ class _GeTemplate:
             values[self._HEIGHT.encode()] = b"%09.2f" % (position * 2.5 - 250)
             head = b"".join(values.get(piece, piece) for piece in pieces)
             yield f"GE-{series:06d}/{position + 1:06d}.dcm", head
+
+
+Block = npt.NDArray[np.uint8]
+
+
+class _SmallTemplate:
+    """The header of a CT slice without pixels, with places for what differs.
+
+    All headers of a zip are one array, a row each: what differs is put in by column.
+    """
+
+    _PATIENT = "SMALL-888888"
+    _SERIES = "4444"
+    _INSTANCE = "777777"
+    _HEIGHT = "-66666.50"
+    # 38 digits: the first says what it is of, the last twenty which one.
+    _UID = "2.25.{kind}00000000000000000{number}"
+    _NUMBER = "55555555555555555555"
+    _KINDS: Final = (
+        ("StudyInstanceUID", "1"),
+        ("SeriesInstanceUID", "2"),
+        ("FrameOfReferenceUID", "3"),
+        ("SOPInstanceUID", "4"),
+    )
+
+    # Odd: times this, modulo 2^64, no two numbers become one, and neighbours are far apart. UIDs in
+    # the order of the files would be sorted already.
+    _SCATTER = np.uint64(0x9E3779B97F4A7C15)
+
+    def __init__(self) -> None:
+        dataset = self._dataset()
+        stream = io.BytesIO()
+        dataset.save_as(stream, enforce_file_format=True)
+        self._head = np.frombuffer(stream.getvalue(), np.uint8)
+        heights = b"".join(b"%09.2f" % (place * 2.5 - 250) for place in range(SLICES))
+        self._heights = np.frombuffer(heights, np.uint8).reshape(SLICES, -1)
+
+    def heads(self, number: int, members: int) -> Iterator[bytes]:
+        """Give the headers of so many slices of the patient of a zip."""
+        block = np.tile(self._head, (members, 1))
+        position = np.arange(members, dtype=np.uint64)
+        series, place = np.divmod(position, np.uint64(SLICES))
+        patient = np.full(members, number, np.uint64)
+        all_series = -(-members // SLICES)
+        all_studies = -(-all_series // _STUDY_SERIES)
+        study = patient * np.uint64(all_studies) + series // np.uint64(_STUDY_SERIES)
+        which = {
+            "StudyInstanceUID": study,
+            "SeriesInstanceUID": patient * np.uint64(all_series) + series,
+            "FrameOfReferenceUID": study,
+            "SOPInstanceUID": patient * np.uint64(members) + position,
+        }
+        for word, kind in self._KINDS:
+            scattered = _digits(which[word] * self._SCATTER, len(self._NUMBER))
+            self._put(block, self._uid(kind), scattered)
+        self._put(block, self._PATIENT, _digits(patient, 6))
+        self._put(block, self._SERIES, _digits(series + np.uint64(1), len(self._SERIES)))
+        self._put(block, self._INSTANCE, _digits(place + np.uint64(1), len(self._INSTANCE)))
+        self._put(block, self._HEIGHT, self._heights[place])
+        return (row.tobytes() for row in block)
+
+    def _put(self, block: Block, token: str, values: Block) -> None:
+        """Put values where a token ends, wherever it stands."""
+        for found in re.finditer(re.escape(token).encode(), self._head.tobytes()):
+            block[:, found.end() - values.shape[1] : found.end()] = values
+
+    def _uid(self, kind: str) -> str:
+        return self._UID.format(kind=kind, number=self._NUMBER)
+
+    def _dataset(self) -> Dataset:
+        dataset = Dataset()
+        for word, value in _SMALL_HEADER.items():
+            setattr(dataset, word, value)
+        for word, kind in self._KINDS:
+            setattr(dataset, word, self._uid(kind))
+        dataset.PatientID = self._PATIENT
+        dataset.SeriesNumber = self._SERIES
+        dataset.InstanceNumber = self._INSTANCE
+        dataset.ImagePositionPatient = ["-158.135803", "-179.035797", self._HEIGHT]
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.MediaStorageSOPClassUID = CTImageStorage
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        return dataset
+
+
+_SMALL_HEADER: Final = {
+    "SpecificCharacterSet": "ISO_IR 100",
+    "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
+    "SOPClassUID": CTImageStorage,
+    "StudyDate": "20200229",
+    "SeriesDate": "20200229",
+    "StudyTime": "101500",
+    "AccessionNumber": "A-4711",
+    "Modality": "CT",
+    "Manufacturer": "Benchmark",
+    "StudyDescription": "Thorax and abdomen",
+    "SeriesDescription": "Thorax 2.5 mm",
+    "ManufacturerModelName": "Small",
+    "PatientName": "Small^Header",
+    "PatientBirthDate": "19500101",
+    "PatientSex": "O",
+    "BodyPartExamined": "CHEST",
+    "SliceThickness": "2.5",
+    "KVP": "120",
+    "ConvolutionKernel": "STANDARD",
+    "PatientPosition": "HFS",
+    "StudyID": "1",
+    "AcquisitionNumber": "1",
+    "ImageOrientationPatient": ["1", "0", "0", "0", "1", "0"],
+    "SamplesPerPixel": 1,
+    "PhotometricInterpretation": "MONOCHROME2",
+    "Rows": _MATRIX,
+    "Columns": _MATRIX,
+    "PixelSpacing": ["0.661468", "0.661468"],
+    "BitsAllocated": 16,
+    "RescaleIntercept": "-1024",
+    "RescaleSlope": "1",
+}
+
+
+def _digits(numbers: npt.NDArray[np.uint64], width: int) -> Block:
+    """Give the last so many decimal digits of numbers, as ASCII: a row each."""
+    powers = np.uint64(10) ** np.arange(width - 1, -1, -1, dtype=np.uint64)
+    return (numbers[:, None] // powers % np.uint64(10) + np.uint64(48)).astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,10 +509,10 @@ def _deflate(content: bytes, ending: int) -> bytes:
 
 
 class _Zip:
-    """A zip of deflated members whose second part was deflated before.
+    """A zip of members that were deflated before.
 
-    Deflating the pixels of every member anew would take most of a benchmark's time. A stream that is
-    flushed in full goes on with any other, so that header and pixels are deflated apart.
+    `zipfile` would deflate the pixels of every member anew, which would take most of a benchmark's
+    time, and takes longer for the directory's entry of a small member than zlib for its content.
     """
 
     _LOCAL = struct.Struct("<4s5H3I2H")
@@ -352,15 +528,23 @@ class _Zip:
         self._entries: list[bytes] = []
 
     def add(self, name: str, head: bytes, noise: _Noise) -> None:
-        """Add a member."""
+        """Add a member of a header and pixels.
+
+        A stream that is flushed in full goes on with any other: both are deflated apart.
+        """
         packed = _deflate(head, zlib.Z_FULL_FLUSH)
+        crc = zlib.crc32(noise.plain, zlib.crc32(head))
+        self.add_packed(name, [packed, noise.deflated], crc, len(head) + len(noise.plain))
+
+    def add_packed(self, name: str, packed: Sequence[bytes], crc: int, size: int) -> None:
+        """Add a member whose content, of this CRC and size, was deflated."""
         facts = (
             self._DEFLATED,
             self._TIME,
             self._DAY,
-            zlib.crc32(noise.plain, zlib.crc32(head)),
-            len(packed) + len(noise.deflated),
-            len(head) + len(noise.plain),
+            crc,
+            sum(map(len, packed)),
+            size,
             len(name),
             0,
         )
@@ -371,7 +555,7 @@ class _Zip:
             + name.encode()
         )
         local = self._LOCAL.pack(b"PK\3\4", self._VERSION, 0, *facts)
-        self._file.writelines((local, name.encode(), packed, noise.deflated))
+        self._file.writelines((local, name.encode(), *packed))
 
     def close(self) -> None:
         """Write the directory."""

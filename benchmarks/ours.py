@@ -15,14 +15,26 @@ from dcmdask.catalog import Catalog
 
 def crawl(source: Path, base: Path, workers: int) -> Side:
     """Give the side that crawls a source with so many workers, a fresh output a round."""
-    name = f"dcmdask {__version__} run --workers {workers}"
+    return Side(
+        name(workers), lambda number: run_command(source, out_of(base, workers, number), workers)
+    )
 
-    def command(number: int) -> list[str]:
-        out = out_of(base, workers, number)
-        begun = [sys.executable, "-m", "dcmdask", "run", str(source), "--out", str(out)]
-        return [*begun, "--workers", str(workers), "--quiet"]
 
-    return Side(name, command)
+def name(workers: int) -> str:
+    """Give what a whole crawl is called in the table."""
+    return f"dcmdask {__version__} run --workers {workers}"
+
+
+def run_command(source: Path, out: Path, workers: int, *options: str) -> list[str]:
+    """Give the command that crawls a source into an output, which may hold a catalog."""
+    crawled = command("run", source, out, "--workers", str(workers), "--quiet")
+    return [*crawled, *options]
+
+
+def command(verb: str, source: Path, out: Path, *options: str) -> list[str]:
+    """Give a command of ours about a source and an output."""
+    begun = [sys.executable, "-m", "dcmdask", verb, str(source), "--out", str(out)]
+    return [*begun, *options]
 
 
 def out_of(base: Path, workers: int, number: int) -> Path:

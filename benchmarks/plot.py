@@ -1,26 +1,25 @@
-"""The results that the benchmarks kept, as bars of files a second in one SVG.
+"""The results that the benchmarks kept, as two pictures in SVG.
 
     python benchmarks/plot.py
 
 Takes the last result of each benchmark, corpus and number of files from `results/`; writes
-`results.svg`. The scale is logarithmic: from one line to the next is ten times.
+`results.svg`, bars of files a second, and beside it `memory.svg`, memory over time of those that kept
+it. The scale of the bars is logarithmic: from one line to the next is ten times.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator, Sequence
-from html import escape
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import over_time
+from svg import FAINT, OURS, WIDTH, page, text
 from tables import RESULTS, Outcome, latest, per_file
 from timing import Measured
 
 SVG = Path(__file__).parent / "results.svg"
-
-LEFT_OUT = ("stages",)
-"""Benchmarks whose sides are no readers."""
 
 TITLES = {
     "scan": "Reading headers, one core",
@@ -28,8 +27,10 @@ TITLES = {
     "zips": "Zips: a whole run, against unpacking and reading",
     "workers": "A whole run, workers compared",
 }
+"""Of the benchmarks that are drawn as bars: those whose sides are readers."""
 
-WIDTH = 900
+MEMORY = "memory.svg"
+
 LABEL = 300
 """Pixels for the names of the sides."""
 
@@ -37,7 +38,7 @@ RIGHT = 80
 """Pixels for the figure behind the longest bar."""
 
 TOP, BAR, GAP, HEADING = 16, 18, 6, 54
-OURS, OTHERS, INK, FAINT = "#1f6feb", "#9aa4b2", "#1f2328", "#d8dee4"
+OTHERS = "#9aa4b2"
 
 
 def draw(outcomes: Sequence[Outcome]) -> str:
@@ -51,12 +52,7 @@ def draw(outcomes: Sequence[Outcome]) -> str:
     for outcome in outcomes:
         parts += _draw_group(outcome, y, scale)
         y += _height(outcome)
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + TOP}" '
-        f'width="{WIDTH}" font-family="sans-serif" font-size="12" fill="{INK}">'
-    )
-    paper = f'<rect width="{WIDTH}" height="{y + TOP}" fill="white"/>'
-    return "\n".join((head, paper, *parts, "</svg>")) + "\n"
+    return page(parts, y + TOP)
 
 
 class Scale:
@@ -88,12 +84,12 @@ def _height(outcome: Outcome) -> int:
 
 
 def _draw_group(outcome: Outcome, top: int, scale: Scale) -> Iterator[str]:
-    yield _text(8, top + 16, f"{TITLES[outcome.benchmark]}: {outcome.corpus}", weight="bold")
-    yield _text(8, top + 32, f"files/s; {outcome.machine}; {outcome.date}", size=10)
+    yield text(8, top + 16, f"{TITLES[outcome.benchmark]}: {outcome.corpus}", weight="bold")
+    yield text(8, top + 32, f"files/s; {outcome.machine}; {outcome.date}", size=10)
     bottom = top + _height(outcome) - 2 * GAP
     for x, name in scale.lines():
         yield f'<path d="M{x:.1f} {top + HEADING - 4}V{bottom}" stroke="{FAINT}"/>'
-        yield _text(x, top + HEADING - 7, name, size=9, anchor="middle")
+        yield text(x, top + HEADING - 7, name, size=9, anchor="middle")
     for number, side in enumerate(sorted(outcome.sides, key=per_file)):
         yield from _draw_bar(side, top + HEADING + number * (BAR + GAP), scale)
 
@@ -102,36 +98,39 @@ def _draw_bar(side: Measured, y: int, scale: Scale) -> Iterator[str]:
     rate = 1 / per_file(side)
     end = scale.x(rate)
     color = OURS if side.name.startswith("dcmdask") else OTHERS
-    yield _text(LABEL - 8, y + 13, side.name, anchor="end")
+    yield text(LABEL - 8, y + 13, side.name, anchor="end")
     yield (
         f'<rect x="{LABEL}" y="{y}" width="{end - LABEL:.1f}" height="{BAR}" '
         f'rx="2" fill="{color}"/>'
     )
-    yield _text(end + 6, y + 13, f"{rate:,.0f}")
-
-
-def _text(
-    x: float, y: float, words: str, *, size: int = 12, anchor: str = "start", weight: str = "normal"
-) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y}" font-size="{size}" text-anchor="{anchor}" '
-        f'font-weight="{weight}">{escape(words)}</text>'
-    )
+    yield text(end + 6, y + 13, f"{rate:,.0f}")
 
 
 def main() -> None:
-    """Read what was kept, write the plot."""
+    """Read what was kept, write the pictures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of kept results")
-    parser.add_argument("--out", type=Path, default=SVG)
+    parser.add_argument(
+        "--out", type=Path, default=SVG, help=f"{MEMORY} is written beside it; default {SVG.name}"
+    )
     arguments = parser.parse_args()
-    outcomes = [one for one in latest(arguments.results) if one.benchmark not in LEFT_OUT]
-    if not outcomes:
+    kept = latest(arguments.results)
+    if not kept:
         raise SystemExit("nothing kept yet: run a benchmark with --save first")
     order = list(TITLES)
-    outcomes.sort(key=lambda one: (order.index(one.benchmark), one.kind, one.sides[0].files))
-    arguments.out.write_text(draw(outcomes), "utf-8")
-    print(f"{len(outcomes)} results drawn: {arguments.out.name}")
+    bars = [one for one in kept if one.benchmark in order]
+    bars.sort(key=lambda one: (order.index(one.benchmark), one.kind, one.sides[0].files))
+    watched = [one for one in kept if over_time.has_samples(one)]
+    _write(arguments.out, bars, draw)
+    _write(arguments.out.with_name(MEMORY), watched, over_time.draw)
+
+
+def _write(
+    path: Path, outcomes: Sequence[Outcome], picture: Callable[[Sequence[Outcome]], str]
+) -> None:
+    if outcomes:
+        path.write_text(picture(outcomes), "utf-8")
+        print(f"{len(outcomes)} results drawn: {path.name}")
 
 
 if __name__ == "__main__":

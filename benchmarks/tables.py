@@ -107,6 +107,12 @@ def tell(outcome: Outcome, arguments: argparse.Namespace) -> None:
             file.write(json.dumps(asdict(outcome)) + "\n")
 
 
+def tell_target(words: str, ratio: float, target: float) -> None:
+    """Print what was reached of a target that is a most."""
+    word = "reached" if ratio <= target else "missed"
+    print(f"\n{words}: {ratio:.2f} x (target: at most {target} x, {word})")
+
+
 def latest(folder: Path = RESULTS) -> list[Outcome]:
     """Read the last result that was kept of each benchmark, kind of corpus and number of files."""
     found: dict[tuple[str, str, int], Outcome] = {}
@@ -114,7 +120,10 @@ def latest(folder: Path = RESULTS) -> list[Outcome]:
         for line in path.read_text("utf-8").splitlines():
             kept: dict[str, Any] = json.loads(line)
             sides = [
-                Measured(side["name"], side["files"], side["seconds"]) for side in kept["sides"]
+                Measured(
+                    side["name"], side["files"], side["seconds"], samples=side.get("samples", [])
+                )
+                for side in kept["sides"]
             ]
             outcome = Outcome(**{**kept, "sides": sides})
             found[outcome.benchmark, outcome.kind, sides[0].files] = outcome

@@ -15,8 +15,14 @@ from pathlib import Path
 
 Command = Sequence[str | os.PathLike[str]]
 
+Sample = tuple[float, int, int, int]
+"""Seconds since the start, and the bytes of RAM then: of the process that was started, of the largest
+below it, and of all."""
+
 _LOOK_EVERY = 0.2
 """Seconds between two looks at memory: each costs a millisecond or two."""
+
+_SAMPLES_KEPT = 500
 
 
 @dataclass(slots=True)
@@ -37,14 +43,23 @@ class Memory:
     largest_other: int = 0
     together: int = 0
 
-    def look(self, root: int) -> None:
-        """Take the present figures of a process and those below it in."""
+    def look(self, root: int) -> tuple[int, int, int]:
+        """Take the present figures of a process and those below it in; give them.
+
+        Returns
+        -------
+        first, largest_other, together : int
+            What each is at present, not the peaks.
+        """
         tree = _tree(root)
         figures = {pid: _memory_of(pid) for pid in tree}
         self.first = max(self.first, figures[root][0])
         for pid in tree[1:]:
             self.largest_other = max(self.largest_other, figures[pid][0])
-        self.together = max(self.together, sum(now for _, now in figures.values()))
+        together = sum(now for _, now in figures.values())
+        self.together = max(self.together, together)
+        others = (figures[pid][1] for pid in tree[1:])
+        return figures[root][1], max(others, default=0), together
 
     def join(self, other: Memory) -> None:
         """Take the peaks of another round in."""
@@ -62,11 +77,15 @@ class Side:
     name : str
         What it is called in the table, with its version.
     command : callable
-        Gives the command of one round, with outputs that are not there yet.
+        Gives the command of one round, with outputs that are not there yet. What it prepares is not
+        on the clock.
+    check : callable or None
+        Raises `SystemExit` if what a round left is not as it should be.
     """
 
     name: str
     command: Callable[[int], Command]
+    check: Callable[[int], None] | None = None
 
 
 @dataclass(slots=True)
@@ -83,15 +102,29 @@ class Measured:
         Of every round, from start to end of the command unless the benchmark says otherwise.
     memory : Memory or None
         Peaks over all rounds; None if not looked at.
+    samples : list of Sample
+        Memory over time, of the round in which the first process held most; empty if not kept.
     """
 
     name: str
     files: int
     seconds: list[float] = field(default_factory=list)
     memory: Memory | None = None
+    samples: list[Sample] = field(default_factory=list)
+
+    def add(self, seconds: float, memory: Memory, samples: Sequence[Sample]) -> None:
+        """Take another round in."""
+        self.seconds.append(seconds)
+        if self.memory is None:
+            self.memory = Memory()
+        if samples and memory.first > self.memory.first:
+            self.samples = thinned(samples)
+        self.memory.join(memory)
 
 
-def time_in_turn(sides: Sequence[Side], rounds: int, files: int) -> list[Measured]:
+def time_in_turn(
+    sides: Sequence[Side], rounds: int, files: int | Sequence[int], *, over_time: bool = False
+) -> list[Measured]:
     """Run the sides in turn, so that a drift of the machine meets all of them.
 
     Parameters
@@ -99,26 +132,29 @@ def time_in_turn(sides: Sequence[Side], rounds: int, files: int) -> list[Measure
     sides : sequence of Side
     rounds : int
         How often each is run.
-    files : int
-        What each of them reads in a round.
+    files : int or sequence of int
+        What each of them reads in a round: all the same, or one figure a side.
+    over_time : bool
+        Whether memory over time is kept beside its peaks.
 
     Raises
     ------
     SystemExit
         A side failed.
     """
-    measured = [Measured(side.name, files, memory=Memory()) for side in sides]
+    counts = [files] * len(sides) if isinstance(files, int) else files
+    measured = [Measured(side.name, count) for side, count in zip(sides, counts, strict=True)]
     for number in range(rounds):
         for side, result in zip(sides, measured, strict=True):
-            seconds, memory = run(side.name, side.command(number))
-            result.seconds.append(seconds)
-            assert result.memory is not None
-            result.memory.join(memory)
+            seconds, memory, samples = run(side.name, side.command(number))
+            result.add(seconds, memory, samples if over_time else ())
+            if side.check is not None:
+                side.check(number)
     return measured
 
 
-def run(name: str, command: Command) -> tuple[float, Memory]:
-    """Run one command to its end; give its seconds and its memory.
+def run(name: str, command: Command) -> tuple[float, Memory, list[Sample]]:
+    """Run one command to its end; give its seconds, and its memory in peaks and over time.
 
     Raises
     ------
@@ -126,12 +162,13 @@ def run(name: str, command: Command) -> tuple[float, Memory]:
         It failed; with what it said last.
     """
     memory = Memory()
+    samples: list[Sample] = []
     # A file, not a pipe: nobody reads while the command runs, and a full pipe would stop it.
     with tempfile.TemporaryFile("w+", errors="replace") as said:
         begun = time.perf_counter()
         with (
             subprocess.Popen(command, stdout=said, stderr=said) as process,
-            _watched(process.pid, memory),
+            _watched(process.pid, memory, samples),
         ):
             # Without a timeout, which would be waited for in steps of up to 50 ms.
             process.wait()
@@ -139,17 +176,36 @@ def run(name: str, command: Command) -> tuple[float, Memory]:
         if process.returncode:
             said.seek(0)
             raise SystemExit(f"{name} failed:\n{said.read()[-2000:]}")
-    return seconds, memory
+    return seconds, memory, samples
+
+
+def thinned(samples: Sequence[Sample], most: int = _SAMPLES_KEPT) -> list[Sample]:
+    """Give at most so many samples.
+
+    Each stands for a stretch of equal length: when it ended, and the highest of every figure in it,
+    so that no peak is lost.
+    """
+    width = max(1, -(-len(samples) // most))
+    stretches = (samples[begin : begin + width] for begin in range(0, len(samples), width))
+    return [_highest(stretch) for stretch in stretches]
+
+
+def _highest(samples: Sequence[Sample]) -> Sample:
+    seconds, first, largest_other, together = map(max, zip(*samples, strict=True))
+    return round(seconds, 2), first, largest_other, together
 
 
 @contextmanager
-def _watched(root: int, memory: Memory) -> Iterator[None]:
+def _watched(root: int, memory: Memory, samples: list[Sample]) -> Iterator[None]:
     """Look at the memory of a process and those below it until the block is left."""
     left = threading.Event()
+    begun = time.perf_counter()
 
     def look() -> None:
         while not left.wait(_LOOK_EVERY):
-            memory.look(root)
+            figures = memory.look(root)
+            if figures[0]:  # gone, but not waited for yet: nothing to tell
+                samples.append((time.perf_counter() - begun, *figures))
 
     watcher = threading.Thread(target=look)
     watcher.start()

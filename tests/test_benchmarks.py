@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -39,6 +40,24 @@ def corpora(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     import corpora
 
     return corpora
+
+
+@pytest.fixture
+def timing(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Give the module that runs the benchmarks' sides."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import timing
+
+    return timing
+
+
+@pytest.fixture
+def over_time(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Give the module that draws memory over time."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import over_time
+
+    return over_time
 
 
 @pytest.fixture(scope="session")
@@ -82,6 +101,52 @@ def test_a_run_is_timed_over_zips_with_one_worker_and_by_stage(
     assert 5 == plot.read_text().count('rx="2"')
 
 
+def test_a_second_run_is_timed_against_listing_alone() -> None:
+    """Only what was touched is read again; the benchmark itself holds the catalog against that."""
+    text = printed("again.py", "--files", "20", "--touched", "3", "--rounds", "2")
+    names = ["listing alone", "nothing changed", "3 files touched", "--full"]
+    assert all(side.endswith(name) for side, name in zip(sides(text), names, strict=True))
+    assert "nothing changed, against listing alone: " in text
+    assert "20 instances in our catalog" in text
+
+
+def test_memory_is_kept_over_time_where_there_are_more_files(tmp_path: Path) -> None:
+    """Both sizes of files and the zips have their lines of memory, the zips their two bounds."""
+    once = ("--rounds", "1", "--save", tmp_path / "kept")
+    text = printed("growth.py", "--files", "2", "--times", "3", *once)
+    assert ["2 files", "6 files"] == [side.rpartition(", ")[2] for side in sides(text)]
+    assert "3 times the files: time a file: " in text
+    assert "6 instances in our catalog" in text
+    text = printed("many.py", "--zips", "2", "--members", "3", *once)
+    assert "2 zips, members deflated: small, 6 files" in text
+    assert "peak of the worker: " in text
+    assert "6 instances in our catalog" in text
+    if sys.platform != "linux":
+        return
+    text = printed("plot.py", "--results", tmp_path / "kept", "--out", tmp_path / "plot.svg")
+    assert "2 results drawn: memory.svg" == text.strip()
+    picture = (tmp_path / "memory.svg").read_text()
+    assert (2 * 3, 2) == (picture.count("<polyline"), picture.count("stroke-dasharray"))
+
+
+def test_thinned_samples_keep_every_peak(timing: ModuleType) -> None:
+    """Of a stretch the highest of each figure is left, and when it ended."""
+    samples = [(float(at), at, 7 if at == 450 else 1, 1000 - at) for at in range(1001)]
+    thin = timing.thinned(samples, 10)
+    assert 10 == len(thin)
+    assert [(504.0, 504, 7, 596)] == [one for one in thin if one[2] == 7]
+    assert samples[-1][:2] == thin[-1][:2]
+    assert samples[:3] == timing.thinned(samples[:3], 10)
+
+
+def test_ticks_of_an_axis_are_round_numbers(over_time: ModuleType) -> None:
+    """From less than a second to hours, an axis has some five to nine."""
+    assert [0, 500, 1000, 1500, 2000, 2500, 3000, 3500] == over_time.ticks(3500)
+    assert [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6] == over_time.ticks(0.6)
+    ends = [10**power * part for power in range(-1, 5) for part in (1, 1.7, 2.5, 3.6, 5, 9)]
+    assert {len(over_time.ticks(end)) for end in ends} <= set(range(4, 11))
+
+
 @pytest.mark.imgtools
 def test_a_run_is_timed_against_med_imagetools() -> None:
     """Both sides index forty files."""
@@ -119,6 +184,36 @@ def test_members_of_zips_are_the_same_files(corpora: ModuleType, tmp_path: Path)
             assert 150_000 < info.compress_size < info.file_size / 2
             with archive.open(info) as file:
                 assert "GE-000000" == pydicom.dcmread(file).PatientID
+
+
+def test_small_members_are_instances_of_their_own(corpora: ModuleType, tmp_path: Path) -> None:
+    """Two zips are sound, all UIDs of instances differ, and series and studies belong to one zip."""
+    members = 2 * corpora.SLICES + 1
+    made = corpora.write_small_zips(tmp_path, 2, members)
+    files = []
+    for path in sorted(tmp_path.iterdir()):
+        with zipfile.ZipFile(path) as archive:
+            assert archive.testzip() is None
+            infos = archive.infolist()
+            assert members == len({info.filename for info in infos})
+            files.append([pydicom.dcmread(io.BytesIO(archive.read(info))) for info in infos])
+    everyone = [*files[0], *files[1]]
+    assert made.instances == len({one.SOPInstanceUID for one in everyone}) == 2 * members
+    assert made.bytes == sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert 2 * 3 == len({one.SeriesInstanceUID for one in everyone})
+    for number, patient in enumerate(files):
+        assert {f"SMALL-{number:06d}"} == {one.PatientID for one in patient}
+        assert 1 == len({(one.StudyInstanceUID, one.FrameOfReferenceUID) for one in patient})
+        first = [one for one in patient if one.SeriesNumber == 1]
+        assert list(range(1, corpora.SLICES + 1)) == [one.InstanceNumber for one in first]
+        assert corpora.SLICES == len({one.ImagePositionPatient[2] for one in first})
+    for one in everyone:
+        assert one.SOPInstanceUID == one.file_meta.MediaStorageSOPInstanceUID
+        assert one.SOPInstanceUID.is_valid
+        assert "PixelData" not in one
+    assert not {one.StudyInstanceUID for one in files[0]} & {
+        one.StudyInstanceUID for one in files[1]
+    }
 
 
 def test_copies_of_real_files_are_other_objects(
