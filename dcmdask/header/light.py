@@ -128,7 +128,7 @@ def read_until(window: Window, stop: StopWhen, tags: list[BaseTag | int]) -> Fil
 
 
 def _sparing(window: Window, stop: StopWhen, wanted: set[int]) -> StopWhen:
-    """Give a `stop` that also moves the window past the items of sequences nobody wants.
+    """Give a `stop` that also weighs sequences, and moves the window past those nobody wants.
 
     pydicom asks it with the window at the value. What is left there is an empty sequence.
     """
@@ -136,8 +136,12 @@ def _sparing(window: Window, stop: StopWhen, wanted: set[int]) -> StopWhen:
     def sparing(tag: BaseTag, vr: str | None, length: int) -> bool:
         if stop(tag, vr, length):
             return True
-        if length == UNDEFINED and tag not in wanted and is_sequence(window, tag, vr):
-            pass_items(window, length, implicit=vr is None)
+        if length == UNDEFINED and is_sequence(window, tag, vr):
+            if tag in wanted:
+                with window.looking_ahead():
+                    pass_items(window, length, implicit=vr is None, build=True)
+            else:
+                pass_items(window, length, implicit=vr is None)
         return False
 
     return sparing

@@ -58,6 +58,9 @@ _MAY_NAME = ("PatientID", "StudyDescription", "SeriesDescription")
 _UIDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 _STAGE = "read"
 
+_PACKED = 4096
+"""Rows that are held as objects, at a kilobyte or two each, before they become a table."""
+
 # Asking a schema for its names makes a list of them each time.
 _DESCRIBED = frozenset(DESCRIBED.names)
 
@@ -144,6 +147,7 @@ class _Reading:
     )
     scanned: list[pa.Table] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    failed: list[pa.Table] = field(default_factory=list)
     best: dict[tuple[Any, ...], _Best] = field(default_factory=dict)
     named: list[dict[str, Any]] = field(default_factory=list)
     series_named: dict[tuple[Any, ...], list[dict[str, Any]]] = field(default_factory=dict)
@@ -153,6 +157,17 @@ class _Reading:
     def add_failure(self, failure: Failure) -> None:
         self.failures.append(failure)
         self.counts["skips" if failure.kind in SKIPS else "failures"] += 1
+        if len(self.failures) == _PACKED:
+            self._pack_failures()
+
+    def _pack_failures(self) -> None:
+        self.failed.append(table_of(map(failure_row, self.failures), FAILURES))
+        self.failures.clear()
+
+    def _pack_instances(self) -> None:
+        self.scanned.append(pa.table(self.columns, schema=INSTANCES))
+        for values in self.columns.values():
+            values.clear()
 
     def read(self, window: Window) -> None:
         place = window.place
@@ -199,6 +214,8 @@ class _Reading:
             self.columns[name].append(getattr(place, name))
         for name, value in values.items():
             self.columns[name].append(value)
+        if len(self.columns["url"]) == _PACKED:
+            self._pack_instances()
 
     def _describe(self, window: Window | Failure, values: dict[str, Any], url: str) -> None:
         """Read deeply what is, so far, the least of its series, or refers to others by itself."""
@@ -241,14 +258,16 @@ class _Reading:
     def tables(self) -> HeaderTables:
         """Give what was read as tables of declared schemas."""
         named = [*self.named, *(row for rows in self.series_named.values() for row in rows)]
-        instances = pa.concat_tables([*self.scanned, pa.table(self.columns, schema=INSTANCES)])
+        self._pack_instances()
+        self._pack_failures()
+        instances = pa.concat_tables(self.scanned)
         if self.desensitize:
             instances, self.counts["named_paths"] = _desensitize(instances)
         return HeaderTables(
             instances=instances,
             described=table_of((best.values for best in self.best.values()), DESCRIBED),
             references=table_of(named, NAMED),
-            failures=table_of((failure_row(failure) for failure in self.failures), FAILURES),
+            failures=pa.concat_tables(self.failed),
             counts=dict(self.counts),
             reasons=dict(self.reasons),
         )
