@@ -61,6 +61,9 @@ _STAGE = "read"
 _PACKED = 4096
 """Rows that are held as objects, at a kilobyte or two each, before they become a table."""
 
+_PACKED_TEXT = 4 * 1024 * 1024
+"""Bytes of their URLs that are held so."""
+
 # Asking a schema for its names makes a list of them each time.
 _DESCRIBED = frozenset(DESCRIBED.names)
 
@@ -148,6 +151,7 @@ class _Reading:
     scanned: list[pa.Table] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     failed: list[pa.Table] = field(default_factory=list)
+    text: int = 0
     best: dict[tuple[Any, ...], _Best] = field(default_factory=dict)
     named: list[dict[str, Any]] = field(default_factory=list)
     series_named: dict[tuple[Any, ...], list[dict[str, Any]]] = field(default_factory=dict)
@@ -157,12 +161,15 @@ class _Reading:
     def add_failure(self, failure: Failure) -> None:
         self.failures.append(failure)
         self.counts["skips" if failure.kind in SKIPS else "failures"] += 1
-        if len(self.failures) == _PACKED:
+        # A name may take 60 kB.
+        self.text += len(failure.place.url)
+        if len(self.failures) == _PACKED or self.text > _PACKED_TEXT:
             self._pack_failures()
 
     def _pack_failures(self) -> None:
         self.failed.append(table_of(map(failure_row, self.failures), FAILURES))
         self.failures.clear()
+        self.text = 0
 
     def _pack_instances(self) -> None:
         self.scanned.append(pa.table(self.columns, schema=INSTANCES))

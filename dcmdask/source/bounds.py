@@ -63,7 +63,9 @@ class Budget:
         # Once it is, it stays so: otherwise what is read after it would buy more.
         self._is_bomb = self._is_bomb or (large and self._inflated > MOST_TIMES * self.read)
         if self._is_bomb:
-            words = f"it inflates to more than {LARGEST_INFLATED} bytes and {MOST_TIMES} times its size"
+            words = (
+                f"it inflates to more than {LARGEST_INFLATED} bytes and {MOST_TIMES} times its size"
+            )
             raise HeaderError(Kind.TOO_LARGE, words)
 
     def list(self, place: Place) -> None:
@@ -165,16 +167,21 @@ def open_tar(
                 return
 
 
-class Section(io.RawIOBase):
-    """A stretch of another stream, as a file: an archive that lies uncompressed in another.
+def section(stream: IO[bytes], start: int, size: int) -> IO[bytes]:
+    """Give a stretch of a stream as a file: an archive that lies uncompressed in another.
 
     Parameters
     ----------
     stream : file
-        That can be read anywhere.
+        That can be read anywhere; its position changes.
     start, size : int
         The stretch, bytes.
     """
+    return cast(IO[bytes], _Section(stream, start, size))
+
+
+class _Section(io.RawIOBase):
+    """A stretch of another stream."""
 
     def __init__(self, stream: IO[bytes], start: int, size: int) -> None:
         super().__init__()

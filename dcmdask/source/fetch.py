@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcmdask.errors import HeaderError
-from dcmdask.source.bounds import Budget, Section, open_tar
+from dcmdask.source.bounds import Budget, open_tar, section
 from dcmdask.source.codecs import OPENERS
 from dcmdask.source.directory import open_zips
 from dcmdask.source.heads import (
@@ -94,7 +94,7 @@ _INFERRED = {
 }
 
 Found = Window | Heads | Failure
-Stored = Callable[[], Section | None]
+Stored = Callable[[], IO[bytes] | None]
 
 
 @dataclass(slots=True)
@@ -479,23 +479,23 @@ class Fetcher:
             try:
                 inner = stream.from_start()
                 if kind == "zip":
-                    inner = cast(IO[bytes], stored()) or stream.in_memory()
+                    inner = stored() or stream.in_memory()
             except HeaderError as error:
                 yield Failure(member, Kind(error.kind), error.message, _STAGE)
                 return
             yield from self._fetch_archive(inner, kind, member, nested=True)
 
 
-def _stored_in_zip(stream: IO[bytes], info: zipfile.ZipInfo) -> Section | None:
+def _stored_in_zip(stream: IO[bytes], info: zipfile.ZipInfo) -> IO[bytes] | None:
     start = data_offset(stream, info)
-    return None if start is None else Section(stream, start, info.file_size)
+    return None if start is None else section(stream, start, info.file_size)
 
 
-def _stored_in_tar(stream: IO[bytes], info: tarfile.TarInfo) -> Section | None:
+def _stored_in_tar(stream: IO[bytes], info: tarfile.TarInfo) -> IO[bytes] | None:
     # Of a compressed tar nothing can be read twice.
     if not isinstance(stream, _Counted) or info.issparse():
         return None
-    return Section(cast(IO[bytes], stream), info.offset_data, info.size)
+    return section(stream, info.offset_data, info.size)
 
 
 def _not_stored() -> None:

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from itertools import repeat
 from pathlib import Path
 
+from source.making import instance, tar_of, zip_of
+
 from hostile.blocks import (
     MIB,
     central,
@@ -29,7 +31,6 @@ from hostile.blocks import (
     tar_header_of_size,
     zeros,
 )
-from source.making import instance, tar_of, zip_of
 
 _HOWS = ("gz", "bz2", "xz")
 _ODD_NAMES = (
@@ -244,7 +245,10 @@ def write_tar_headers(folder: Path, size: int) -> None:
         "pax": (b"", pax({"path": "a"})),
         "pax words": (b"", pax(words)),
         "global": (b"", pax(words, tarfile.XGLTYPE)),
-        "long names": (b"", tar_header("l", 500, tarfile.GNUTYPE_LONGNAME) + b"n" * 500 + bytes(12)),
+        "long names": (
+            b"",
+            tar_header("l", 500, tarfile.GNUTYPE_LONGNAME) + b"n" * 500 + bytes(12),
+        ),
         "sparse": (bytes(extended), map_block),
         "one name": (tar_header("l", size * 1024, tarfile.GNUTYPE_LONGNAME), b"n" * 1024),
         "one pax": (tar_header("p", size * 1024, tarfile.XHDTYPE), b"13 a=bcdefgh\n" * 8),
@@ -344,9 +348,7 @@ def write_odd_names(folder: Path, _size: int) -> None:
     begin, entries = b"", b""
     crc = zlib.crc32(content)
     for name in raw:
-        entries += central(
-            name, len(begin), len(content), len(content), method=0, crc=crc
-        )
+        entries += central(name, len(begin), len(content), len(content), method=0, crc=crc)
         begin += local(name, content, 0, len(content), crc)
     (folder / "bytes.zip").write_bytes(begin + entries + end(len(entries), len(begin), len(raw)))
 

@@ -76,7 +76,13 @@ def part10(dataset: bytes, syntax: bytes = EXPLICIT, *, group_length: int | None
     uid = syntax + b"\0" * (len(syntax) % 2)
     meta = element(0x00020002, b"UI", CT) + element(0x00020010, b"UI", uid)
     length = len(meta) if group_length is None else group_length
-    return bytes(128) + b"DICM" + element(0x00020000, b"UL", struct.pack("<L", length)) + meta + dataset
+    return (
+        bytes(128)
+        + b"DICM"
+        + element(0x00020000, b"UL", struct.pack("<L", length))
+        + meta
+        + dataset
+    )
 
 
 def nested(tag: int, depth: int, *, undefined: bool, implicit: bool = False) -> bytes:

@@ -62,7 +62,9 @@ def write_deep(folder: Path, size: int) -> None:
                 deep = nested(tag, size, undefined=undefined, implicit=implicit)
                 content = body({tag: deep}, implicit=implicit)
                 name = f"{word} {how}{' implicit' * implicit}.dcm"
-                (folder / name).write_bytes(part10(content, IMPLICIT if implicit else b"1.2.840.10008.1.2.1"))
+                (folder / name).write_bytes(
+                    part10(content, IMPLICIT if implicit else b"1.2.840.10008.1.2.1")
+                )
 
 
 def write_items(folder: Path, size: int) -> None:
@@ -148,7 +150,9 @@ def write_deflated(folder: Path, size: int) -> None:
 
 def write_contours(folder: Path, size: int) -> None:
     """Write a structure set that names nothing before its so many contours."""
-    contour = element(0x30060042, b"CS", b"CLOSED_PLANAR ") + element(0x30060050, b"DS", b"1\\2\\3 ")
+    contour = element(0x30060042, b"CS", b"CLOSED_PLANAR ") + element(
+        0x30060050, b"DS", b"1\\2\\3 "
+    )
     region = items(0x30060040, contour, size)
     holder = ITEM + struct.pack("<L", UNDEFINED) + region + b"\xfe\xff\x0d\xe0\0\0\0\0"
     content = {
@@ -156,9 +160,7 @@ def write_contours(folder: Path, size: int) -> None:
         0x00080060: element(0x00080060, b"CS", b"RTSTRUCT"),
         0x00280010: b"",
         0x00280011: b"",
-        0x30060039: element(
-            0x30060039, b"SQ", holder + b"\xfe\xff\xdd\xe0\0\0\0\0", UNDEFINED
-        ),
+        0x30060039: element(0x30060039, b"SQ", holder + b"\xfe\xff\xdd\xe0\0\0\0\0", UNDEFINED),
     }
     (folder / "contours.dcm").write_bytes(part10(body(content)))
 
