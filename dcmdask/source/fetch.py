@@ -627,6 +627,9 @@ class _Forward:
         return self._kept.read(count)
 
     def _fill(self, wanted: int, largest: int) -> None:
+        if self._budget is not None:
+            # Of a bomb nothing more is inflated, not even a first piece of each member.
+            self._budget.weigh(0)
         self._kept.seek(self._size)
         while self._size < wanted:
             try:
