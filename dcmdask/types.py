@@ -6,7 +6,8 @@ bytes are reached, and what a partition came to.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NoReturn
@@ -132,7 +133,7 @@ class Window:
     Notes
     -----
     `fetch` need only work until the next window is asked of the source that made this one.
-    pydicom turns exceptions raised in `read` into others; `raise_error` gives the first one back.
+    pydicom turns exceptions raised in `read` into others; `raise_error` raises the first one again.
     `ended` says that a read came to the end of the file, `cut` that it came there half way; both
     are taken back by a step back.
     """
@@ -164,7 +165,9 @@ class Window:
         self._reads = 0
         self._block = b""
         self._block_at = 0
-        self._error: HeaderError | None = None
+        # Not the exception itself: it holds the frames it went through, and they hold this window
+        # with all that was read, until Python looks for circles.
+        self._error: tuple[str, str] | None = None
 
     def rewind(self) -> None:
         """Go back to the start, as if nothing had been read."""
@@ -247,7 +250,7 @@ class Window:
         try:
             found = self._fetch(start, min(wanted, self._budget))
         except HeaderError as error:
-            self._error = self._error or error
+            self._error = self._error or (error.kind, error.message)
             raise
         self._budget -= len(found)
         if needed > len(found) and self._budget <= 0:
@@ -255,8 +258,8 @@ class Window:
         return found
 
     def _give_up(self, words: str) -> NoReturn:
-        self._error = self._error or HeaderError(Kind.TOO_LARGE, words)
-        raise self._error
+        self._error = self._error or (Kind.TOO_LARGE, words)
+        raise HeaderError(*self._error)
 
     def fetch(self, offset: int, count: int) -> bytes:
         """Give raw bytes at an offset, head or not; for readers that need no position."""
@@ -265,6 +268,16 @@ class Window:
         if not missing or self._fetch is None:
             return inside
         return inside + self._fetch_within_budget(offset + len(inside), missing, missing)
+
+    @contextmanager
+    def looking_ahead(self) -> Iterator[None]:
+        """Go back to where the window is, and to what it may still read, when the block is left."""
+        position, budget, reads = self._position, self._budget, self._reads
+        try:
+            yield
+        finally:
+            self._budget, self._reads = budget, reads
+            self.seek(position)
 
     def is_past_end(self) -> bool:
         """Tell whether the position lies behind the end of the file, as after a value cut short."""
@@ -276,7 +289,7 @@ class Window:
     def raise_error(self) -> None:
         """Raise the first error of a fetch, which pydicom may have turned into another."""
         if self._error is not None:
-            raise self._error
+            raise HeaderError(*self._error)
 
 
 @dataclass(frozen=True, slots=True)

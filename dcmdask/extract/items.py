@@ -20,8 +20,8 @@ from dcmdask.types import Kind
 UNDEFINED: Final = 0xFFFFFFFF
 """Length of a value that ends with a delimiter (PS3.5 section 7.5)."""
 
-LARGEST: Final = 2_000_000
-"""Elements that may be built of one sequence, an item counting as four: some 500 MB of objects."""
+LARGEST: Final = 1_000_000
+"""Elements that may be built of one sequence, an item counting as four: some 400 MB of objects."""
 
 DEEPEST: Final = 100
 """Sequences that may be nested, where they are to be built: pydicom takes five frames for each."""

@@ -28,6 +28,7 @@ from dcmdask.values import MALFORMED, TEXT, convert
 from dcmdask.windows import has_prefix
 
 _LIGHT_TAGS = {word: tag_for_keyword(word) for word in LIGHT if word != "TransferSyntaxUID"}
+_CHARSET = tag_for_keyword("SpecificCharacterSet")
 _LAST = max(tag for tag in _LIGHT_TAGS.values() if tag is not None)
 _WANTED: list[BaseTag | int] = [tag for tag in _LIGHT_TAGS.values() if tag is not None]
 _VRS = {vr.value.encode() for vr in VR if len(vr.value) == 2}
@@ -129,7 +130,7 @@ def read_until(window: Window, stop: StopWhen, tags: list[BaseTag | int]) -> Fil
 
 
 def _sparing(window: Window, stop: StopWhen, wanted: set[int]) -> StopWhen:
-    """Give a `stop` that also moves the window past the items of sequences nobody wants.
+    """Give a `stop` that also weighs sequences, and moves the window past those nobody wants.
 
     pydicom asks it with the window at the value. What is left there is an empty sequence.
     """
@@ -137,8 +138,15 @@ def _sparing(window: Window, stop: StopWhen, wanted: set[int]) -> StopWhen:
     def sparing(tag: BaseTag, vr: str | None, length: int) -> bool:
         if stop(tag, vr, length):
             return True
-        if length == UNDEFINED and tag not in wanted and is_sequence(window, tag, vr):
-            pass_items(window, length, implicit=vr is None)
+        if tag == _CHARSET and length > _LONGEST and length != UNDEFINED:
+            # pydicom decodes and splits it at once, at sixteen times its size.
+            raise HeaderError(Kind.CORRUPT, "the character set is no name of any")
+        if length == UNDEFINED and is_sequence(window, tag, vr):
+            if tag in wanted:
+                with window.looking_ahead():
+                    pass_items(window, length, implicit=vr is None, build=True)
+            else:
+                pass_items(window, length, implicit=vr is None)
         return False
 
     return sparing

@@ -60,6 +60,12 @@ _MAY_NAME = ("PatientID", "StudyDescription", "SeriesDescription")
 _UIDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 _STAGE = "read"
 
+_PACKED = 4096
+"""Rows that are held as objects, at a kilobyte or two each, before they become a table."""
+
+_PACKED_TEXT = 4 * 1024 * 1024
+"""Bytes of their URLs that are held so."""
+
 # Asking a schema for its names makes a list of them each time.
 _DESCRIBED = frozenset(DESCRIBED.names)
 
@@ -190,9 +196,12 @@ class _Reading:
         default_factory=lambda: {name: [] for name in INSTANCES.names}
     )
     seen: _Seen = field(default_factory=_Seen.empty)
-    scanned: list[pa.Table] = field(default_factory=list)
-    seen_scanned: list[_Seen] = field(default_factory=list)
+    blocks: list[pa.Table] = field(default_factory=list)
+    seen_blocks: list[_Seen] = field(default_factory=list)
+    scanned: int = 0
     failures: list[Failure] = field(default_factory=list)
+    failed: list[pa.Table] = field(default_factory=list)
+    text: int = 0
     best: dict[tuple[Any, ...], _Best] = field(default_factory=dict)
     named: list[dict[str, Any]] = field(default_factory=list)
     series_named: dict[tuple[Any, ...], list[dict[str, Any]]] = field(default_factory=dict)
@@ -200,6 +209,25 @@ class _Reading:
 
     def add_failure(self, failure: Failure) -> None:
         self.failures.append(failure)
+        # A name may take 60 kB.
+        self.text += len(failure.place.url)
+        if len(self.failures) == _PACKED or self.text > _PACKED_TEXT:
+            self._pack_failures()
+
+    def _pack_failures(self) -> None:
+        self.failed.append(failure_table(self.failures))
+        self.failures.clear()
+        self.text = 0
+
+    def _pack_instances(self) -> None:
+        self._add_block(pa.table(self.columns, schema=INSTANCES), self.seen)
+        self.seen = _Seen.empty()
+        for values in self.columns.values():
+            values.clear()
+
+    def _add_block(self, instances: pa.Table, seen: _Seen) -> None:
+        self.blocks.append(instances)
+        self.seen_blocks.append(seen)
 
     def read(self, window: Window) -> None:
         place = window.place
@@ -208,8 +236,8 @@ class _Reading:
         except HeaderError as error:
             self.add_failure(Failure(place, Kind(error.kind), error.message, _STAGE))
             return
-        number = self._add_instance(place, header)
-        self._describe(window, header.values, (place.url, place.row), self.seen, number)
+        seen, number = self._add_instance(place, header)
+        self._describe(window, header.values, (place.url, place.row), seen, number)
 
     def scan(self, heads: Heads) -> None:
         """Scan many files at once; read with pydicom what the scan leaves, and describe."""
@@ -219,10 +247,10 @@ class _Reading:
         places = heads.places.take(pa.array(accepted))
         columns = {name: places[name] for name in _PLACE_COLUMNS} | found.columns
         table = pa.table(columns, schema=INSTANCES)
-        self.scanned.append(table)
+        self.scanned += table.num_rows
         lines = places["row"].to_numpy()
         seen = _Seen.of_scanned(lines, found.malformed)
-        self.seen_scanned.append(seen)
+        self._add_block(table, seen)
         rows = _worth_describing(table)
         said = table.select(["url", *LIGHT]).take(pa.array(rows, pa.int64())).to_pylist()
         for row, values in zip(rows, said, strict=True):
@@ -236,13 +264,17 @@ class _Reading:
                 else:
                     self.read(window)
 
-    def _add_instance(self, place: Place, header: LightHeader) -> int:
+    def _add_instance(self, place: Place, header: LightHeader) -> tuple[_Seen, int]:
         values = header.values
         for name in _PLACE_COLUMNS:
             self.columns[name].append(getattr(place, name))
         for name, value in values.items():
             self.columns[name].append(value)
-        return self.seen.add(place.row, header)
+        seen = self.seen
+        number = seen.add(place.row, header)
+        if len(seen.row) == _PACKED:
+            self._pack_instances()
+        return seen, number
 
     def _describe(
         self,
@@ -292,11 +324,13 @@ class _Reading:
     def tables(self) -> HeaderTables:
         """Give what was read as tables of declared schemas."""
         named = [*self.named, *(row for rows in self.series_named.values() for row in rows)]
-        instances = pa.concat_tables([*self.scanned, pa.table(self.columns, schema=INSTANCES)])
+        self._pack_instances()
+        self._pack_failures()
+        instances = pa.concat_tables(self.blocks)
         named_paths = pa.repeat(False, instances.num_rows)
         if self.desensitize:
             instances, named_paths = _desensitize(instances)
-        seen = pa.concat_tables(one.table() for one in (*self.seen_scanned, self.seen))
+        seen = pa.concat_tables(one.table() for one in self.seen_blocks)
         seen = seen.append_column("unidentified", _lacking_identity(instances))
         seen = seen.append_column("named", named_paths)
         return HeaderTables(
@@ -304,8 +338,8 @@ class _Reading:
             seen=seen.select(SEEN.names).cast(SEEN),
             described=table_of((best.values for best in self.best.values()), _DESCRIBED_OF),
             references=table_of(named, _NAMED_OF),
-            failures=failure_table(self.failures),
-            scanned=sum(table.num_rows for table in self.scanned),
+            failures=pa.concat_tables(self.failed),
+            scanned=self.scanned,
             reasons=dict(self.reasons),
         )
 

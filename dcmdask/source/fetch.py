@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO, Any, ClassVar, cast
 
 import numpy as np
@@ -26,7 +27,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcmdask.errors import HeaderError
+from dcmdask.source.bounds import Budget, open_tar, section
 from dcmdask.source.codecs import OPENERS
+from dcmdask.source.directory import open_zips
 from dcmdask.source.heads import (
     AT_ONCE,
     READ_FLAGS,
@@ -36,7 +39,7 @@ from dcmdask.source.heads import (
     read_into,
 )
 from dcmdask.source.local import ARCHIVE_SUFFIXES, shown
-from dcmdask.source.members import Member, Members, ends_of, quick_head
+from dcmdask.source.members import Member, Members, data_offset, ends_of, quick_head
 from dcmdask.source.sniff import archive_kind, is_tar, unread_format
 from dcmdask.types import ELSEWHERE, NO_ROW, Failure, Kind, Place, Window
 from dcmdask.windows import WINDOW, Heads, Windows, has_prefix
@@ -47,11 +50,13 @@ HEAD = WINDOW
 LARGEST_HEADER = 64 * 1024 * 1024
 """Bytes of a header, read or inflated, before it is given up."""
 
-LARGEST_NESTED = 512 * 1024 * 1024
-"""Bytes of a zip inside another archive, which has to be held in memory to be read."""
+LARGEST_NESTED = 256 * 1024 * 1024
+"""Bytes of a zip inside another archive, which has to be held in memory to be read where it is
+compressed: with all else a reading process stays below 600 MiB. A stored one is read in place."""
 
 _STAGE = "fetch"
 _BLOCK = 64 * 1024
+_PASSED = 16 * 1024 * 1024
 _LEAST_TAR = 2 * 512
 _LARGEST_SIZE = 2**63 - 1
 _NO_MEMORY = "there is not the memory to inflate it"
@@ -66,6 +71,8 @@ _DAMAGE = (
     EOFError,
     NotImplementedError,
     OverflowError,
+    # tarfile calls itself for every extended header that follows another.
+    RecursionError,
     UnicodeError,
     ValueError,
 )
@@ -85,16 +92,8 @@ _INFERRED = {
     ".lz4": "lz4",
 }
 
-# Headers that tarfile reads whole: long names, and pax headers of a member or of all.
-_EXTENDED = (
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.SOLARIS_XHDTYPE,
-)
-
 Found = Window | Heads | Failure
+Stored = Callable[[], IO[bytes] | None]
 
 
 @dataclass(slots=True)
@@ -189,6 +188,7 @@ class Fetcher:
     watch: ClassVar[RowWatch] = RowWatch()
     _buffer: npt.NDArray[np.uint8] | None = None
     _members: Members = field(default_factory=Members)
+    _budget: Budget = field(default_factory=Budget)
     _row: int = NO_ROW
 
     def fetch(self, manifest: pa.Table) -> Iterator[Found]:
@@ -289,8 +289,10 @@ class Fetcher:
                 continue
             stream = io.FileIO(handle, closefd=True)
             before = (self.tally.members, self.tally.containers)
+            self._budget = Budget()
             try:
-                yield from self._fetch_file(_Counted(stream, self.tally, self.watch.beat), place)
+                counted = _Counted(stream, self.tally, self._budget, self.watch.beat)
+                yield from self._fetch_file(counted, place)
             finally:
                 self._members.hold(stream)
             if self.tally.members > before[0]:
@@ -352,15 +354,17 @@ class Fetcher:
                 self.tally.containers += 1
 
     def _fetch_zip(self, stream: IO[bytes], place: Place, *, nested: bool) -> Iterator[Found]:
-        archive = zipfile.ZipFile(stream)
-        ends = ends_of(archive)
-        for info in archive.infolist():
-            # is_dir fails on an empty name before Python 3.12
-            if not info.filename.endswith("/"):
-                quick = quick_head(stream, info, ends[info.header_offset])
-                yield from self._fetch_zip_member(archive, info, quick, place, nested=nested)
-                if len(self._members) == AT_ONCE:
-                    yield from self._fetched_members()
+        for archive in open_zips(stream):
+            ends = ends_of(archive)
+            for info in archive.infolist():
+                # is_dir fails on an empty name before Python 3.12
+                if not info.filename.endswith("/"):
+                    quick = quick_head(stream, info, ends[info.header_offset])
+                    yield from self._fetch_zip_member(
+                        archive, info, quick, place, stream, nested=nested
+                    )
+                    if len(self._members) == AT_ONCE:
+                        yield from self._fetched_members()
         if nested:
             # It lies in memory.
             yield from self._fetched_members()
@@ -371,6 +375,7 @@ class Fetcher:
         info: zipfile.ZipInfo,
         quick: bytes | None,
         place: Place,
+        stream: IO[bytes],
         *,
         nested: bool,
     ) -> Iterator[Found]:
@@ -378,24 +383,24 @@ class Fetcher:
 
         `quick` are its first bytes, if they could be had without `zipfile`.
         """
-        member = _member_place(place, info.filename, info.file_size, "zip", place.url)
-        self.tally.members += 1
+        member = self._member_place(place, info.filename, info.file_size, "zip", place.url)
         if quick is not None and has_prefix(quick):
-            self._members.add((archive, info, member), quick)
+            self._members.add((archive, info, member, self._budget), quick)
             return
         opened = _open_member(archive, info, member)
         if isinstance(opened, Failure):
             yield opened
             return
         with opened:
-            forward = _Forward(opened)
+            forward = _Forward(opened, self._budget)
             head = _head_of(forward, member)
             if isinstance(head, Failure):
                 yield head
             elif has_prefix(head):
-                self._members.add((archive, info, member), head)
+                self._members.add((archive, info, member, self._budget), head)
             else:
-                yield from self._fetch_content(forward, head, member, nested=nested)
+                stored = partial(_stored_in_zip, stream, info)
+                yield from self._fetch_content(forward, head, member, stored, nested=nested)
 
     def _fetched_members(self) -> Iterator[Heads]:
         """Give the members that were noted, and let go of their archives."""
@@ -410,24 +415,30 @@ class Fetcher:
     def _fetch_tar(
         self, stream: IO[bytes], place: Place, url: str, *, nested: bool
     ) -> Iterator[Found]:
-        # Not tarfile's own mode for streams, "r|": it skips a member of the size that a damaged
-        # header claims in steps of 10 kB, also beyond the end, for hours.
-        with tarfile.open(fileobj=stream, mode="r:", tarinfo=_StrictTarInfo) as archive:
-            for info in archive:
-                # The list that tarfile keeps of every member would grow with the archive.
-                cast(Any, archive).members.clear()
-                if info.isdir():
-                    continue
-                member = _member_place(place, info.name, info.size, "tar", url)
-                self.tally.members += 1
-                if not info.isreg():
-                    words = "a link or special file inside an archive"
-                    yield Failure(member, Kind.NOT_DICOM, words, _STAGE)
-                    continue
-                opened = archive.extractfile(info)
-                assert opened is not None
-                yield from self._fetch_member(opened, member, nested=nested)
-            _check_end(cast(IO[bytes], archive.fileobj))
+        for archive, info in open_tar(stream, _StrictTarInfo):
+            if info is None:
+                _check_end(cast(IO[bytes], archive.fileobj))
+            elif not info.isdir():
+                member = self._member_place(place, info.name, info.size, "tar", url)
+                yield from self._fetch_tar_member(archive, info, member, stream, nested=nested)
+
+    def _fetch_tar_member(
+        self,
+        archive: tarfile.TarFile,
+        info: tarfile.TarInfo,
+        member: Place,
+        stream: IO[bytes],
+        *,
+        nested: bool,
+    ) -> Iterator[Found]:
+        if not info.isreg():
+            words = "a link or special file inside an archive"
+            yield Failure(member, Kind.NOT_DICOM, words, _STAGE)
+            return
+        opened = archive.extractfile(info)
+        assert opened is not None
+        stored = partial(_stored_in_tar, stream, info)
+        yield from self._fetch_member(_Forward(opened), member, stored, nested=nested)
 
     def _fetch_compressed(
         self, stream: IO[bytes], kind: str, place: Place, *, nested: bool
@@ -435,29 +446,48 @@ class Fetcher:
         """Give the members of a compressed tar, or the one file that was compressed."""
         opened = OPENERS[kind](stream)
         head = opened.read(HEAD)
-        inner = cast(IO[bytes], _Replay(head, opened))
+        self._budget.weigh(len(head))
+        inner = cast(IO[bytes], _Replay(head, opened, self._budget))
         if is_tar(head) and not has_prefix(head):
             url = _tar_url(place, kind, nested=nested)
             yield from self._fetch_tar(inner, place, url, nested=nested)
             return
         stem, suffix = posixpath.splitext(place.file_name)
         name = stem if suffix else f"{place.file_name}.content"
-        self.tally.members += 1
-        member = _member_place(place, name, None, kind, place.url)
-        yield from self._fetch_member(inner, member, nested=nested)
+        member = self._member_place(place, name, None, kind, place.url)
+        yield from self._fetch_member(_Forward(inner), member, _not_stored, nested=nested)
 
-    def _fetch_member(self, opened: IO[bytes], member: Place, *, nested: bool) -> Iterator[Found]:
-        stream = _Forward(opened)
+    def _member_place(
+        self, archive: Place, name: str, size: int | None, protocol: str, url: str
+    ) -> Place:
+        """Give the place of one more member."""
+        place = _member_place(archive, name, size, protocol, url)
+        self._budget.list(place)
+        self.tally.members += 1
+        return place
+
+    def _fetch_member(
+        self, stream: _Forward, member: Place, stored: Stored, *, nested: bool
+    ) -> Iterator[Found]:
         head = _head_of(stream, member)
         if isinstance(head, Failure):
             yield head
         else:
-            yield from self._fetch_content(stream, head, member, nested=nested)
+            yield from self._fetch_content(stream, head, member, stored, nested=nested)
 
     def _fetch_content(
-        self, stream: _Forward, head: bytes, member: Place, *, nested: bool
+        self,
+        stream: _Forward,
+        head: bytes,
+        member: Place,
+        stored: Stored,
+        *,
+        nested: bool,
     ) -> Iterator[Found]:
-        """Give a member as a window, or the members of the archive that it is."""
+        """Give a member as a window, or the members of the archive that it is.
+
+        `stored` gives the member where it lies as it is in a file: a zip is read there.
+        """
         kind = archive_kind(head)
         if kind is None and unread_format(head):
             yield Failure(member, Kind.NOT_DICOM, f"{unread_format(head)} is not read", _STAGE)
@@ -468,7 +498,9 @@ class Fetcher:
             yield Failure(member, Kind.TOO_LARGE, words, _STAGE)
         else:
             try:
-                inner = stream.in_memory() if kind == "zip" else stream.from_start()
+                inner = stream.from_start()
+                if kind == "zip":
+                    inner = stored() or stream.in_memory()
             except HeaderError as error:
                 yield Failure(member, Kind(error.kind), error.message, _STAGE)
                 return
@@ -487,6 +519,22 @@ def _read_more(location: bytes, offset: int, row: memoryview) -> int:
         return 0
     finally:
         os.close(handle)
+
+
+def _stored_in_zip(stream: IO[bytes], info: zipfile.ZipInfo) -> IO[bytes] | None:
+    start = data_offset(stream, info)
+    return None if start is None else section(stream, start, info.file_size)
+
+
+def _stored_in_tar(stream: IO[bytes], info: tarfile.TarInfo) -> IO[bytes] | None:
+    # Of a compressed tar nothing can be read twice.
+    if not isinstance(stream, _Counted) or info.issparse():
+        return None
+    return section(stream, info.offset_data, info.size)
+
+
+def _not_stored() -> None:
+    return None
 
 
 def _head_of(stream: _Forward, member: Place) -> bytes | Failure:
@@ -514,12 +562,13 @@ def _open_member(
 
 
 def _more_of_member(found: Member, offset: int, row: memoryview) -> int:
-    opened = _open_member(*found)
+    archive, info, place, budget = found
+    opened = _open_member(archive, info, place)
     if isinstance(opened, Failure):
         return 0
     with opened:
         try:
-            piece = _Forward(opened).fetch(offset, len(row))
+            piece = _Forward(opened, budget).fetch(offset, len(row))
         except HeaderError:
             return 0
     row[: len(piece)] = piece
@@ -528,26 +577,30 @@ def _more_of_member(found: Member, offset: int, row: memoryview) -> int:
 
 @contextmanager
 def _reopen_member(found: Member) -> Iterator[Window | Failure]:
-    opened = _open_member(*found)
+    archive, info, place, budget = found
+    opened = _open_member(archive, info, place)
     if isinstance(opened, Failure):
         yield opened
         return
     with opened:
-        stream = _Forward(opened)
-        head = _head_of(stream, found[2])
+        stream = _Forward(opened, budget)
+        head = _head_of(stream, place)
         if isinstance(head, Failure):
             yield head
             return
-        yield Window(found[2], head, stream.fetch if len(head) == HEAD else None, LARGEST_HEADER)
+        yield Window(place, head, stream.fetch if len(head) == HEAD else None, LARGEST_HEADER)
 
 
 class _Counted(io.RawIOBase):
     """A file whose reads are counted and whose errors are translated."""
 
-    def __init__(self, stream: io.FileIO, tally: Tally, beat: Callable[[], None]) -> None:
+    def __init__(
+        self, stream: io.FileIO, tally: Tally, budget: Budget, beat: Callable[[], None]
+    ) -> None:
         super().__init__()
         self._stream = stream
         self._tally = tally
+        self._budget = budget
         self._beat = beat
 
     def readable(self) -> bool:
@@ -574,6 +627,7 @@ class _Counted(io.RawIOBase):
             self._beat()
             found += piece
         self._tally.bytes_read += len(found)
+        self._budget.read += len(found)
         return bytes(found)
 
     def readinto(self, buffer: Any) -> int:
@@ -592,20 +646,35 @@ class _Counted(io.RawIOBase):
 
 
 class _Forward:
-    """A stream that only goes on, with all that was read of it kept, up to a bound."""
+    """A stream that only goes on, with all that was read of it kept, up to a bound.
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    Parameters
+    ----------
+    stream : file
+        Read forward.
+    budget : Budget or None
+        Of what is inflated, where that is weighed here.
+    """
+
+    def __init__(self, stream: IO[bytes], budget: Budget | None = None) -> None:
         self._stream = stream
-        self._kept = bytearray()
+        self._budget = budget
+        self._kept = io.BytesIO()
+        self._size = 0
 
     def fetch(self, offset: int, count: int) -> bytes:
         self._fill(offset + count, LARGEST_HEADER)
-        return bytes(self._kept[offset : offset + count])
+        self._kept.seek(offset)
+        return self._kept.read(count)
 
     def _fill(self, wanted: int, largest: int) -> None:
-        while len(self._kept) < wanted:
+        if self._budget is not None:
+            # Of a bomb nothing more is inflated, not even a first piece of each member.
+            self._budget.weigh(0)
+        self._kept.seek(self._size)
+        while self._size < wanted:
             try:
-                piece = self._stream.read(min(wanted - len(self._kept), 1 << 20))
+                piece = self._stream.read(min(wanted - self._size, 1 << 20))
             except _DAMAGE as error:
                 raise HeaderError(Kind.CORRUPT_ARCHIVE, _damage("member", error)) from error
             except MemoryError as error:
@@ -618,28 +687,31 @@ class _Forward:
                 raise HeaderError(kind, words) from error
             if not piece:
                 return
-            self._kept += piece
-            if len(self._kept) > largest:
+            if self._budget is not None:
+                self._budget.weigh(len(piece))
+            self._kept.write(piece)
+            self._size += len(piece)
+            if self._size > largest:
                 raise HeaderError(Kind.TOO_LARGE, f"more than {largest} bytes would be inflated")
 
     def in_memory(self) -> IO[bytes]:
         """Give the whole member in memory, for a format that is read from its end."""
         self._fill(LARGEST_NESTED + 1, LARGEST_NESTED)
-        whole, self._kept = bytes(self._kept), bytearray()
-        return io.BytesIO(whole)
+        return self._kept
 
     def from_start(self) -> IO[bytes]:
         """Give the member from its start, for formats that are read once."""
-        return cast(IO[bytes], _Replay(bytes(self._kept), self._stream))
+        return cast(IO[bytes], _Replay(self._kept.getvalue(), self._stream, self._budget))
 
 
 class _Replay(io.RawIOBase):
     """What was already read of a stream, then the rest of it; it seeks forward only."""
 
-    def __init__(self, kept: bytes, rest: IO[bytes]) -> None:
+    def __init__(self, kept: bytes, rest: IO[bytes], budget: Budget | None = None) -> None:
         super().__init__()
         self._kept = memoryview(kept)
         self._rest = rest
+        self._budget = budget
         self._at = 0
 
     def readable(self) -> bool:
@@ -658,9 +730,23 @@ class _Replay(io.RawIOBase):
         kept = min(ahead, len(self._kept))
         self._kept = self._kept[kept:]
         if ahead > kept:
-            self._rest.seek(ahead - kept, 1)
+            self._pass(ahead - kept)
         self._at += ahead
         return self._at
+
+    def _pass(self, count: int) -> None:
+        """Pass over bytes; what has to be inflated for that is weighed as it goes."""
+        if self._budget is None:
+            self._rest.seek(count, 1)
+            return
+        passed = 1
+        while count > 0 and passed > 0:
+            before = self._rest.tell()
+            self._rest.seek(min(count, _PASSED), 1)
+            # Nothing where the stream has ended: a size may claim exabytes.
+            passed = self._rest.tell() - before
+            self._budget.weigh(passed)
+            count -= passed
 
     def read(self, count: int | None = -1) -> bytes:
         # All that is asked for, unlike a raw stream: tarfile takes a short read for the end.
@@ -671,6 +757,8 @@ class _Replay(io.RawIOBase):
             piece = self._rest.read(-1 if whole else cast(int, count) - len(found))
             if not piece:
                 break
+            if self._budget is not None:
+                self._budget.weigh(len(piece))
             found += piece
         self._at += len(found)
         return bytes(found)
@@ -682,11 +770,11 @@ class _Replay(io.RawIOBase):
 
 
 class _StrictTarInfo(tarfile.TarInfo):
-    """A tar header that says when it is damaged, and that is of bounded size.
+    """A tar header that says when it is damaged.
 
     `tarfile` takes a bad header after the first one for the end of the archive, and what follows
-    would be lost without a word. It reads long names and extended headers whole, however long they
-    say they are; and a negative size leads it back to where it was, for ever (CVE-2025-8194).
+    would be lost without a word; and a negative size leads it back to where it was, for ever
+    (CVE-2025-8194).
 
     The methods are those that the standard library leaves to subclasses; its stubs leave them out.
     """
@@ -697,12 +785,6 @@ class _StrictTarInfo(tarfile.TarInfo):
             return super().fromtarfile(tarfile_)
         except _DAMAGED_HEADERS as error:
             raise tarfile.ReadError("a header in the archive is damaged") from error
-
-    def _proc_member(self, tarfile_: tarfile.TarFile) -> Any:
-        if self.type in _EXTENDED and self.size > LARGEST_HEADER:
-            words = f"more than {LARGEST_HEADER} bytes of a name or extended header"
-            raise HeaderError(Kind.TOO_LARGE, words)
-        return cast(Any, super())._proc_member(tarfile_)  # noqa: SLF001 - its own base
 
     def _block(self, count: int) -> int:
         if count < 0:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from typing import IO
 
+from dcmdask.source.bounds import Budget
 from dcmdask.source.heads import AT_ONCE, place_table
 from dcmdask.types import Failure, Place, Window
 from dcmdask.windows import WINDOW, Heads, Windows
@@ -32,7 +33,8 @@ _SLACK = 512
 _MOST_ARCHIVES = 64
 """Archives that are held open for their members to be read together."""
 
-Member = tuple[zipfile.ZipFile, zipfile.ZipInfo, Place]
+Member = tuple[zipfile.ZipFile, zipfile.ZipInfo, Place, Budget]
+"""With what may be inflated of its archive."""
 
 
 def ends_of(archive: zipfile.ZipFile) -> dict[int, int]:
@@ -73,6 +75,26 @@ def quick_head(stream: IO[bytes], info: zipfile.ZipInfo, end: int) -> bytes | No
             # All of it is here, which its size denies: the checksum will tell.
             return None
     return data[:WINDOW] if len(data) >= WINDOW else None
+
+
+def data_offset(stream: IO[bytes], info: zipfile.ZipInfo) -> int | None:
+    """Give where a member that is stored as it is begins in its archive; None for any other.
+
+    Parameters
+    ----------
+    stream : file
+        Of the archive; its position changes.
+    info : zipfile.ZipInfo
+        From its directory.
+    """
+    if not _is_stored(info) or info.flag_bits & _NOT_READ:
+        return None
+    stream.seek(info.header_offset)
+    raw = stream.read(_LOCAL.size)
+    if len(raw) < _LOCAL.size:
+        return None
+    *_, name_size, extra_size = _LOCAL.unpack(raw)
+    return info.header_offset + _LOCAL.size + int(name_size) + int(extra_size)
 
 
 def _is_stored(info: zipfile.ZipInfo) -> bool:
@@ -153,7 +175,7 @@ class Members:
         members, windows = self._members, self._windows
         assert windows is not None
         return Heads(
-            place_table([place for _, _, place in members]),
+            place_table([place for _, _, place, _ in members]),
             windows.first(len(members)),
             lambda number, offset, row: more(members[number], offset, row),
             lambda number: reopen(members[number]),

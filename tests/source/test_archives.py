@@ -24,7 +24,7 @@ from source.making import (
     zip_of,
 )
 
-from dcmdask.source import fetch
+from dcmdask.source import bounds, fetch
 
 METHODS = {
     "stored": zipfile.ZIP_STORED,
@@ -348,7 +348,7 @@ def test_a_bomb_in_an_extended_header_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: bytes
 ) -> None:
     """A name of gigabytes is not read into memory."""
-    monkeypatch.setattr(fetch, "LARGEST_HEADER", 100_000)
+    monkeypatch.setattr(bounds, "LARGEST_EXTENDED", 100_000)
     info = tarfile.TarInfo("1.dcm")
     info.type, info.size = kind, 200_000
     content = gzip.compress(info.tobuf() + bytes(200_192) + tar_of(TWO))

@@ -1,0 +1,1 @@
+"""Changed headers and archives: a bounded test, and the same without end as a command."""

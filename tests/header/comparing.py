@@ -1,0 +1,59 @@
+"""Takes files as bytes; scans them and holds what is accepted against pydicom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dcmdask.errors import HeaderError
+from dcmdask.header.columnar import Scan, scan_windows
+from dcmdask.header.light import scan_header
+from dcmdask.schema import LIGHT
+from dcmdask.types import Place, Window
+from dcmdask.windows import WINDOW, Windows
+
+
+def scan(files: list[bytes], garbage: int = 0) -> Scan:
+    """Scan some files given as bytes, second windows included, in a buffer full of garbage."""
+    windows = Windows.empty(len(files))
+    windows.buffer[:] = garbage
+    for number, content in enumerate(files):
+        head = content[:WINDOW]
+        windows.row(number)[: len(head)] = head
+        windows.filled[number] = len(head)
+        windows.whole[number] = len(content) <= WINDOW
+
+    def more(number: int, offset: int, row: memoryview) -> int:
+        found = files[number][offset : offset + WINDOW]
+        row[: len(found)] = found
+        return len(found)
+
+    return scan_windows(windows, more)
+
+
+def by_pydicom(content: bytes) -> tuple[dict[str, Any], bool] | None:
+    """Give the light attributes as the reader of record has them, and whether the file is cut."""
+    place = Place("", "", "", "", "", None, len(content), None)
+    window = Window(place, content[:WINDOW], lambda at, count: content[at : at + count], 1 << 30)
+    try:
+        header = scan_header(window)
+    except HeaderError:
+        return None
+    return header.values, header.cut
+
+
+def compare(files: list[bytes]) -> Scan:
+    """Scan some files and hold every accepted value against pydicom's."""
+    found = scan(files)
+    # An element of a wanted tag, over and over, wherever a file holds nothing.
+    other = scan(files, garbage=0x28)
+    assert found.accepted.tolist() == other.accepted.tolist()
+    assert found.columns == other.columns
+    assert found.reasons == other.reasons
+    columns = {word: found.columns[word].to_pylist() for word in LIGHT}
+    for row, number in enumerate(np.flatnonzero(found.accepted).tolist()):
+        expected = by_pydicom(files[number])
+        assert expected is not None
+        assert expected == ({word: columns[word][row] for word in LIGHT}, False)
+    return found

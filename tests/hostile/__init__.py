@@ -1,0 +1,1 @@
+"""Files that mean harm, and what a crawl makes of them."""
