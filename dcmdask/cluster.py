@@ -236,6 +236,10 @@ class Computing:
         address = self._options.scheduler
         return "the local Dask cluster" if address is None else f"the scheduler at {address}"
 
+    def _gone(self) -> ClusterError:
+        words = f"{self._scheduler()} is gone: look whether it runs and answers"
+        return ClusterError(f"{words}, then {_AGAIN}")
+
     def _cancel(self, client: Client) -> None:
         # Of one that is gone nothing is asked, and nothing goes on there for us.
         if client.status == "running":
@@ -250,7 +254,11 @@ class Computing:
 
     def _compute_there(self, delayed: list[Any]) -> None:
         assert self._client is not None
-        futures = self._client.compute(delayed, optimize_graph=False)
+        try:
+            futures = self._client.compute(delayed, optimize_graph=False)
+        except Exception as error:
+            # Whatever a client says that has lost its scheduler.
+            raise self._gone() from error
         for future, one in zip(futures, delayed, strict=True):
             self._there[future] = one
             future.add_done_callback(self._done.put)
@@ -278,9 +286,9 @@ class Computing:
         except DcmdaskError:
             raise
         except Exception as error:
-            if future.status in ("cancelled", "lost"):
-                words = f"{self._scheduler()} is gone: look whether it runs and answers"
-                raise ClusterError(f"{words}, then {_AGAIN}") from error
+            if future.status != "error":
+                # Nothing is wrong with the task: it was let go of, or what it gave does not arrive.
+                raise self._gone() from error
             words = f"a task failed on the cluster ({type(error).__name__})"
             remedy = f"look at its logs, whether dcmdask {__version__} is installed there"
             raise ClusterError(f"{words}: {remedy}; then {_AGAIN}") from error

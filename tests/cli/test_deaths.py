@@ -34,6 +34,8 @@ from source.making import instance, zip_of
 
 from dcmdask import cluster as computing
 from dcmdask.catalog import Catalog
+from dcmdask.config import RunOptions
+from dcmdask.errors import ClusterError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals, /proc")
 
@@ -321,6 +323,21 @@ except dcmdask.errors.ClusterError as error:
     code, said, lines = _said(child)
     assert (0, []) == (code, lines)
     assert said.startswith("the scheduler at ")
+
+
+def test_a_result_that_does_not_arrive_is_a_lost_scheduler() -> None:
+    """The task is done and nothing is wrong with it: it is the connection that is named."""
+
+    class Future:
+        status = "finished"
+
+        def result(self) -> None:
+            raise ConnectionError
+
+    with ExitStack() as stack:
+        where = computing.Computing(RunOptions(scheduler="tcp://a:1"), stack)
+        with pytest.raises(ClusterError, match="the scheduler at tcp://a:1 is gone"):
+            list(where._result(Future(), None))
 
 
 # -- the run ---------------------------------------------------------------------------------------
