@@ -272,7 +272,7 @@ class Fetcher:
                 yield Failure(place, Kind.VANISHED, words, _STAGE)
                 continue
             stream = io.FileIO(handle, closefd=True)
-            self._budget = Budget()
+            self._budget = Budget(place.size)
             try:
                 yield from self._fetch_file(_Counted(stream, self.tally, self._budget), place)
             finally:
