@@ -490,7 +490,7 @@ def test_a_hole_behind_a_header_is_its_end(syntax: str) -> None:
 
 
 def test_a_character_set_of_megabytes_is_corrupt() -> None:
-    """pydicom would split it into millions of names."""
+    """Pydicom would split it into millions of names."""
     content = file_of(ct())
     at = content.index(b"\x08\x00\x16\x00UI")
     charset = element(0x00080005, "UN", b"A\\" * 40_000)
