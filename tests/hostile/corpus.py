@@ -80,7 +80,7 @@ CORPUS = (
     Entry("streams", archives.write_streams, 96, 10 << 10, _of("too_large", "not_dicom")),
     Entry("tar bomb", archives.write_tar_bomb, 128, 1 << 20, _of("not_dicom", "instance")),
     Entry("layers", archives.write_layers, 256, 10 << 10, _of("not_dicom", "too_large")),
-    Entry("dictionary", archives.write_dictionary, 256, 512, _of("too_large")),
+    Entry("dictionary", archives.write_dictionary, 176, 512, _of("too_large")),
     Entry(
         "zip counts",
         archives.write_zip_counts,
