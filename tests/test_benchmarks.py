@@ -234,3 +234,12 @@ def test_copies_of_real_files_are_other_objects(
     assert 2 == len(copies)
     assert not copies[0] & copies[1]
     assert {len(uid) for uid in copies[0]} == {len(uid) for uid in copies[1]}
+
+
+def test_hostile_files_are_measured() -> None:
+    """One entry of the corpus is written, crawled by a command, and given as a row."""
+    text = printed("hostile.py", "--small", "--only", "group lengths")
+    assert ["entry", "group lengths"] == [
+        row.split("|")[1].strip() for row in text.splitlines() if row.startswith("| ")
+    ]
+    assert "| instance 9 |" in text

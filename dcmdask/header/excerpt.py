@@ -122,7 +122,7 @@ def _cut(window: Window, last: int, wanted: frozenset[int], *, implicit: bool) -
             if not head:
                 return
         tag, vr, size, length = _parse(head, implicit=implicit)
-        if tag >> 16 == _DELIMITERS:
+        if tag >> 16 == _DELIMITERS or not tag:
             break
         if tag >= last:
             window.seek(at)

@@ -37,6 +37,10 @@ _LONGEST_FIRST = 1024
 # What explicit VR can say of a light attribute's length; implicit VR can claim gigabytes.
 _LONGEST = 65_534
 
+_MOST_NOTHING = 10_000
+"""Zeros that are read as elements, eight bytes each, before they are taken for the end: what lies
+behind is padding, or the hole of a sparse file. More than any scan of two windows passes."""
+
 StopWhen = Callable[[BaseTag, str | None, int], bool]
 
 
@@ -134,9 +138,12 @@ def _sparing(window: Window, stop: StopWhen, wanted: set[int]) -> StopWhen:
 
     pydicom asks it with the window at the value. What is left there is an empty sequence.
     """
+    nothing = 0
 
     def sparing(tag: BaseTag, vr: str | None, length: int) -> bool:
-        if stop(tag, vr, length):
+        nonlocal nothing
+        nothing = 0 if tag or length else nothing + 1
+        if nothing > _MOST_NOTHING or stop(tag, vr, length):
             return True
         if tag == _CHARSET and length > _LONGEST and length != UNDEFINED:
             # pydicom decodes and splits it at once, at sixteen times its size.

@@ -38,14 +38,20 @@ _DIGITS = re.compile(rb"[0-9]{256}")
 class Budget:
     """What has been read, inflated and listed of one file.
 
+    Parameters
+    ----------
+    size : int or None
+        Of the file, bytes: members that overlap are read more than once, and pay once.
+
     Attributes
     ----------
     read : int
         Bytes of the file.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, size: int | None = None) -> None:
         self.read = 0
+        self._size = size
         self._inflated = 0
         self._listed = 0
         self._is_bomb = False
@@ -59,9 +65,10 @@ class Budget:
             ``too_large``: it is a bomb.
         """
         self._inflated += count
+        paid = self.read if self._size is None else min(self.read, self._size)
         large = self._inflated > LARGEST_INFLATED
         # Once it is, it stays so: otherwise what is read after it would buy more.
-        self._is_bomb = self._is_bomb or (large and self._inflated > MOST_TIMES * self.read)
+        self._is_bomb = self._is_bomb or (large and self._inflated > MOST_TIMES * paid)
         if self._is_bomb:
             words = (
                 f"it inflates to more than {LARGEST_INFLATED} bytes and {MOST_TIMES} times its size"

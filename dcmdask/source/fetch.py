@@ -289,7 +289,7 @@ class Fetcher:
                 continue
             stream = io.FileIO(handle, closefd=True)
             before = (self.tally.members, self.tally.containers)
-            self._budget = Budget()
+            self._budget = Budget(place.size)
             try:
                 counted = _Counted(stream, self.tally, self._budget, self.watch.beat)
                 yield from self._fetch_file(counted, place)

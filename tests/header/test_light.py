@@ -477,3 +477,21 @@ def test_directory_is_told_by_its_class_alone() -> None:
     """A DICOMDIR of any name and without records is a directory."""
     stream = io.BytesIO(file_of(ct(SOPClassUID=MediaStorageDirectoryStorage, SOPInstanceUID=None)))
     assert Kind.DICOMDIR == refusal(stream.getvalue())
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES[:2])
+def test_a_hole_behind_a_header_is_its_end(syntax: str) -> None:
+    """Some zeros are passed over, megabytes of them are padding, and cost no more than those."""
+    content = file_of(ct(Rows=None, Columns=None), syntax)
+    late = b"\x28\x00\x10\x00" + (b"US\x02\0" if syntax == SYNTAXES[0] else b"\x02\0\0\0") + b"\4\0"
+    assert 4 == scan(content + bytes(8_000) + late).values["Rows"]
+    found = scan(content + bytes(20_000_000) + late)
+    assert (None, False) == (found.values["Rows"], found.cut)
+
+
+def test_a_character_set_of_megabytes_is_corrupt() -> None:
+    """Pydicom would split it into millions of names."""
+    content = file_of(ct())
+    at = content.index(b"\x08\x00\x16\x00UI")
+    charset = element(0x00080005, "UN", b"A\\" * 40_000)
+    assert Kind.CORRUPT == refusal(content[:at] + charset + content[at:])

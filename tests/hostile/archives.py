@@ -119,20 +119,17 @@ def write_layers(folder: Path, size: int) -> None:
 
 
 def write_dictionary(folder: Path, size: int) -> None:
-    """Write an xz, and a zip of a method like it, that ask for a dictionary of so many MiB."""
+    """Write an xz, and a tar in one, that ask for a dictionary of so many MiB."""
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 1, "dict_size": size * MIB}]
     small = [{"id": lzma.FILTER_LZMA2, "preset": 1, "dict_size": MIB}]
-    dictionary = lzma.compress(bytes(16), filters=small)
+    stream = lzma.compress(bytes(16), filters=small)
     # Encoding takes ten times the dictionary: the size in the header is changed instead, with its
     # checksum (the block header of the xz format, sections 3.1 and 5.3.1).
     asked = lzma._encode_filter_properties(filters[0])  # type: ignore[attr-defined]
-    stream = _asking_for(dictionary, asked)
-    head = _xz_head_of(stream)
     tar = tar_header("zeros", size * MIB) + bytes(size * MIB) + tar_of({"after": instance(2)})
     body = lzma.compress(tar, filters=small)
     (folder / "a.tar.xz").write_bytes(_asking_for(body, asked))
-    (folder / "b.dcm.xz").write_bytes(stream)
-    assert head
+    (folder / "b.dcm.xz").write_bytes(_asking_for(stream, asked))
 
 
 def _xz_head_of(stream: bytes) -> bytes:
@@ -224,7 +221,7 @@ def write_tar_sizes(folder: Path, _size: int) -> None:
 
 
 def write_tar_many(folder: Path, size: int) -> None:
-    """Write tars of so many empty members, plain and compressed."""
+    """Write a compressed tar of so many empty members."""
     one = tar_header("folder/empty.dcm")
     with gzip.open(folder / "many.tgz", "wb", compresslevel=1) as file:
         for piece in runs(one, size):
@@ -310,7 +307,7 @@ def write_matryoshka(folder: Path, size: int) -> None:
 
 
 def write_nested_large(folder: Path, size: int) -> None:
-    """Write zips of so many MiB in archives, stored and deflated: one bomb, one honest."""
+    """Write zips of so many MiB in archives: stored, deflated, and in a tar."""
     inner = folder / "inner"
     with zipfile.ZipFile(inner, "w", zipfile.ZIP_STORED) as archive:
         with archive.open("zeros", "w", force_zip64=True) as file:

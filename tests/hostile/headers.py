@@ -176,7 +176,7 @@ def write_content(folder: Path, size: int) -> None:
     contents = {
         "open": nested(0x0040A730, size, undefined=True),
         "closed": nested(0x0040A730, size, undefined=False),
-        "wide": items(0x0040A730, element(0x0040A010, b"CS", b"CONTAINS"), size * 30),
+        "wide": items(0x0040A730, element(0x0040A010, b"CS", b"CONTAINS"), size * 10),
     }
     for name, content in contents.items():
         (folder / f"{name}.dcm").write_bytes(part10(body({**report, 0x0040A730: content})))
