@@ -124,4 +124,4 @@ def run_command(source: Path, out: Path, *options: object) -> list[object]:
 
 def parts_of(out: Path) -> int:
     """Count the parts that a run has left so far."""
-    return len(list(out.glob(".dcmdask/*/parts/*.parquet")))
+    return len(list(out.glob(".dcmdask/parts/*.parquet")))

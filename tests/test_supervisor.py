@@ -304,7 +304,7 @@ def test_a_task_whose_files_are_only_slow_is_read_in_pieces(tmp_path: Path) -> N
     with _work(tmp_path, *names, reader=Reader()) as work:
         summary = work.read(timeout=1.5)
         assert (16, 16, 0) == _counts(summary)
-        parts = Parts(work.store.staging / "parts", tuple(one.part for one in summary))
+        parts = Parts(work.store.parts, tuple(one.part for one in summary))
         urls = [url for batch in parts.instance_batches(["url"]) for url in batch[0].to_pylist()]
         assert names == [url.rpartition("/")[2] for url in urls]
 

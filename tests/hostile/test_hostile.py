@@ -31,7 +31,7 @@ class Peak:
 
     def look(self) -> None:
         """Take in what the system says of the reading processes that there are."""
-        for reader in list(supervisor._readers):
+        for reader in (*supervisor._busy, *supervisor._idle):
             child = reader._child
             # Gone since it was listed.
             with suppress(OSError):
