@@ -37,22 +37,19 @@ def settled(text: str, folder: Path) -> str:
     return re.sub(r"\d+\.\d s", "T s", text)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the folder in which the README's session has been run."""
-    return tmp_path_factory.mktemp("readme").resolve()
-
-
 def environment() -> dict[str, str]:
     """Give the environment of a user who has the package's commands on the PATH."""
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 
-def test_the_session_prints_what_is_shown(folder: Path) -> None:
-    """Every command of the console blocks, in order, gives the output that stands below it."""
-    assert len(sessions()) == 6
-    for command, expected in sessions():
-        done = subprocess.run(  # noqa: S602 - the README's own lines
+@pytest.fixture(scope="module")
+def session(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, list[subprocess.CompletedProcess[str]]]:
+    """Run the commands of the console blocks in order; give where, and what came of each."""
+    folder = tmp_path_factory.mktemp("readme").resolve()
+    ran = [
+        subprocess.run(  # noqa: S602 - the README's own lines
             command,
             shell=True,
             cwd=folder,
@@ -61,6 +58,24 @@ def test_the_session_prints_what_is_shown(folder: Path) -> None:
             text=True,
             check=False,
         )
+        for command, _ in sessions()
+    ]
+    return folder, ran
+
+
+@pytest.fixture
+def folder(session: tuple[Path, list[subprocess.CompletedProcess[str]]]) -> Path:
+    """Give the folder in which the README's session has been run."""
+    return session[0]
+
+
+def test_the_session_prints_what_is_shown(
+    session: tuple[Path, list[subprocess.CompletedProcess[str]]],
+) -> None:
+    """Every command of the console blocks, in order, gives the output that stands below it."""
+    folder, ran = session
+    assert len(ran) == 10
+    for done, (_, expected) in zip(ran, sessions(), strict=True):
         assert done.returncode == 0, done.stderr
         assert settled(expected, folder) == settled(done.stdout, folder)
 
@@ -72,7 +87,7 @@ def test_the_python_example_runs(folder: Path) -> None:
         [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "58 instances, 16 series" in done.stdout
+    assert "74 instances, 23 series" in done.stdout
     assert "SYN-0002" in done.stdout
 
 
@@ -83,7 +98,7 @@ def test_the_query_finds_the_dose_of_each_patient(
     (query,) = blocks("sql")
     monkeypatch.chdir(folder)
     rows = duckdb.sql(query).fetchall()
-    assert ["via_structure_set", "via_structure_set"] == [row[2] for row in rows]
+    assert ["via_structure_set"] * 3 == [row[2] for row in rows]
 
 
 def test_the_demo_shows_where_its_outputs_are(tmp_path: Path) -> None:
