@@ -77,7 +77,8 @@ def _lost_series(known: Known) -> pa.Array:
     found = pa.chunked_array([], pa.string())
     for rest in _rests(known):
         if not rest.whole:
-            described = read_part(known.folder, rest.summary.part, "described")
+            names = ("SeriesInstanceUID", "row")
+            described = read_part(known.folder, rest.summary.part, "described", names)
             gone = described.filter(pa.array(~rest.kept[described["row"].to_numpy()]))
             found = pa.chunked_array(
                 [*found.chunks, *gone["SeriesInstanceUID"].chunks], pa.string()
@@ -94,7 +95,7 @@ def _undescribed(known: Known, lost: pa.Array) -> list[tuple[int, int]]:
         if not rest.kept.any():
             continue
         instances = read_part_instances(known.folder, rest.summary.part, _RANKED)
-        row = read_part(known.folder, rest.summary.part, "seen")["row"]
+        row = read_part(known.folder, rest.summary.part, "seen", ["row"])["row"]
         chosen = rest.kept[row.to_numpy()] & np.asarray(
             pc.is_in(instances["SeriesInstanceUID"], lost)
         )
@@ -114,7 +115,8 @@ def _undescribed(known: Known, lost: pa.Array) -> list[tuple[int, int]]:
 
 def _described(known: Known, rest: _Rest, instances: pa.Table) -> pa.Array:
     """Tell which instances of a part are described there."""
-    described = read_part(known.folder, rest.summary.part, "described")
+    names = ("url", "SeriesInstanceUID")
+    described = read_part(known.folder, rest.summary.part, "described", names)
     return pc.is_in(_identity(instances), value_set=_identity(described).combine_chunks())
 
 

@@ -70,9 +70,10 @@ def write_index(path: Path, folder: Path, stems: Sequence[str]) -> None:
 
 
 def _entries(folder: Path, stem: str, part: int) -> Any:
-    read = read_part(folder, stem, "read")
+    names = ("key", "key_more", "facts")
+    read = read_part(folder, stem, "read", names)
     entries = np.zeros(read.num_rows, _ENTRY)
-    for name in ("key", "key_more", "facts"):
+    for name in names:
         entries[name] = read[name].to_numpy()
     entries["part"] = part
     entries["row"] = np.arange(read.num_rows)

@@ -251,12 +251,14 @@ def _told(root: int, entries: list[Entry]) -> bytes:
     return "".join(lines).encode()
 
 
-def write_again(rows: pa.Table, listing: Listing, writer: PieceWriter, partition_size: int) -> None:
+def write_again(
+    pieces: Iterable[pa.Table], listing: Listing, writer: PieceWriter, partition_size: int
+) -> None:
     """Add files to what is to be read, although they are known: partitions of them are cut.
 
     Parameters
     ----------
-    rows : pyarrow.Table
+    pieces : iterable of pyarrow.Table
         `dcmdask.schema.MANIFEST`, with the name of the root for its number.
     listing : Listing
         Complete; its partitions grow.
@@ -267,9 +269,10 @@ def write_again(rows: pa.Table, listing: Listing, writer: PieceWriter, partition
     """
     numbers = {root.name: number for number, root in enumerate(listing.roots)}
     cut = _Cut(partition_size, listing, writer)
-    for row in rows.to_pylist():
-        root = numbers[row.pop("root")]
-        cut.add(root, [Entry(**row)], listing.files, [False])
+    for rows in pieces:
+        for row in rows.to_pylist():
+            root = numbers[row.pop("root")]
+            cut.add(root, [Entry(**row)], listing.files, [False])
     cut.finish()
 
 

@@ -261,7 +261,7 @@ class Parts:
         """Give ``described``, ``references`` or ``failures`` of all parts, piece by piece."""
         names = [name for name in _KINDS[kind].names if name != ROW.name]
         for stem in self.stems:
-            yield from read_part(self.folder, stem, kind).select(names).to_batches()
+            yield from read_part(self.folder, stem, kind, names).to_batches()
 
     def read(self, kind: str) -> pa.Table:
         """Give ``described``, ``references`` or ``failures`` of all parts."""
@@ -269,13 +269,36 @@ class Parts:
         return pa.Table.from_batches(self.batches(kind), schema)
 
 
-def read_part(folder: Path, stem: str, kind: str) -> pa.Table:
-    """Give a table of one part: ``read``, ``seen``, ``described``, ``references``, ``failures``."""
+def read_part(folder: Path, stem: str, kind: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Give a table of one part, or some of its columns.
+
+    Parameters
+    ----------
+    folder, stem : pathlib.Path, str
+        Of the part.
+    kind : str
+        ``read``, ``seen``, ``described``, ``references`` or ``failures``.
+    columns : sequence of str or None
+        Which; None for all.
+
+    Raises
+    ------
+    CatalogError
+        It is damaged.
+    """
+    schema = _KINDS[kind]
+    chosen = schema.names if columns is None else list(columns)
     path = _path(folder, stem, kind)
     if not path.exists():
-        return _KINDS[kind].empty_table()
-    with _reading(folder), pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
-        return reader.read_all()
+        return schema.empty_table().select(chosen)
+    fields = sorted(schema.get_field_index(name) for name in chosen)
+    options = pa.ipc.IpcReadOptions(included_fields=fields)
+    with (
+        _reading(folder),
+        pa.memory_map(str(path)) as source,
+        pa.ipc.open_file(source, options=options) as reader,
+    ):
+        return reader.read_all().select(chosen)
 
 
 @contextmanager

@@ -276,8 +276,7 @@ def _crawl(
             watch(_progress("list", listing, totals))
             begun = submit()
             totals.add_all(computing.ready())
-        for rows in rows_to_describe(known):
-            write_again(rows, listing, writer, options.partition_size)
+        write_again(rows_to_describe(known), listing, writer, options.partition_size)
         submit()
         carried = carry(known, partition_size=options.partition_size)
         clock.stop("list")
