@@ -68,12 +68,15 @@ def _remote(address: str) -> Iterator[Client]:
 
     # Of a connection that is lost it prints the traceback; we say it in one line.
     with dask.config.set(_CONFIG), silence_logging_cmgr(logging.CRITICAL):
+        words = f"no Dask scheduler answers at {address}: check the address and the network"
+        if not address:
+            # Dask would look on its usual port of this machine, where another's may be.
+            raise ClusterError(words)
         try:
             client = Client(address, timeout=_CONNECT_SECONDS)
         except Exception as error:
             # Beside what a network raises, whatever unpacking a stranger's answer comes to, or a
             # security setting that is missing: to the user it is one thing.
-            words = f"no Dask scheduler answers at {address}: check the address and the network"
             raise ClusterError(words) from error
         with _closing(client):
             try:
