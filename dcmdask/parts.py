@@ -240,17 +240,6 @@ class Parts:
                 _link(path, staged / names[-1])
         return names
 
-    def instances(self, columns: Sequence[str], where: pc.Expression | None = None) -> pa.Table:
-        """Give some columns of the instances, of those rows that fit."""
-        # Imported where it is used: most crawls hold their instances, and start the sooner.
-        import pyarrow.dataset as pds
-
-        files = self.instance_files()
-        if not files:
-            return INSTANCES.empty_table().select(list(columns))
-        data = pds.dataset([str(path) for path in files], schema=INSTANCES, format="parquet")
-        return data.to_table(columns=list(columns), filter=where)
-
     def instance_batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Give some columns of all instances, piece by piece."""
         for path in self.instance_files():
@@ -262,11 +251,6 @@ class Parts:
         names = [name for name in _KINDS[kind].names if name != ROW.name]
         for stem in self.stems:
             yield from read_part(self.folder, stem, kind, names).to_batches()
-
-    def read(self, kind: str) -> pa.Table:
-        """Give ``described``, ``references`` or ``failures`` of all parts."""
-        schema = pa.schema([field for field in _KINDS[kind] if field.name != ROW.name])
-        return pa.Table.from_batches(self.batches(kind), schema)
 
 
 def read_part(folder: Path, stem: str, kind: str, columns: Sequence[str] | None = None) -> pa.Table:

@@ -22,8 +22,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from dcmdask.errors import CatalogError, LockedError, OutputError
@@ -245,12 +243,6 @@ class Store:
         path = self.prepared / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
-
-    def write_table(self, name: str, table: pa.Table) -> None:
-        """Prepare one Parquet table."""
-        path = self.staged(name)
-        with writing(path):
-            pq.write_table(table, path, compression="zstd")
 
     @contextmanager
     def open_output(self, name: str) -> Iterator[BinaryIO]:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
@@ -65,3 +66,20 @@ def unfinished(out: Path) -> list[str]:
     assert all(read_summary(parts, stem, reading, thorough=True) for stem in stems)
     assert set(stems) == {path.name.partition(".")[0] for path in parts.iterdir()}
     return stems
+
+
+def published(out: Path) -> dict[str, bytes]:
+    """Give every published file but the two that may differ: catalog.json and the instances."""
+    return {
+        path.relative_to(out).as_posix(): path.read_bytes()
+        for path in sorted(out.rglob("*"))
+        if path.is_file()
+        and path.name != "catalog.json"
+        and path.relative_to(out).parts[0] not in (".dcmdask", "instances")
+    }
+
+
+def rows(out: Path) -> pa.Table:
+    """Give the instances, sorted."""
+    table = Catalog(out).instances.to_table()
+    return table.sort_by([(name, "ascending") for name in ("url", "SOPInstanceUID")])

@@ -7,32 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import crawl
+from support import crawl, published, rows
 
-from dcmdask.catalog import Catalog
 from dcmdask.synthetic import write_synthetic
 
 OPTIONS = {"merge_all": True, "export_json": True}
-
-
-def published(out: Path) -> dict[str, bytes]:
-    """Give every published file but the two that may differ: catalog.json and the instances."""
-    return {
-        path.relative_to(out).as_posix(): path.read_bytes()
-        for path in sorted(out.rglob("*"))
-        if path.is_file()
-        and path.name != "catalog.json"
-        and path.relative_to(out).parts[0] not in (".dcmdask", "instances")
-    }
-
-
-def rows(out: Path) -> pa.Table:
-    """Give the instances, sorted."""
-    return Catalog(out).instances.to_table().sort_by([("url", "ascending")])
 
 
 @pytest.fixture(scope="module")

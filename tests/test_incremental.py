@@ -12,29 +12,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import crawl, encode
+from support import crawl, encode, published, rows
 
 from dcmdask.catalog import Catalog
 from dcmdask.synthetic import write_synthetic
 
 OPTIONS: dict[str, Any] = {"merge_all": True, "export_json": True, "workers": 1}
-
-
-def published(out: Path) -> dict[str, bytes]:
-    """Give every published file but the two that may differ: catalog.json and the instances."""
-    return {
-        path.relative_to(out).as_posix(): path.read_bytes()
-        for path in sorted(out.rglob("*"))
-        if path.is_file()
-        and path.name != "catalog.json"
-        and path.relative_to(out).parts[0] not in (".dcmdask", "instances")
-    }
-
-
-def rows(out: Path) -> pa.Table:
-    """Give the instances, sorted."""
-    table = Catalog(out).instances.to_table()
-    return table.sort_by([(name, "ascending") for name in ("url", "SOPInstanceUID")])
 
 
 def counts(catalog: Catalog) -> dict[str, Any]:

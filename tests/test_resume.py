@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import crawl
+from support import crawl, published
 from test_incremental import OPTIONS, assert_as_full, spoil
 
 from dcmdask import supervisor
@@ -29,13 +29,8 @@ KILLS = 20
 
 def whole(out: Path) -> dict[str, bytes]:
     """Give every published file but catalog.json, the instances included."""
-    return {
-        path.relative_to(out).as_posix(): path.read_bytes()
-        for path in sorted(out.rglob("*"))
-        if path.is_file()
-        and path.name != "catalog.json"
-        and path.relative_to(out).parts[0] != ".dcmdask"
-    }
+    files = {path.relative_to(out).as_posix(): path for path in (out / "instances").iterdir()}
+    return published(out) | {name: path.read_bytes() for name, path in files.items()}
 
 
 def command(source: Path, out: Path, *flags: str) -> list[str]:

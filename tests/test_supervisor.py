@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from source.making import instance, noise, tar_of, zip_of
 from support import crawl
@@ -93,8 +94,7 @@ class Work:
     def failures(self, summaries: list[PartitionSummary]) -> dict[str, tuple[str, str]]:
         """Give path to kind and message of what failed."""
         parts = Parts(self.store.parts, tuple(one.part for one in summaries))
-        table = parts.read("failures")
-        assert FAILURES == table.schema
+        table = pa.Table.from_batches(parts.batches("failures"), FAILURES)
         return {row["path"]: (row["kind"], row["message"]) for row in table.to_pylist()}
 
     def close(self) -> None:
@@ -336,7 +336,7 @@ def test_many_files_that_kill_the_reader_are_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize("singly", [False, True])
 def test_a_file_that_never_shows_is_found_by_halves(tmp_path: Path, singly: bool) -> None:
     """Where the process dies behind all files, or at none of them, its rows are cut until it is alone."""
-    where = "read_headers" if singly else "_write"
+    where = "read_headers" if singly else "write_part"
 
     class Reader(ReaderProcess):
         program = (

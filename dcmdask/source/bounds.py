@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import re
 import tarfile
 from collections.abc import Iterator
 from typing import IO, Any, cast
 
 from dcmdask.errors import HeaderError
+from dcmdask.source.streams import Over, Readable
 from dcmdask.types import Kind, Place
 
 LARGEST_INFLATED = 1024**3
@@ -89,12 +89,11 @@ class Budget:
             raise HeaderError(Kind.TOO_LARGE, words)
 
 
-class _Headers(io.RawIOBase):
+class _Headers(Over):
     """A tar of which not more than so many bytes are read before the next member."""
 
     def __init__(self, stream: IO[bytes]) -> None:
-        super().__init__()
-        self._stream = stream
+        super().__init__(stream)
         self._left: int | None = LARGEST_EXTENDED
 
     def limit(self) -> None:
@@ -104,15 +103,6 @@ class _Headers(io.RawIOBase):
     def free(self) -> None:
         """Let the member that was found be read."""
         self._left = None
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._stream.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._stream.tell()
 
     def read(self, count: int = -1) -> bytes:
         if self._left is None:
@@ -125,11 +115,6 @@ class _Headers(io.RawIOBase):
         if count > tarfile.BLOCKSIZE and _DIGITS.search(found):
             raise tarfile.ReadError("a number of hundreds of digits in an extended header")
         return found
-
-    def readinto(self, buffer: Any) -> int:
-        piece = self.read(len(buffer))
-        buffer[: len(piece)] = piece
-        return len(piece)
 
 
 def open_tar(
@@ -187,7 +172,7 @@ def section(stream: IO[bytes], start: int, size: int) -> IO[bytes]:
     return cast(IO[bytes], _Section(stream, start, size))
 
 
-class _Section(io.RawIOBase):
+class _Section(Readable):
     """A stretch of another stream."""
 
     def __init__(self, stream: IO[bytes], start: int, size: int) -> None:
@@ -196,12 +181,6 @@ class _Section(io.RawIOBase):
         self._start = start
         self._size = size
         self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
 
     def tell(self) -> int:
         return self._at
@@ -223,8 +202,3 @@ class _Section(io.RawIOBase):
         found = self._stream.read(wanted)
         self._at += len(found)
         return found
-
-    def readinto(self, buffer: Any) -> int:
-        piece = self.read(len(buffer))
-        buffer[: len(piece)] = piece
-        return len(piece)

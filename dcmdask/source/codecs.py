@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import IO, Any, Protocol, cast
 
 from dcmdask.errors import HeaderError
+from dcmdask.source.streams import Readable
 from dcmdask.types import Kind
 
 LARGEST_DICTIONARY = 160 * 1024 * 1024
@@ -114,7 +115,7 @@ _FORMATS = {
 }
 
 
-class _Plain(io.RawIOBase):
+class _Plain(Readable):
     """The plain bytes of a compressed stream, inflated as they are read."""
 
     def __init__(self, stream: IO[bytes], way: _Format) -> None:
@@ -127,12 +128,6 @@ class _Plain(io.RawIOBase):
         self._inflating: _Inflating | None = self._way.new()
         self._waiting = b""
         self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
 
     def tell(self) -> int:
         return self._at

@@ -18,33 +18,13 @@ from fsspec.archive import AbstractArchiveFileSystem
 
 from dcmdask.source.codecs import OPENERS
 from dcmdask.source.sniff import archive_kind
+from dcmdask.source.streams import Over
 
 _MAGIC_BYTES = 16
 
 
-class _Nameless(io.RawIOBase):
+class _Nameless(Over):
     """A stream that hides the name of another, from which fsspec would infer a compression."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        super().__init__()
-        self._stream = stream
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._stream.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._stream.tell()
-
-    def readinto(self, buffer: Any) -> int:
-        piece = self._stream.read(len(buffer))
-        buffer[: len(piece)] = piece
-        return len(piece)
 
 
 class _CompressedFileSystem(AbstractArchiveFileSystem):  # type: ignore[misc]

@@ -7,11 +7,12 @@ a zip of its own: the same bytes, a part of the directory, and an end that says 
 
 from __future__ import annotations
 
-import io
 import struct
 import zipfile
 from collections.abc import Iterator
-from typing import IO, Any, cast
+from typing import IO, cast
+
+from dcmdask.source.streams import Over, Readable
 
 LARGE = 4 * 1024 * 1024
 """Bytes of a directory that is read at once: some fifty thousand members."""
@@ -72,7 +73,7 @@ class _LargeDirectoryError(Exception):
         self.size = size
 
 
-class _Watch(io.RawIOBase):
+class _Watch(Over):
     """A zip that does not give a large directory; it notes where that is said to begin.
 
     Attributes
@@ -82,18 +83,8 @@ class _Watch(io.RawIOBase):
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
-        super().__init__()
-        self._stream = stream
+        super().__init__(stream)
         self.offset = 0
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._stream.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._stream.tell()
 
     def read(self, count: int = -1) -> bytes:
         if count > LARGE:
@@ -107,7 +98,7 @@ class _Watch(io.RawIOBase):
         return found
 
 
-class _Part(io.RawIOBase):
+class _Part(Readable):
     """The bytes of a zip before its directory, then another end."""
 
     def __init__(self, stream: IO[bytes], start: int, tail: bytes) -> None:
@@ -116,9 +107,6 @@ class _Part(io.RawIOBase):
         self._start = start
         self._tail = tail
         self._at = 0
-
-    def seekable(self) -> bool:
-        return True
 
     def tell(self) -> int:
         return self._at
@@ -142,11 +130,6 @@ class _Part(io.RawIOBase):
             piece = self._tail[inside:] if count < 0 else self._tail[inside : inside + count]
         self._at += len(piece)
         return piece
-
-    def readinto(self, buffer: Any) -> int:
-        piece = self.read(len(buffer))
-        buffer[: len(piece)] = piece
-        return len(piece)
 
 
 def _whole_entries(piece: bytes) -> int:

@@ -41,6 +41,7 @@ from dcmdask.source.heads import (
 from dcmdask.source.local import ARCHIVE_SUFFIXES, shown
 from dcmdask.source.members import Member, Members, data_offset, ends_of, quick_head
 from dcmdask.source.sniff import archive_kind, is_tar, unread_format
+from dcmdask.source.streams import Readable
 from dcmdask.types import ELSEWHERE, NO_ROW, Failure, Kind, Place, Window
 from dcmdask.windows import WINDOW, Heads, Windows, has_prefix
 
@@ -591,7 +592,7 @@ def _reopen_member(found: Member) -> Iterator[Window | Failure]:
         yield Window(place, head, stream.fetch if len(head) == HEAD else None, LARGEST_HEADER)
 
 
-class _Counted(io.RawIOBase):
+class _Counted(Readable):
     """A file whose reads are counted and whose errors are translated."""
 
     def __init__(
@@ -602,12 +603,6 @@ class _Counted(io.RawIOBase):
         self._tally = tally
         self._budget = budget
         self._beat = beat
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
 
     def seek(self, offset: int, whence: int = 0) -> int:
         if whence == 0 and offset < 0:
@@ -629,11 +624,6 @@ class _Counted(io.RawIOBase):
         self._tally.bytes_read += len(found)
         self._budget.read += len(found)
         return bytes(found)
-
-    def readinto(self, buffer: Any) -> int:
-        piece = self.read(len(buffer))
-        buffer[: len(piece)] = piece
-        return len(piece)
 
     def read_at(self, offset: int, count: int) -> bytes:
         """Give bytes at an offset, as `Window` wants them."""
@@ -704,7 +694,7 @@ class _Forward:
         return cast(IO[bytes], _Replay(self._kept.getvalue(), self._stream, self._budget))
 
 
-class _Replay(io.RawIOBase):
+class _Replay(Readable):
     """What was already read of a stream, then the rest of it; it seeks forward only."""
 
     def __init__(self, kept: bytes, rest: IO[bytes], budget: Budget | None = None) -> None:
@@ -714,14 +704,8 @@ class _Replay(io.RawIOBase):
         self._budget = budget
         self._at = 0
 
-    def readable(self) -> bool:
-        return True
-
     def tell(self) -> int:
         return self._at
-
-    def seekable(self) -> bool:
-        return True
 
     def seek(self, offset: int, whence: int = 0) -> int:
         ahead = offset if whence == 1 else offset - self._at

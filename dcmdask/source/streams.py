@@ -1,0 +1,50 @@
+"""What the streams of this room have in common: they are read, most of them over another stream."""
+
+from __future__ import annotations
+
+import io
+from typing import IO, Any
+
+
+class Readable(io.RawIOBase):
+    """A stream that is read and moved in; `read` is what it is made of."""
+
+    def readable(self) -> bool:
+        """Tell that it is read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Tell that its position can be moved."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer as far as there are bytes; give how many."""
+        piece = self.read(len(buffer)) or b""
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+class Over(Readable):
+    """A stream at the position of another.
+
+    Parameters
+    ----------
+    stream : file
+        The other one.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move the position."""
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Give the position."""
+        return self._stream.tell()
+
+    def read(self, count: int = -1) -> bytes:
+        """Give bytes from the position on."""
+        return self._stream.read(count)
