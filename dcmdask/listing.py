@@ -25,8 +25,13 @@ from dcmdask.schema import MANIFEST
 from dcmdask.source.local import ARCHIVE_SUFFIXES, OUTPUTS, Entry, Root, list_root, root_of
 from dcmdask.types import Partition
 
-BYTES_AS_A_FILE = 256 * 1024
-"""So many bytes of an archive weigh as much as one file: a member of usual size, compressed."""
+BYTES_AS_A_FILE = 64 * 1024
+"""So many bytes of an archive weigh as much as one file: less than a member of usual size, and a
+hundred times a bare header. A partition of 4,096 holds 400,000 of these at most, half a gigabyte
+when they are read."""
+
+_MOST_INSIDE = 4096
+"""Weight of the members of one archive at most: it is one task, however large it says it is."""
 
 _FIRST = 2048
 """Weight of the first partitions at most: reading begins while listing goes on."""
@@ -236,7 +241,7 @@ def _is_archive(entry: Entry) -> bool:
 
 def _inside(entry: Entry) -> int:
     """Give what the members of an archive weigh."""
-    return (entry.size or 0) // BYTES_AS_A_FILE
+    return min((entry.size or 0) // BYTES_AS_A_FILE, _MOST_INSIDE)
 
 
 def _prints(root: str, entries: list[Entry]) -> Fingerprints:
