@@ -6,7 +6,7 @@ and small ones are put together: a crawl that goes on for years must not end in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -53,11 +53,19 @@ def _rests(known: Known) -> Iterator[_Rest]:
             yield _Rest(number, summary, known.kept(number))
 
 
-def rows_to_describe(known: Known) -> Iterator[pa.Table]:
+def rows_to_describe(known: Known, read_again: Iterable[str] = ()) -> Iterator[pa.Table]:
     """Give the files to read again because their series lost the instance that described it.
 
     A crawl knows deep metadata of the least instance of every series. Where that one is gone, the
     least of those that are left takes its place and has to be read deeply, and it alone.
+
+    Parameters
+    ----------
+    known : Known
+        After the end of the listing.
+    read_again : iterable of str
+        Stems of the parts that came of asking before: a file that cannot be read any more leaves
+        its series to the next one.
 
     Yields
     ------
@@ -65,7 +73,7 @@ def rows_to_describe(known: Known) -> Iterator[pa.Table]:
         `dcmdask.schema.MANIFEST`, with the name of the root for its number. From now on the rows
         are no longer among those that are kept.
     """
-    for part, row in _undescribed(known, _lost_series(known)):
+    for part, row in _undescribed(known, _lost_series(known), read_again):
         known.drop(part, row)
         summary = known.summaries[part]
         assert summary is not None
@@ -86,25 +94,15 @@ def _lost_series(known: Known) -> pa.Array:
     return pc.unique(found).drop_null()
 
 
-def _undescribed(known: Known, lost: pa.Array) -> list[tuple[int, int]]:
+def _undescribed(known: Known, lost: pa.Array, read_again: Iterable[str]) -> list[tuple[int, int]]:
     """Give part and row of the least instance left of some series, where it is not described."""
     if not len(lost):
         return []
+    kept = ((one.number, one.summary.part, one.kept) for one in _rests(known) if one.kept.any())
     least: pa.Table | None = None
-    for rest in _rests(known):
-        if not rest.kept.any():
-            continue
-        instances = read_part_instances(known.folder, rest.summary.part, _RANKED)
-        row = read_part(known.folder, rest.summary.part, "seen", ["row"])["row"]
-        chosen = rest.kept[row.to_numpy()] & np.asarray(
-            pc.is_in(instances["SeriesInstanceUID"], lost)
-        )
-        if not chosen.any():
-            continue
-        table = instances.append_column("row", row)
-        table = table.append_column("part", pa.repeat(rest.number, len(row)))
-        table = table.append_column("described", _described(known, rest, instances))
-        table = table.filter(pa.array(chosen))
+    for number, stem, rows in (*kept, *((-1, stem, None) for stem in read_again)):
+        table = _of_series(known, stem, lost, rows)
+        table = table.append_column("part", pa.repeat(number, table.num_rows))
         both = table if least is None else pa.concat_tables([least, table])
         least = both.take(pa.array(representatives(both)))
     if least is None:
@@ -113,10 +111,24 @@ def _undescribed(known: Known, lost: pa.Array) -> list[tuple[int, int]]:
     return sorted(set(zip(missing["part"].to_pylist(), missing["row"].to_pylist(), strict=True)))
 
 
-def _described(known: Known, rest: _Rest, instances: pa.Table) -> pa.Array:
-    """Tell which instances of a part are described there."""
-    names = ("url", "SeriesInstanceUID")
-    described = read_part(known.folder, rest.summary.part, "described", names)
+def _of_series(
+    known: Known, stem: str, series: pa.Array, kept: npt.NDArray[np.bool_] | None
+) -> pa.Table:
+    """Give the instances of some series in a part, of rows that are kept; whether each is described."""
+    instances = read_part_instances(known.folder, stem, _RANKED)
+    chosen = np.asarray(pc.is_in(instances["SeriesInstanceUID"], series))
+    row = read_part(known.folder, stem, "seen", ["row"])["row"]
+    if kept is not None:
+        chosen &= kept[row.to_numpy()]
+    table = instances.append_column("row", row).filter(pa.array(chosen))
+    return table.append_column("described", _described(known, stem, table))
+
+
+def _described(known: Known, stem: str, instances: pa.Table) -> pa.Array:
+    """Tell which of some instances of a part are described there."""
+    if not instances.num_rows:
+        return pa.array([], pa.bool_())
+    described = read_part(known.folder, stem, "described", ("url", "SeriesInstanceUID"))
     return pc.is_in(_identity(instances), value_set=_identity(described).combine_chunks())
 
 

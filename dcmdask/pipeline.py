@@ -276,15 +276,21 @@ def _crawl(
             watch(_progress("list", listing, totals))
             begun = submit()
             totals.add_all(computing.ready())
-        write_again(rows_to_describe(known), listing, writer, options.partition_size)
-        submit()
-        carried = carry(known, partition_size=options.partition_size)
         clock.stop("list")
-        watch(_progress("read", listing, totals))
-        for summary in computing.rest():
-            totals.add(summary)
+        again: list[str] = []
+        more = True
+        while more:
+            rows = rows_to_describe(known, again)
+            write_again(rows, listing, writer, options.partition_size)
+            more = len(listing.partitions) > begun
+            begun = submit()
             watch(_progress("read", listing, totals))
-        totals.add_all(carried)
+            for summary in computing.rest():
+                totals.add(summary)
+                watch(_progress("read", listing, totals))
+                if summary.position >= listing.files:
+                    again.append(summary.part)
+    totals.add_all(carry(known, partition_size=options.partition_size))
     return listing, totals
 
 

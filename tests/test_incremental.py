@@ -125,6 +125,24 @@ def test_a_series_that_loses_its_representative_is_described_by_the_next(
     assert row["representative_url"].endswith("series/2.dcm")
 
 
+def test_a_representative_that_cannot_be_read_leaves_its_place_to_the_next(
+    tmp_path: Path,
+) -> None:
+    """A file that was read once and is no longer what it was costs itself, not its series."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for number in range(1, 6):
+        values = {"SOPInstanceUID": f"1.2.{number}", "InstanceNumber": number}
+        (source / f"{number}.dcm").write_bytes(encode({**values, "KVP": str(100 + number)}))
+    crawl(source, out, **OPTIONS)
+    (source / "1.dcm").unlink()
+    spoil(source / "2.dcm")
+    spoil(source / "3.dcm")
+    row = crawl(source, out, **OPTIONS).crawl_db.to_pylist()[0]
+    assert (104.0, 2) == (row["KVP"], row["instance_count"])
+    assert_as_full(source, out, tmp_path)
+
+
 @pytest.mark.parametrize("partition_size", [1, 3, 4096])
 def test_representatives_that_go_one_after_the_other(tmp_path: Path, partition_size: int) -> None:
     """However often the first instance of a series goes, the next run describes the new first."""
