@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcmdask.known import Known
-from dcmdask.parts import read_part, read_part_instances, write_part
+from dcmdask.parts import read_part, read_part_instances, remove_parts, write_part
 from dcmdask.schema import KEY, MANIFEST, ROW
-from dcmdask.series import representatives
+from dcmdask.series import identity_of, representatives, with_subseries
 from dcmdask.types import HeaderTables, PartitionSummary
 
 _SMALL = 4
@@ -128,12 +128,9 @@ def _described(known: Known, stem: str, instances: pa.Table) -> pa.Array:
     """Tell which of some instances of a part are described there."""
     if not instances.num_rows:
         return pa.array([], pa.bool_())
-    described = read_part(known.folder, stem, "described", ("url", "SeriesInstanceUID"))
-    return pc.is_in(_identity(instances), value_set=_identity(described).combine_chunks())
-
-
-def _identity(table: pa.Table) -> pa.ChunkedArray:
-    return pc.binary_join_element_wise(table["url"], table["SeriesInstanceUID"], "\n")
+    described = read_part(known.folder, stem, "described", ("url", *KEY))
+    own = with_subseries(instances)
+    return pc.is_in(identity_of(own), value_set=identity_of(described))
 
 
 def carry(known: Known, *, partition_size: int) -> list[PartitionSummary]:
@@ -152,11 +149,12 @@ def carry(known: Known, *, partition_size: int) -> list[PartitionSummary]:
         Of parts that are there already, and of those that are written here. What they count of the
         work of reading is nothing: it was done by another run.
     """
+    _drop_useless(known)
     rests = [rest for rest in _rests(known) if rest.kept.any()]
     rests.sort(key=lambda rest: known.position(rest.number))
     small = [rest for rest in rests if rest.weight < partition_size // _SMALL]
     rewritten = {rest.number for rest in rests if not rest.whole}
-    if len(small) > _MANY:
+    if len(small) > _MANY and not known.changes().nothing:
         rewritten |= {rest.number for rest in small}
     carried = [
         replace(
@@ -180,6 +178,16 @@ def carry(known: Known, *, partition_size: int) -> list[PartitionSummary]:
     if gathered:
         carried.append(_rewrite(known, gathered))
     return carried
+
+
+def _drop_useless(known: Known) -> None:
+    """Remove what runs that were ended have left twice: else a full disk gets fuller every night."""
+    stems = [
+        summary.part
+        for number, summary in enumerate(known.summaries)
+        if summary is not None and known.is_unfinished(number) and not known.kept(number).any()
+    ]
+    remove_parts(known.folder, stems)
 
 
 def _rewrite(known: Known, rests: list[_Rest]) -> PartitionSummary:

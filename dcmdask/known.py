@@ -184,6 +184,11 @@ class Changes:
     same: int
     resumed: int
 
+    @property
+    def nothing(self) -> bool:
+        """Whether the catalog in OUT is that of the listing."""
+        return not (self.new or self.changed or self.gone or self.resumed)
+
 
 class Known:
     """What earlier runs have read, and how much of it a listing still has.
@@ -218,11 +223,11 @@ class Known:
         self.reading = reading
         self.summaries: list[PartitionSummary | None] = []
         self._published = self._index(published, thorough=False)
-        published_parts = len(self.summaries)
+        self._published_parts = len(self.summaries)
         self._unfinished = self._index(unfinished, thorough=True)
         sizes = [summary.files if summary else 0 for summary in self.summaries]
         self._base: Numbers = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
-        self._published_rows = int(self._base[published_parts])
+        self._published_rows = int(self._base[self._published_parts])
         self._state = np.full(int(self._base[-1]), _ABSENT, np.uint8)
         self._first = np.full(len(sizes), np.iinfo(np.int64).max)
         self._counts = np.zeros(3, np.int64)
@@ -285,6 +290,10 @@ class Known:
         new, changed, same = self._counts.tolist()
         gone = int(np.count_nonzero(self._state[: self._published_rows] == _ABSENT))
         return Changes(new, changed, gone, same, self._resumed)
+
+    def is_unfinished(self, part: int) -> bool:
+        """Tell whether a part is one of a run that was ended."""
+        return part >= self._published_parts
 
     def kept(self, part: int) -> Flags:
         """Tell which rows of a part the listing still has."""

@@ -89,7 +89,7 @@ def write_part(
             if table.num_rows:
                 _write_ipc(table, _path(folder, stem, kind))
                 written.append(kind)
-        checks = {kind: _check(_path(folder, stem, kind)) for kind in written}
+        checks = {kind: check_of(_path(folder, stem, kind)) for kind in written}
         _write_summary(folder, summary, reading, checks)
     return summary
 
@@ -137,7 +137,7 @@ def _write_ipc(table: pa.Table, path: Path) -> None:
         writer.write_table(table)
 
 
-def _check(path: Path) -> list[int]:
+def check_of(path: Path) -> list[int]:
     """Give size and check sum (CRC-32) of a file."""
     size = check = 0
     with open(path, "rb") as stream:
@@ -181,7 +181,7 @@ def read_summary(
             return None
         for kind, (size, check) in said["files"].items():
             path = _path(folder, stem, kind)
-            if path.stat().st_size != size or (thorough and _check(path) != [size, check]):
+            if path.stat().st_size != size or (thorough and check_of(path) != [size, check]):
                 return None
         return PartitionSummary(**said["summary"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
@@ -204,6 +204,14 @@ def remove_others(folder: Path, kept: Iterable[str]) -> None:
             if item.name.partition(".")[0] not in stems:
                 with suppress(OSError):
                     os.unlink(item.path)
+
+
+def remove_parts(folder: Path, stems: Iterable[str]) -> None:
+    """Remove some parts, their summaries first."""
+    for stem in stems:
+        for kind in (_SUMMARY, _INSTANCES, *_KINDS):
+            with suppress(OSError):
+                _path(folder, stem, kind).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from dcmdask.listing import Listing, open_roots, output_of, write_again, write_m
 from dcmdask.parts import Parts
 from dcmdask.schema import VERSION, reading_digest
 from dcmdask.source.local import Root, move_archives_into_folders
-from dcmdask.store import CATALOG, State, Store, read_catalog_file, read_state
+from dcmdask.store import CATALOG, State, Store, is_whole, read_catalog_file, read_state
 from dcmdask.supervisor import read_partition, start_reader, stop_readers
 from dcmdask.types import PRIVATE, Partition, PartitionSummary, Progress
 from dcmdask.writing import writing
@@ -144,7 +144,7 @@ def _run(sources: Iterable[str], options: RunOptions, watch: Watch) -> dict[str,
     with Store(out, fresh=options.fresh) as store:
         # Under the lock: what a killed run had set aside is back, and no other run is under way that
         # gives numbers or reads what is about to be moved.
-        numbers = cases.read_projectid_map(map_path)
+        saved = cases.read_projectid_map(map_path)
         moved = [move for root in roots for move in _moved(root, options)]
         known = store.known(reading_digest(options.reading()), full=options.full)
         if options.scheduler is None and not known:
@@ -154,12 +154,12 @@ def _run(sources: Iterable[str], options: RunOptions, watch: Watch) -> dict[str,
         totals.check(listing.files)
         clock.stop("read")
         changes = known.changes()
-        numbers = cases.assign_project_ids(listing.cases, numbers)
+        numbers = cases.assign_project_ids(listing.cases, saved)
         state = _state(known, options, listing, numbers, totals)
-        if _is_as_published(out, changes, state):
-            catalog = {**read_catalog_file(out), "moved": [list(pair) for pair in moved]}
+        if numbers == saved and map_path.exists() and _is_as_published(out, changes, state):
+            catalog = {**read_catalog_file(out), **_listed(roots, listing, moved)}
             catalog["run"] = _told_of(clock, begun, changes, store)
-            store.confirm(catalog)
+            store.confirm(catalog, state)
             return {**catalog, "out": str(out)}
         watch(_progress("assemble", listing, totals))
         parts = Parts(store.parts, tuple(state.parts))
@@ -195,17 +195,20 @@ def _state(
         cases=digest_of(listing.cases),
         project_ids=digest_of(numbers),
         parts=totals.stems(),
-        published=[],
+        index=[],
+        published={},
     )
 
 
 def _is_as_published(out: Path, changes: Changes, state: State) -> bool:
     """Tell whether the catalog in OUT is what this run would publish, and is all there."""
     before = read_state(out)
-    if before is None or changes.new or changes.changed or changes.gone:
+    if before is None or not changes.nothing:
         return False
-    same = replace(before, parts=state.parts, published=[]) == state
-    return same and all((out / name).exists() for name in before.published)
+    same = before == replace(
+        state, parts=before.parts, index=before.index, published=before.published
+    )
+    return same and is_whole(out, before)
 
 
 def _map_path(options: RunOptions, out: Path) -> Path:
@@ -335,10 +338,7 @@ def _catalog(
         "dcmdask": __version__,
         "schema": VERSION,
         "settings": {**options.settings(), "digest": options.digest()},
-        "sources": [
-            {"path": root.path, "name": root.name, "only": list(root.only)} for root in roots
-        ],
-        "listing": listing.digest,
+        **_listed(roots, listing, moved),
         "counts": {
             **{name: totals.counts[name] for name in ("listed", *_SUMMED)},
             "cases": len(listing.cases),
@@ -346,8 +346,17 @@ def _catalog(
             "left_to_pydicom": dict(sorted(totals.reasons.items())),
             **{name: value for name, value in asdict(assembled).items() if name != "files"},
         },
-        "moved": [list(pair) for pair in moved],
         "instances": assembled.files,
+    }
+
+
+def _listed(roots: list[Root], listing: Listing, moved: list[tuple[str, str]]) -> dict[str, Any]:
+    return {
+        "sources": [
+            {"path": root.path, "name": root.name, "only": list(root.only)} for root in roots
+        ],
+        "listing": listing.digest,
+        "moved": [list(pair) for pair in moved],
     }
 
 

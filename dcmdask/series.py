@@ -184,13 +184,16 @@ def _one(column: Any) -> pa.Array:
 
 def _deep_columns(first: pa.Table, described: pa.Table) -> dict[str, Any]:
     """Give the deep metadata of representatives, in their order."""
-    wanted = _identity(first)
-    spots = pc.index_in(wanted, value_set=_identity(described))
+    wanted = identity_of(first)
+    spots = pc.index_in(wanted, value_set=identity_of(described))
     rows = described.take(spots)
     return {name: rows[name] for name in described.column_names if name not in (*KEY, "url")}
 
 
-def _identity(table: pa.Table) -> pa.Array:
-    """Give what tells one described instance from another: its place and its series."""
-    series = pc.fill_null(table["SeriesInstanceUID"], "")
-    return _one(pc.binary_join_element_wise(table["url"], series, "\n"))
+def identity_of(table: pa.Table) -> pa.Array:
+    """Give what tells one described instance from another: its URL and `dcmdask.schema.KEY`.
+
+    With the whole key: members of an archive may share a name.
+    """
+    keys = (pc.fill_null(table[name].cast(pa.string()), "") for name in KEY)
+    return _one(pc.binary_join_element_wise(table["url"], *keys, "\n"))

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 from dcmdask.errors import CatalogError, LockedError, OutputError
 from dcmdask.known import Known, write_index
 from dcmdask.manifest import PieceWriter
-from dcmdask.parts import list_stems, remove_others
+from dcmdask.parts import check_of, list_stems, remove_others
 from dcmdask.types import PRIVATE
 from dcmdask.writing import output_error, writing
 
@@ -60,8 +60,10 @@ class State:
         Digests of the cases and their files, and of their numbers.
     parts : list of str
         Stems.
-    published : list of str
-        Names in OUT.
+    index : list of int
+        Size and check sum of the index of the parts.
+    published : dict
+        Name in OUT to its size.
     """
 
     reading: str
@@ -69,7 +71,8 @@ class State:
     cases: str
     project_ids: str
     parts: list[str]
-    published: list[str]
+    index: list[int]
+    published: dict[str, int]
 
 
 class Store:
@@ -279,10 +282,11 @@ class Store:
         """
         token = secrets.token_hex(8)
         moves = sorted(entry.name for entry in self.prepared.iterdir())
-        state = replace(state, published=[*moves, *catalog["instances"]])
+        index = _index_file(self.out, token)
+        write_index(index, self.parts, state.parts)
+        state = replace(state, index=check_of(index), published=_sizes(self.prepared))
         with writing(self.private):
             _state_file(self.out, token).write_text(json.dumps(asdict(state)), encoding="utf-8")
-        write_index(_index_file(self.out, token), self.parts, state.parts)
         catalog = {**catalog, "state": token}
         self._prepare_catalog(catalog)
         with writing(self.out):
@@ -307,10 +311,12 @@ class Store:
         remove_others(self.parts, state.parts)
         return catalog
 
-    def confirm(self, catalog: dict[str, Any]) -> None:
+    def confirm(self, catalog: dict[str, Any], state: State) -> None:
         """Put a new catalog file in place of that of the same catalog: nothing else has changed."""
         self._prepare_catalog(catalog)
+        remove_others(self.parts, state.parts)
         with writing(self.out):
+            _sync_file(self.prepared / CATALOG)
             os.replace(self.prepared / CATALOG, self.out / CATALOG)
 
     def _prepare_catalog(self, catalog: dict[str, Any]) -> None:
@@ -405,7 +411,8 @@ class _Holder:
                 age = os.fstat(now.fileno()).st_mtime - self._path.stat().st_mtime
         except (OSError, ValueError, KeyError, TypeError):
             return False
-        return bool(elsewhere) and age < _STALE
+        # A clock that was wrong may have left a time to come.
+        return bool(elsewhere) and abs(age) < _STALE
 
 
 def _remove(path: Path) -> None:
@@ -467,10 +474,37 @@ def read_state(out: Path) -> State | None:
     """Give what the run that published a catalog left for the next one; None if there is nothing."""
     token = _token(out)
     said = None if token is None else _read_json(_state_file(out, token))
-    try:
-        return State(**said) if isinstance(said, dict) else None
-    except TypeError:
+    kinds = {"parts": list, "index": list, "published": dict}
+    names = {field.name for field in fields(State)}
+    if not isinstance(said, dict) or set(said) != names:
         return None
+    if not all(isinstance(said[name], kinds.get(name, str)) for name in names):
+        return None
+    return State(**said)
+
+
+def is_whole(out: Path, state: State) -> bool:
+    """Tell whether all that was published is there, as large as it was."""
+    try:
+        return all((out / name).stat().st_size == size for name, size in state.published.items())
+    except OSError:
+        return False
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Give the size of every file below a folder."""
+    return {
+        path.relative_to(folder).as_posix(): path.stat().st_size
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _is_intact(index: Path, state: State) -> bool:
+    try:
+        return check_of(index) == state.index
+    except OSError:
+        return False
 
 
 def why_anew(out: Path, reading: str, *, full: bool) -> str | None:
@@ -480,8 +514,8 @@ def why_anew(out: Path, reading: str, *, full: bool) -> str | None:
         return None
     if full:
         return "--full"
-    if state is None:
-        return "the catalog there does not tell what it was read from"
+    if state is None or not _is_intact(_index_file(out, _token(out) or ""), state):
+        return "what was kept of the catalog there is not whole"
     return None if state.reading == reading else "it was read with other settings or releases"
 
 
@@ -505,7 +539,7 @@ def known_of(out: Path, reading: str, *, full: bool, scratch: Path) -> Known:
     published = None
     if state is not None and state.reading == reading and not full:
         index = _index_file(out, _token(out) or "")
-        published = (index, stems) if index.exists() else None
+        published = (index, stems) if _is_intact(index, state) else None
     others = sorted(set(list_stems(folder)) - set(stems))
     unfinished = None
     if others and _is_of_use(out, reading, full=full):

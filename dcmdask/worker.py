@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +43,7 @@ def process_partition(partition: Partition, options: ReadOptions) -> PartitionSu
         Path(options.staging),
         partition.position,
         tables,
-        _read(manifest, options.roots, tables.failures, fetcher.inside),
+        _read(manifest, options.roots, tables.failures, fetcher),
         options.settings,
         bytes_read=fetcher.tally.bytes_read,
     )
@@ -54,7 +53,7 @@ def _read(
     manifest: pa.Table,
     roots: tuple[str, ...],
     failures: pa.Table,
-    inside: Mapping[int, tuple[int, int]],
+    fetcher: Fetcher,
 ) -> pa.Table:
     """Give `dcmdask.schema.READ`: what a later run must know to read only what has changed."""
     columns = {name: manifest[name].to_pylist() for name in manifest.column_names}
@@ -66,11 +65,11 @@ def _read(
         list(zip(columns["kind"], columns["message"], strict=True)),
     )
     passing = failures.filter(pc.is_in(failures["kind"], value_set=pa.array(PASSING, pa.string())))
-    again = np.unique(passing["row"].to_numpy())
+    again = fetcher.refused.union(passing["row"].to_pylist())
     # What the listing itself says is seen again by listing again.
-    prints.facts[[row for row in again if columns["kind"][row] is None]] = NEVER
+    prints.facts[sorted(row for row in again if columns["kind"][row] is None)] = NEVER
     counts = np.zeros((2, manifest.num_rows), np.int32)
-    for row, held in inside.items():
+    for row, held in fetcher.inside.items():
         counts[:, row] = held
     columns |= {
         "members": counts[0],

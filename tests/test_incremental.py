@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import json
 import os
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,7 +19,16 @@ from hypothesis import strategies as st
 from support import crawl, encode, published, rows
 
 from dcmdask.catalog import Catalog
+from dcmdask.config import ReadOptions
+from dcmdask.errors import OutputError
+from dcmdask.fingerprint import NEVER
+from dcmdask.known import Known
+from dcmdask.listing import open_roots, write_manifest
+from dcmdask.manifest import PieceWriter
+from dcmdask.parts import read_part
 from dcmdask.synthetic import write_synthetic
+from dcmdask.types import Partition
+from dcmdask.worker import process_partition
 
 OPTIONS: dict[str, Any] = {"merge_all": True, "export_json": True, "workers": 1}
 
@@ -263,6 +276,130 @@ def test_small_parts_are_put_together(tmp_path: Path) -> None:
         catalog = crawl(source, out, **OPTIONS)
     assert len(catalog.run["instances"]) < 12
     assert_as_full(source, out, tmp_path)
+
+
+def test_nights_without_news_leave_nothing_behind(tmp_path: Path) -> None:
+    """However small its parts are, an unchanged catalog is left as it is, and so is what is kept."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for number in range(12):
+        (source / f"{number}.dcm").write_bytes(encode({"SOPInstanceUID": f"1.2.{number}"}))
+        crawl(source, out, partition_size=40, **OPTIONS)
+    kept = sorted(path.name for path in (out / ".dcmdask").rglob("*"))
+    for _ in range(2):
+        crawl(source, out, partition_size=40, **OPTIONS)
+        assert kept == sorted(path.name for path in (out / ".dcmdask").rglob("*"))
+
+
+def test_a_run_that_fails_every_night_does_not_fill_the_disk(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was put together for a catalog that could not be published is there once."""
+    out = tmp_path / "out"
+    crawl(source, out, partition_size=3, **OPTIONS)
+    (source / "late.dcm").write_bytes(encode())
+    kept = []
+    for _ in range(3):
+        with monkeypatch.context() as patch:
+            patch.setattr("dcmdask.pipeline.assemble", _full_disk)
+            with pytest.raises(OutputError):
+                crawl(source, out, partition_size=3, **OPTIONS)
+        kept.append(len(list((out / ".dcmdask" / "parts").iterdir())))
+    assert kept[1] == kept[2]
+    crawl(source, out, partition_size=3, **OPTIONS)
+    assert_as_full(source, out, tmp_path)
+
+
+def _full_disk(*_what: Any) -> Any:
+    raise OutputError("OUT", "no space left", "free some")
+
+
+def test_a_map_elsewhere_is_written_although_nothing_changed(source: Path, tmp_path: Path) -> None:
+    """Numbers that were given once are kept wherever the map is asked for next."""
+    out, own = tmp_path / "out", tmp_path / "map.json"
+    crawl(source, out, **OPTIONS)
+    numbers = json.loads((out / "projectid_map.json").read_text())
+    for _ in range(2):
+        own.unlink(missing_ok=True)
+        (out / "projectid_map.json").replace(own)
+        crawl(source, out, projectid_map=str(own), **OPTIONS)
+        assert numbers == json.loads(own.read_text())
+        shutil.copy(own, out / "projectid_map.json")
+
+
+@pytest.mark.parametrize("damage", ["index", "state", "table"])
+def test_what_was_damaged_is_read_again(source: Path, tmp_path: Path, damage: str) -> None:
+    """A disk that loses bytes of an output is healed by the same command."""
+    out = tmp_path / "out"
+    crawl(source, out, **OPTIONS)
+    before = published(out)
+    path = next((out / ".dcmdask").glob("state-*.index"))
+    if damage == "state":
+        path = path.with_suffix(".json")
+    elif damage == "table":
+        path = out / "crawl_db.parquet"
+    path.write_bytes(path.read_bytes()[:-40])
+    again = crawl(source, out, **OPTIONS)
+    assert before == published(out)
+    assert (damage == "table") == (again.run["run"]["read_anew"] is None)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="positioned reads of POSIX")
+@pytest.mark.parametrize("name", ["loose.dcm", "a.zip"])
+def test_a_read_that_was_refused_once_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """An error of a disk or a share is that of an hour: what came of it is not remembered."""
+    source, staging = tmp_path / "in", tmp_path / "parts"
+    source.mkdir()
+    staging.mkdir()
+    content = encode({"PatientComments": "x" * 9000, "SOPInstanceUID": "1.2"})
+    if name == "a.zip":
+        with zipfile.ZipFile(source / name, "w") as archive:
+            archive.writestr("x.dcm", content)
+    else:
+        (source / name).write_bytes(content)
+    partition = _partition_of(source, tmp_path)
+    options = ReadOptions(("in",), str(staging), False, 60, 60, "")
+    real, calls = os.preadv, [0]
+
+    def refuse(*what: Any) -> int:
+        calls[0] += 1
+        if calls[0] == 2:
+            raise OSError(errno.EIO, "I/O error")
+        return real(*what)
+
+    class Refusing(io.FileIO):
+        def read(self, count: int = -1) -> bytes:
+            if name == "a.zip" and self.tell() > 0:
+                raise OSError(errno.EIO, "I/O error")
+            return super().read(count)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "preadv", refuse)
+        patch.setattr("dcmdask.source.fetch.io.FileIO", Refusing)
+        summary = process_partition(partition, options)
+    facts = read_part(staging, summary.part, "read")["facts"].to_pylist()
+    assert [NEVER] == facts
+    calm = process_partition(partition, options)
+    assert NEVER not in read_part(staging, calm.part, "read")["facts"].to_pylist()
+
+
+def _partition_of(source: Path, tmp_path: Path) -> Partition:
+    """Give the one partition of a folder."""
+    roots = open_roots([str(source)])
+    pieces = tmp_path / "pieces"
+    pieces.mkdir()
+    growing = write_manifest(
+        roots,
+        Known(pieces, ""),
+        PieceWriter(pieces),
+        partition_size=10,
+        leave_out=frozenset(),
+        wanted=lambda _path: True,
+    )
+    (partition,) = list(growing)[-1].partitions
+    return partition
 
 
 def _edit(source: Path, edit: tuple[int, int, int]) -> None:

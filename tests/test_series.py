@@ -179,9 +179,10 @@ def test_a_representative_that_nobody_described_has_nulls() -> None:
 def test_a_file_described_for_two_series_serves_each() -> None:
     """Deep metadata are found by place and series: one url cannot serve another series."""
     rows = [instance("1.1", url="a"), instance("1.2", url="a", SeriesInstanceUID="other")]
+    key = {**{name: rows[0][name] for name in KEY[:3]}, "SubSeries": 1}
     described = table_of(
         [
-            {"url": "a", "SeriesInstanceUID": uid, "ProtocolName": uid}
+            {**key, "url": "a", "SeriesInstanceUID": uid, "ProtocolName": uid}
             for uid in ("other", "series")
         ],
         DESCRIBED,

@@ -33,7 +33,7 @@ from dcmdask.types import PRIVATE
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals and mounts of POSIX")
 NAMES = ("cases", "index.csv", "instances", "old.csv")
-STATE = State("", "", "", "", [], [])
+STATE = State("", "", "", "", [], [], {})
 KEPT = ["lock", "parts", "state-TOKEN.index", "state-TOKEN.json"]
 """What is private to a catalog, TOKEN being the one that it names."""
 
@@ -62,6 +62,12 @@ def _catalog(text: str, names: tuple[str, ...] = NAMES[:3]) -> dict[str, str]:
     return dict(sorted({**files, CATALOG: said}.items()))
 
 
+def _state(text: str, names: tuple[str, ...]) -> State:
+    """Give the state of a catalog whose every file says `text`: of no parts, the index is empty."""
+    files = {f"{name}/part" if name in FOLDERS else name: len(text) for name in names}
+    return replace(STATE, index=[0, 0], published=dict(sorted(files.items())))
+
+
 def _private(out: Path) -> list[str]:
     """Give what is private in an output folder, and TOKEN for the state that its catalog names."""
     token = json.loads((out / CATALOG).read_text())["state"]
@@ -77,7 +83,7 @@ def test_what_is_published_replaces_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "out" / "notes.txt").write_text("mine")
     _publish(tmp_path / "out", "new")
     assert {**_catalog("new"), "notes.txt": "mine"} == _content(tmp_path / "out")
-    assert replace(STATE, published=[*NAMES[:3]]) == read_state(tmp_path / "out")
+    assert _state("new", NAMES[:3]) == read_state(tmp_path / "out")
     assert KEPT == _private(tmp_path / "out")
 
 
@@ -118,7 +124,7 @@ def test_a_publishing_that_fails_leaves_the_previous_catalog(
             _publish(tmp_path / "out", "new")
         assert calls[0] >= fail_at
     assert _catalog("old", NAMES) == _content(tmp_path / "out")
-    assert replace(STATE, published=[*NAMES]) == read_state(tmp_path / "out")
+    assert _state("old", NAMES) == read_state(tmp_path / "out")
     assert set(KEPT) <= set(_private(tmp_path / "out"))
     _publish(tmp_path / "out", "new")
     assert KEPT == _private(tmp_path / "out")
@@ -164,7 +170,7 @@ with Store(Path(sys.argv[1])) as store:
         store.staged(f"{name}/part" if name in FOLDERS else name).write_text("new")
     os.replace = replace
     names = ("cases", "index.csv", "instances", "old.csv")
-    store.publish({"text": "new", "instances": []}, State("", "", "", "", [], []), names)
+    store.publish({"text": "new", "instances": []}, State("", "", "", "", [], [], {}), names)
 """
 
 

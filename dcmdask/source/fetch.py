@@ -179,6 +179,8 @@ class Fetcher:
         What has been seen so far.
     inside : dict
         Row to the members and the containers that it was found to hold, if any.
+    refused : set of int
+        Rows of which the system refused a read: what came of them says little of the file.
     watch : RowWatch
         Of all fetchers of this process.
     """
@@ -186,6 +188,7 @@ class Fetcher:
     roots: Roots
     tally: Tally = field(default_factory=Tally)
     inside: dict[int, tuple[int, int]] = field(default_factory=dict)
+    refused: set[int] = field(default_factory=set)
     watch: ClassVar[RowWatch] = RowWatch()
     _buffer: npt.NDArray[np.uint8] | None = None
     _members: Members = field(default_factory=Members)
@@ -241,7 +244,11 @@ class Fetcher:
 
         def more(number: int, offset: int, row: memoryview) -> int:
             self.watch.begin(numbers[number])
-            count = _read_more(manifest["location"][number].as_py(), offset, row)
+            try:
+                count = _read_more(manifest["location"][number].as_py(), offset, row)
+            except OSError:
+                self.refused.add(numbers[number])
+                count = 0
             # Back among the others: row and beat both change, so that a look now and then sees it.
             self.watch.begin(NO_ROW)
             self.watch.beat()
@@ -254,7 +261,11 @@ class Fetcher:
             rows = manifest.slice(number, 1).to_pylist()
             found = again.fetch_windows(rows, [numbers[number]])
             with closing(cast(Any, found)):
-                yield cast(Window | Failure, next(found))
+                window = cast(Window | Failure, next(found))
+                if isinstance(window, Failure):
+                    self.refused.add(numbers[number])
+                yield window
+            self.refused |= again.refused
             self.tally.bytes_read += again.tally.bytes_read
 
         return Heads(places, windows, more, reopen)
@@ -292,7 +303,8 @@ class Fetcher:
             before = (self.tally.members, self.tally.containers)
             self._budget = Budget(place.size)
             try:
-                counted = _Counted(stream, self.tally, self._budget, self.watch.beat)
+                refused = partial(self.refused.add, number)
+                counted = _Counted(stream, self.tally, self._budget, self.watch.beat, refused)
                 yield from self._fetch_file(counted, place)
             finally:
                 self._members.hold(stream)
@@ -509,15 +521,10 @@ class Fetcher:
 
 
 def _read_more(location: bytes, offset: int, row: memoryview) -> int:
-    """Read on in a loose file; give how many bytes, none where it cannot be read."""
-    try:
-        handle = os.open(location, READ_FLAGS)
-    except OSError:
-        return 0
+    """Read on in a loose file; give how many bytes."""
+    handle = os.open(location, READ_FLAGS)
     try:
         return read_into(handle, offset, row)
-    except OSError:
-        return 0
     finally:
         os.close(handle)
 
@@ -559,6 +566,8 @@ def _open_member(
         words = f"it is compressed by method {info.compress_type}, which is not read"
         return Failure(member, Kind.CORRUPT_ARCHIVE, words, _STAGE)
     except (*_DAMAGE, RuntimeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            return _refusal(member, error)
         return Failure(member, Kind.CORRUPT_ARCHIVE, _damage("zip", error), _STAGE)
 
 
@@ -596,13 +605,19 @@ class _Counted(Readable):
     """A file whose reads are counted and whose errors are translated."""
 
     def __init__(
-        self, stream: io.FileIO, tally: Tally, budget: Budget, beat: Callable[[], None]
+        self,
+        stream: io.FileIO,
+        tally: Tally,
+        budget: Budget,
+        beat: Callable[[], None],
+        refused: Callable[[], None],
     ) -> None:
         super().__init__()
         self._stream = stream
         self._tally = tally
         self._budget = budget
         self._beat = beat
+        self._refused = refused
 
     def seek(self, offset: int, whence: int = 0) -> int:
         if whence == 0 and offset < 0:
@@ -616,7 +631,13 @@ class _Counted(Readable):
     def read(self, count: int | None = -1) -> bytes:
         found = bytearray()
         while count is None or count < 0 or len(found) < count:
-            piece = self._stream.read(-1 if count is None or count < 0 else count - len(found))
+            wanted = -1 if count is None or count < 0 else count - len(found)
+            try:
+                piece = self._stream.read(wanted)
+            except OSError:
+                # Whoever reads an archive may take it for damage, and says so.
+                self._refused()
+                raise
             if not piece:
                 break
             self._beat()
