@@ -56,7 +56,7 @@ def _crawled(entry: Entry, arguments: argparse.Namespace) -> Iterator[str]:
         command += ["--workers", "1", "--quiet", "--timeout", f"{arguments.timeout:g}"]
         try:
             with entry.while_running(source):
-                seconds, memory = run(entry.name, command)
+                seconds, memory, _ = run(entry.name, command)
             yield _row(entry, size, _rows_by_kind(Catalog(out)), seconds, memory)
         finally:
             remove(source)
