@@ -23,8 +23,8 @@ class ReadOptions:
     ----------
     roots : tuple of str
         Names of the source roots, by number.
-    staging : str
-        Folder that part files go to.
+    parts : str
+        Folder that parts go to.
     desensitize : bool
         Whether PatientName leaves the worker only as a pseudonym.
     timeout : float
@@ -32,11 +32,11 @@ class ReadOptions:
     read_timeout : float
         Seconds that a file may go without anything being read of it.
     settings : str
-        Digest of the settings, for the metadata of what is written.
+        Digest of the settings that decide what is read of a file.
     """
 
     roots: tuple[str, ...]
-    staging: str
+    parts: str
     desensitize: bool
     timeout: float
     read_timeout: float

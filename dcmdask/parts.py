@@ -240,12 +240,13 @@ class Parts:
         The same file under another name where the file system has that, else a copy: the next run
         needs the part as it is.
         """
-        names = []
+        files = self.instance_files()
+        names = [f"part-{number:05d}.parquet" for number in range(len(files))]
         with writing(staged):
-            for number, path in enumerate(self.instance_files()):
-                staged.mkdir(parents=True, exist_ok=True)
-                names.append(f"part-{number:05d}.parquet")
-                _link(path, staged / names[-1])
+            if files:
+                staged.mkdir(parents=True)
+            for path, name in zip(files, names, strict=True):
+                _link(path, staged / name)
         return names
 
     def instance_batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

@@ -251,7 +251,7 @@ def _crawl(
     """List the sources, and read what is listed and not known while that goes on."""
     reading = ReadOptions(
         roots=tuple(root.name for root in roots),
-        staging=str(store.parts),
+        parts=str(store.parts),
         desensitize=options.desensitize,
         timeout=options.timeout,
         read_timeout=options.read_timeout,
@@ -268,7 +268,7 @@ def _crawl(
     )
     listing, totals = Listing(roots), Totals()
     begun = 0
-    with cluster.connect(options, partial(stop_readers, reading.staging)) as computing:
+    with cluster.connect(options, partial(stop_readers, reading.parts)) as computing:
 
         def submit() -> int:
             if bag := _bag(listing.partitions[begun:], reading):

@@ -12,7 +12,7 @@ from dcmdask.known import Changes
 from dcmdask.listing import Listing, open_roots, output_of, write_manifest
 from dcmdask.manifest import PieceWriter
 from dcmdask.schema import reading_digest
-from dcmdask.store import CATALOG, known_of, why_anew
+from dcmdask.store import CATALOG, known_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def plan(sources: Iterable[str], options: RunOptions, folder: Path) -> Plan:
     roots = open_roots(sources)
     out = output_of(roots, options.out)
     reading = reading_digest(options.reading())
-    known = known_of(out, reading, full=options.full, scratch=folder)
+    known, read_anew = known_of(out, reading, full=options.full, scratch=folder)
     growing = write_manifest(
         roots,
         known,
@@ -65,4 +65,4 @@ def plan(sources: Iterable[str], options: RunOptions, folder: Path) -> Plan:
     for listing in growing:  # noqa: B007 - the last one is complete
         pass
     changes = known.changes() if known or (out / CATALOG).exists() else None
-    return Plan(listing, out, changes, why_anew(out, reading, full=options.full))
+    return Plan(listing, out, changes, read_anew)

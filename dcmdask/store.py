@@ -228,8 +228,8 @@ class Store:
             (self.private / _UNFINISHED).write_text(json.dumps(said))
         # What a task was writing when its run was ended, and nobody will end.
         remove_others(self.parts, list_stems(self.parts))
-        self.read_anew = why_anew(self.out, reading, full=full)
-        return known_of(self.out, reading, full=full, scratch=self.staging)
+        known, self.read_anew = known_of(self.out, reading, full=full, scratch=self.staging)
+        return known
 
     def _forget_unfinished(self) -> None:
         state = read_state(self.out)
@@ -294,15 +294,15 @@ class Store:
             shutil.rmtree(self._previous, ignore_errors=True)
             self._previous.mkdir()
             self._moves.write_text(json.dumps(moves))
-            _sync_file(self._moves)
-            _sync_folder(self.private)
+            _sync(self._moves)
+            _sync(self.private, os.O_RDONLY)
             try:
                 for name in (CATALOG, *sorted({*replaced, *moves})):
                     if (self.out / name).exists():
                         os.replace(self.out / name, self._previous / name)
                 for name in (*moves, CATALOG):
                     os.replace(self.prepared / name, self.out / name)
-                _sync_folder(self.out)
+                _sync(self.out, os.O_RDONLY)
             except BaseException:
                 # An interrupt too: what was set aside is the only catalog there is.
                 self._undo_publishing()
@@ -316,7 +316,7 @@ class Store:
         self._prepare_catalog(catalog)
         remove_others(self.parts, state.parts)
         with writing(self.out):
-            _sync_file(self.prepared / CATALOG)
+            _sync(self.prepared / CATALOG)
             os.replace(self.prepared / CATALOG, self.out / CATALOG)
 
     def _prepare_catalog(self, catalog: dict[str, Any]) -> None:
@@ -327,14 +327,14 @@ class Store:
 
     def _sync(self, token: str, state: State) -> None:
         """See that all of the catalog is on disk before its names are: the power may fail."""
-        files = [path for path in self.prepared.rglob("*") if path.is_file()]
+        files = [self.prepared / name for name in (*state.published, CATALOG)]
         files += [_state_file(self.out, token), _index_file(self.out, token)]
         stems = set(state.parts)
         with os.scandir(self.parts) as items:
             files += [Path(item.path) for item in items if item.name.partition(".")[0] in stems]
         # Many at once: a journal takes them together.
         with ThreadPoolExecutor(_SYNCING) as pool:
-            list(pool.map(_sync_file, files))
+            list(pool.map(_sync, files))
 
     def _undo_publishing(self) -> None:
         """Undo a publishing that did not end, or drop what one that did had set aside.
@@ -420,19 +420,11 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _sync_file(path: Path) -> None:
-    # Where the system cannot, or wants to write for it: it is a precaution.
+def _sync(path: Path, flags: int = os.O_RDWR) -> None:
+    """See that a file is on disk, or, opened to be read, the names in a folder."""
+    # Where the system cannot: it is a precaution.
     with suppress(OSError):
-        handle = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def _sync_folder(path: Path) -> None:
-    with suppress(OSError):
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, flags | getattr(os, "O_BINARY", 0))
         try:
             os.fsync(handle)
         finally:
@@ -472,7 +464,10 @@ def _is_of_use(out: Path, reading: str, *, full: bool) -> bool:
 
 def read_state(out: Path) -> State | None:
     """Give what the run that published a catalog left for the next one; None if there is nothing."""
-    token = _token(out)
+    return _state_of(out, _token(out))
+
+
+def _state_of(out: Path, token: str | None) -> State | None:
     said = None if token is None else _read_json(_state_file(out, token))
     kinds = {"parts": list, "index": list, "published": dict}
     names = {field.name for field in fields(State)}
@@ -507,19 +502,16 @@ def _is_intact(index: Path, state: State) -> bool:
         return False
 
 
-def why_anew(out: Path, reading: str, *, full: bool) -> str | None:
-    """Say why nothing of the catalog in an output is of use; None where it is, or there is none."""
-    state = read_state(out)
-    if not (out / CATALOG).exists():
-        return None
+def _why_anew(state: State | None, index: Path, reading: str, *, full: bool) -> str | None:
+    """Say why nothing of a catalog is of use; None where it is."""
     if full:
         return "--full"
-    if state is None or not _is_intact(_index_file(out, _token(out) or ""), state):
+    if state is None or not _is_intact(index, state):
         return "what was kept of the catalog there is not whole"
     return None if state.reading == reading else "it was read with other settings or releases"
 
 
-def known_of(out: Path, reading: str, *, full: bool, scratch: Path) -> Known:
+def known_of(out: Path, reading: str, *, full: bool, scratch: Path) -> tuple[Known, str | None]:
     """Give what earlier runs into an output have read.
 
     Parameters
@@ -532,20 +524,27 @@ def known_of(out: Path, reading: str, *, full: bool, scratch: Path) -> Known:
         Whether to know nothing of what is published.
     scratch : pathlib.Path
         Folder for an index.
+
+    Returns
+    -------
+    known : Known
+        Of the catalog there, as far as it is of use, and of a run that was ended.
+    read_anew : str or None
+        Why nothing of the catalog is of use, where there is one.
     """
-    state = read_state(out)
+    token = _token(out)
+    state, index = _state_of(out, token), _index_file(out, token or "")
     folder = out / PRIVATE / "parts"
     stems = [] if state is None else state.parts
-    published = None
-    if state is not None and state.reading == reading and not full:
-        index = _index_file(out, _token(out) or "")
-        published = (index, stems) if _is_intact(index, state) else None
+    there = (out / CATALOG).exists()
+    read_anew = _why_anew(state, index, reading, full=full) if there else None
+    published = (index, stems) if there and read_anew is None else None
     others = sorted(set(list_stems(folder)) - set(stems))
     unfinished = None
     if others and _is_of_use(out, reading, full=full):
         unfinished = (scratch / "unfinished.index", others)
         write_index(unfinished[0], folder, others)
-    return Known(folder, reading, published, unfinished)
+    return Known(folder, reading, published, unfinished), read_anew
 
 
 def read_catalog_file(out: Path) -> dict[str, Any]:

@@ -341,7 +341,7 @@ def _late(options: ReadOptions, row: int, still: float) -> Loss:
     most = still >= options.timeout / 2
     if row == ELSEWHERE and most:
         remedy = "look at its disk, then run the same command: it goes on where it stopped"
-        raise OutputError(options.staging, f"a task stood still there for {still:.0f} s", remedy)
+        raise OutputError(options.parts, f"a task stood still there for {still:.0f} s", remedy)
     return Loss(Why.HUNG if most else Why.LATE, Kind.TIMEOUT, words, row)
 
 
@@ -435,7 +435,7 @@ def stop_readers(crawl: str = "") -> None:
     Parameters
     ----------
     crawl : str
-        Its staging area. Another crawl of this process goes on; the process that waited for it is
+        The folder of its parts. Another crawl of this process goes on; the process that waited for it is
         made anew.
     """
     for reader in [reader for reader, reads_for in [*_busy.items()] if reads_for == crawl]:
@@ -454,7 +454,7 @@ def read_partition(partition: Partition, options: ReadOptions) -> list[Partition
     list of PartitionSummary
         Of the one part that it left, or of several in order where a file in it was at fault.
     """
-    with _borrowed(options.staging) as reader:
+    with _borrowed(options.parts) as reader:
         return reader.read(partition, options)
 
 

@@ -40,7 +40,7 @@ def process_partition(partition: Partition, options: ReadOptions) -> PartitionSu
         # The one place: whatever it is, the supervisor finds the file that it costs.
         raise ReaderError(_where(error), no_memory=isinstance(error, MemoryError)) from error
     return write_part(
-        Path(options.staging),
+        Path(options.parts),
         partition.position,
         tables,
         _read(manifest, options.roots, tables.failures, fetcher),

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from running import wait_for
 from source.making import instance, noise, tar_of, zip_of
 from support import crawl
 
@@ -83,7 +84,7 @@ class Work:
         """Read one partition."""
         options = ReadOptions(
             roots=("in",),
-            staging=str(self.store.parts),
+            parts=str(self.store.parts),
             desensitize=False,
             timeout=timeout,
             read_timeout=read_timeout,
@@ -653,14 +654,11 @@ def _runs(pid: int) -> bool:
         return False
 
 
-@LINUX
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_the_child_ends_with_its_parent(tmp_path: Path, number: int) -> None:
-    """However the parent ends, also in the middle of a read that hangs, its child does too."""
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "hangs.dcm").write_bytes(instance())
+@contextmanager
+def _started(script: str, folder: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Start a process that has a reading process; give it, and the other's number."""
     parent = subprocess.Popen(
-        [sys.executable, "-c", _PARENT, str(tmp_path)],
+        [sys.executable, "-c", script, str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -668,15 +666,21 @@ def test_the_child_ends_with_its_parent(tmp_path: Path, number: int) -> None:
     )
     assert parent.stdout is not None
     with parent, parent.stdout as stream:
-        child = int(stream.readline())
+        yield parent, int(stream.readline())
+
+
+@LINUX
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_the_child_ends_with_its_parent(tmp_path: Path, number: int) -> None:
+    """However the parent ends, also in the middle of a read that hangs, its child does too."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "hangs.dcm").write_bytes(instance())
+    with _started(_PARENT, tmp_path) as (parent, child):
         time.sleep(0.7)
         assert _runs(child)
         parent.send_signal(number)
         parent.wait(10)
-    deadline = time.monotonic() + 5
-    while _runs(child) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not _runs(child)
+    assert wait_for(lambda: not _runs(child), 5)
 
 
 @LINUX
@@ -692,23 +696,11 @@ def test_a_child_that_never_lets_go_ends_with_its_parent(tmp_path: Path) -> None
     script = _PARENT.replace("work = Work", f"_Reader.program = {program!r}\nwork = Work").replace(
         "timeout=600", "timeout=600, read_timeout=2"
     )
-    parent = subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-    )
-    assert parent.stdout is not None
-    with parent, parent.stdout as stream:
-        child = int(stream.readline())
+    with _started(script, tmp_path) as (parent, child):
         time.sleep(1)
         parent.kill()
     assert _runs(child)
-    deadline = time.monotonic() + 10
-    while _runs(child) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not _runs(child)
+    assert wait_for(lambda: not _runs(child), 10)
 
 
 @LINUX

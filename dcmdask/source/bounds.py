@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import IO, Any, cast
 
 from dcmdask.errors import HeaderError
-from dcmdask.source.streams import Over, Readable
+from dcmdask.source.streams import Over, Sized
 from dcmdask.types import Kind, Place
 
 LARGEST_INFLATED = 1024**3
@@ -172,26 +172,13 @@ def section(stream: IO[bytes], start: int, size: int) -> IO[bytes]:
     return cast(IO[bytes], _Section(stream, start, size))
 
 
-class _Section(Readable):
+class _Section(Sized):
     """A stretch of another stream."""
 
     def __init__(self, stream: IO[bytes], start: int, size: int) -> None:
-        super().__init__()
+        super().__init__(size)
         self._stream = stream
         self._start = start
-        self._size = size
-        self._at = 0
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        if whence:
-            offset += self._at if whence == 1 else self._size
-        if offset < 0:
-            raise ValueError("an offset before the beginning")
-        self._at = offset
-        return offset
 
     def read(self, count: int | None = -1) -> bytes:
         left = max(self._size - self._at, 0)

@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import IO, cast
 
-from dcmdask.source.streams import Over, Readable
+from dcmdask.source.streams import Over, Sized
 
 LARGE = 4 * 1024 * 1024
 """Bytes of a directory that is read at once: some fifty thousand members."""
@@ -98,28 +98,14 @@ class _Watch(Over):
         return found
 
 
-class _Part(Readable):
+class _Part(Sized):
     """The bytes of a zip before its directory, then another end."""
 
     def __init__(self, stream: IO[bytes], start: int, tail: bytes) -> None:
-        super().__init__()
+        super().__init__(start + len(tail))
         self._stream = stream
         self._start = start
         self._tail = tail
-        self._at = 0
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        if whence == 1:
-            offset += self._at
-        elif whence == 2:
-            offset += self._start + len(self._tail)
-        if offset < 0:
-            raise ValueError("an offset before the beginning")
-        self._at = offset
-        return offset
 
     def read(self, count: int = -1) -> bytes:
         inside = self._at - self._start

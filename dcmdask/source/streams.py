@@ -24,6 +24,34 @@ class Readable(io.RawIOBase):
         return len(piece)
 
 
+class Sized(Readable):
+    """A stream of so many bytes, with a position of its own.
+
+    Parameters
+    ----------
+    size : int
+        Bytes.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._size = size
+        self._at = 0
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move the position; beyond the end is allowed, as for any file."""
+        if whence:
+            offset += self._at if whence == 1 else self._size
+        if offset < 0:
+            raise ValueError("an offset before the beginning")
+        self._at = offset
+        return offset
+
+    def tell(self) -> int:
+        """Give the position."""
+        return self._at
+
+
 class Over(Readable):
     """A stream at the position of another.
 
