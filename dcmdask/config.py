@@ -7,12 +7,47 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dcmdask.errors import UsageError
 
 LAYOUTS = ("native", "imgtools", "cases", "all")
+
+REQUESTS = 256
+"""Reads of a store under way at a time."""
+
+JOIN_GAP = 64 * 1024
+"""Bytes between two ranges of an archive below which they are read as one."""
+
+STALL = 10.0
+"""Seconds after which a read of a store of which nothing comes is cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteOptions:
+    """How places that are no files of this machine are reached.
+
+    Attributes
+    ----------
+    storage : tuple of (str, str)
+        Storage options as they were written: secrets are among them, and none is shown.
+    requests : int
+        Reads and writes that one process has under way at a time.
+    join_gap : int
+        Bytes between two ranges below which they are read as one.
+    stall : float
+        Seconds after which a read of which nothing comes is cut and tried again.
+    """
+
+    storage: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    requests: int = REQUESTS
+    join_gap: int = JOIN_GAP
+    stall: float = STALL
+
+
+AS_USUAL = RemoteOptions()
+"""Without any setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +68,10 @@ class ReadOptions:
         Seconds that a file may go without anything being read of it.
     settings : str
         Digest of the settings that decide what is read of a file.
+    containers : tuple of (str or None)
+        URLs of the containers of the roots, by number; None for a folder of this machine.
+    remote : RemoteOptions
+        How they are reached, and the parts where they go to a store.
     """
 
     roots: tuple[str, ...]
@@ -41,6 +80,8 @@ class ReadOptions:
     timeout: float
     read_timeout: float
     settings: str
+    containers: tuple[str | None, ...] = ()
+    remote: RemoteOptions = AS_USUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +118,12 @@ class RunOptions:
         CSV made for a spreadsheet.
     include, exclude : tuple of str
         Globs over relative paths; a file is listed if any of the first and none of the second fits.
+    storage_option : tuple of str
+        ``KEY=VALUE``, for a protocol ``s3:KEY=VALUE``: how stores are reached. Secrets are among them.
+    requests : int
+        Reads and writes of stores that one process has under way at a time.
+    join_gap : int
+        Bytes between two ranges of an archive in a store below which they are read as one.
     """
 
     out: str | None = None
@@ -98,11 +145,20 @@ class RunOptions:
     excel: bool = False
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    storage_option: tuple[str, ...] = field(default=(), repr=False)
+    requests: int = REQUESTS
+    join_gap: int = JOIN_GAP
 
     def __post_init__(self) -> None:
         _at_least("--workers", self.workers, 0)
         _at_least("--partition-size", self.partition_size, 1)
         _at_least("--in-process-below", self.in_process_below, 0)
+        _at_least("--requests", self.requests, 1)
+        _at_least("--join-gap", self.join_gap, 0)
+        for option in self.storage_option:
+            if "=" not in option:
+                # Without what it holds: it may be a secret.
+                raise UsageError("--storage-option without =", "write KEY=VALUE")
         _above_zero("--timeout", self.timeout)
         _above_zero("--read-timeout", self.read_timeout)
         if self.layout not in LAYOUTS:
@@ -112,6 +168,17 @@ class RunOptions:
                 if getattr(self, name):
                     words = f"--{name.replace('_', '-')} with --layout {self.layout}"
                     raise UsageError(f"{words}, which has no case tables", "add --layout cases")
+
+    @property
+    def remote(self) -> RemoteOptions:
+        """How stores are reached."""
+        pairs = (option.partition("=") for option in self.storage_option)
+        return RemoteOptions(
+            tuple((name, value) for name, _, value in pairs),
+            self.requests,
+            self.join_gap,
+            min(STALL, self.read_timeout / 4),
+        )
 
     @property
     def worker_count(self) -> int:
@@ -131,6 +198,9 @@ class RunOptions:
             "full",
             "fresh",
             "projectid_map",
+            "storage_option",
+            "requests",
+            "join_gap",
         )
         settings = {name: value for name, value in asdict(self).items() if name not in how}
         return {name: list(v) if isinstance(v, tuple) else v for name, v in settings.items()}

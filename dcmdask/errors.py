@@ -5,6 +5,7 @@ The tree::
     DcmdaskError                 base: one line for a person, exit code 1
     ├── UsageError               wrong words on the command line or in a settings file; exit code 2
     ├── SourceError              a source that is missing or cannot be listed
+    ├── StoreError               a bucket or server that does not answer, or not as it should
     ├── OutputError              an output folder that cannot be written; a disk that is full
     │   └── LockedError          another run writes there now
     ├── CatalogError             a folder that holds no catalog, or a damaged one
@@ -85,6 +86,12 @@ class SourceError(_PlaceError):
     """A source cannot be listed."""
 
     noun = "source"
+
+
+class StoreError(_PlaceError):
+    """A bucket or a server cannot be used, whatever is asked of it."""
+
+    noun = "store"
 
 
 class OutputError(_PlaceError):

@@ -43,6 +43,7 @@ def fingerprints(
     sizes: Sequence[int | None],
     times: Sequence[int | None],
     verdicts: Sequence[tuple[str | None, str | None]],
+    etags: Sequence[str | None] = (),
 ) -> Fingerprints:
     """Give the fingerprints of some lines.
 
@@ -54,6 +55,8 @@ def fingerprints(
         Bytes; microseconds since 1970.
     verdicts : sequence of (str or None, str or None)
         Kind and message of a line that is a failure before it is opened.
+    etags : sequence of str or None
+        Entity tags of a store; empty where there are none.
 
     Examples
     --------
@@ -75,6 +78,10 @@ def fingerprints(
     for line, verdict in enumerate(verdicts):
         if verdict != (None, None):
             digest = blake(repr(verdict).encode(), digest_size=_FACT_BYTES).digest()
+            facts[line] ^= np.uint64(int.from_bytes(digest, "little"))
+    for line, etag in enumerate(etags):
+        if etag is not None:
+            digest = blake(etag.encode(), digest_size=_FACT_BYTES).digest()
             facts[line] ^= np.uint64(int.from_bytes(digest, "little"))
     facts[facts == NEVER] = 1
     return Fingerprints(keys, facts)

@@ -22,7 +22,8 @@ from dcmdask.fingerprint import Fingerprints, fingerprints
 from dcmdask.known import Known
 from dcmdask.manifest import PieceWriter
 from dcmdask.schema import MANIFEST
-from dcmdask.source.local import ARCHIVE_SUFFIXES, OUTPUTS, Entry, Root, list_root, root_of
+from dcmdask.source.entries import ARCHIVE_SUFFIXES, OUTPUTS, Entry, Root
+from dcmdask.source.local import list_root, root_of
 from dcmdask.types import Partition
 
 BYTES_AS_A_FILE = 64 * 1024
@@ -245,9 +246,9 @@ def _inside(entry: Entry) -> int:
 
 
 def _prints(root: str, entries: list[Entry]) -> Fingerprints:
-    paths, locations, cases, sizes, times, kinds, messages = zip(*entries, strict=True)
+    paths, locations, cases, sizes, times, kinds, messages, etags = zip(*entries, strict=True)
     names = zip(itertools.repeat(root), paths, cases, locations, strict=False)
-    return fingerprints(names, sizes, times, list(zip(kinds, messages, strict=True)))
+    return fingerprints(names, sizes, times, list(zip(kinds, messages, strict=True)), etags)
 
 
 def _told(root: int, entries: list[Entry]) -> bytes:

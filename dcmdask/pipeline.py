@@ -25,7 +25,8 @@ from dcmdask.known import Changes, Known
 from dcmdask.listing import Listing, open_roots, output_of, write_again, write_manifest
 from dcmdask.parts import Parts
 from dcmdask.schema import VERSION, reading_digest
-from dcmdask.source.local import Root, move_archives_into_folders
+from dcmdask.source.entries import Root
+from dcmdask.source.local import move_archives_into_folders
 from dcmdask.store import CATALOG, State, Store, is_whole, read_catalog_file, read_state
 from dcmdask.supervisor import read_partition, start_reader, stop_readers
 from dcmdask.types import PRIVATE, Partition, PartitionSummary, Progress
@@ -256,6 +257,8 @@ def _crawl(
         timeout=options.timeout,
         read_timeout=options.read_timeout,
         settings=known.reading,
+        containers=tuple(root.container for root in roots),
+        remote=options.remote,
     )
     writer = store.piece_writer()
     growing = write_manifest(

@@ -190,6 +190,7 @@ MANIFEST = pa.schema(
         ("modified", INTEGER),
         ("kind", TEXT),
         ("message", TEXT),
+        ("etag", TEXT),
     ]
 )
 """The listing; internal. `kind` is set where an entry is a failure before it is opened."""

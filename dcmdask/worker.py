@@ -30,7 +30,7 @@ def process_partition(partition: Partition, options: ReadOptions) -> PartitionSu
         Something nobody foresaw, told by its class and place only.
     """
     manifest = read_manifest(partition)
-    fetcher = Fetcher(Roots(options.roots))
+    fetcher = Fetcher(Roots(options.roots, options.containers, options.remote))
     windows = fetcher.fetch(manifest)
     try:
         tables = read_headers(windows, desensitize=options.desensitize)
@@ -63,6 +63,7 @@ def _read(
         columns["size"],
         columns["modified"],
         list(zip(columns["kind"], columns["message"], strict=True)),
+        columns["etag"],
     )
     passing = failures.filter(pc.is_in(failures["kind"], value_set=pa.array(PASSING, pa.string())))
     again = fetcher.refused.union(passing["row"].to_pylist())

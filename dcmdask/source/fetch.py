@@ -26,10 +26,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dcmdask.config import AS_USUAL, RemoteOptions
 from dcmdask.errors import HeaderError
 from dcmdask.source.bounds import Budget, open_tar, section
 from dcmdask.source.codecs import OPENERS
 from dcmdask.source.directory import open_zips
+from dcmdask.source.entries import ARCHIVE_SUFFIXES, shown
 from dcmdask.source.heads import (
     AT_ONCE,
     READ_FLAGS,
@@ -38,7 +40,6 @@ from dcmdask.source.heads import (
     read_heads,
     read_into,
 )
-from dcmdask.source.local import ARCHIVE_SUFFIXES, shown
 from dcmdask.source.members import Member, Members, data_offset, ends_of, quick_head
 from dcmdask.source.sniff import archive_kind, is_tar, unread_format
 from dcmdask.source.streams import Readable
@@ -117,9 +118,21 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """Names of the source roots, by number; what turns a manifest row into a place."""
+    """Names of the source roots, by number; what turns a manifest row into a place.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of the roots.
+    containers : tuple of (str or None)
+        URLs of their containers; None for a folder of this machine. Empty where all are that.
+    remote : RemoteOptions
+        How containers are reached.
+    """
 
     names: tuple[str, ...]
+    containers: tuple[str | None, ...] = ()
+    remote: RemoteOptions = AS_USUAL
 
     def place(self, row: Mapping[str, Any], number: int) -> Place:
         """Give the place of a manifest row, which has a number in its partition."""

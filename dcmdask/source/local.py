@@ -11,27 +11,11 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from dcmdask.errors import SourceError
+from dcmdask.source.entries import OUTPUTS, Entry, Root, shown, top_level_case
 from dcmdask.types import PRIVATE, Kind
-
-OUTPUTS = ".imgtools"
-"""Folder beside sources that catalogs go to where nothing else is asked for."""
-
-ARCHIVE_SUFFIXES = (
-    ".zip",
-    ".tar",
-    ".tar.gz",
-    ".tgz",
-    ".tar.bz2",
-    ".tbz2",
-    ".tar.xz",
-    ".txz",
-)
-"""Names that make a file in the root of a source a case of its own; content decides the rest."""
 
 _SPECIAL = (
     (stat.S_ISFIFO, "a FIFO"),
@@ -39,42 +23,6 @@ _SPECIAL = (
     (stat.S_ISCHR, "a character device"),
     (stat.S_ISBLK, "a block device"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Root:
-    """One source on this machine.
-
-    Attributes
-    ----------
-    path : str
-        Absolute path of the folder.
-    name : str
-        What folders of its instances start with.
-    only : tuple of str
-        Names in the folder that were named as sources themselves; empty for the whole folder.
-    """
-
-    path: str
-    name: str
-    only: tuple[str, ...] = ()
-
-
-class Entry(NamedTuple):
-    """One line of the manifest; `dcmdask.schema.MANIFEST` without its root."""
-
-    path: str
-    location: bytes
-    case: str
-    size: int | None
-    modified: int | None
-    kind: str | None = None
-    message: str | None = None
-
-
-def shown(path: str) -> str:
-    """Give a path as valid text: bytes that are no UTF-8 become a backslash and their number."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def root_of(source: str) -> Root:
@@ -109,21 +57,6 @@ def root_of(source: str) -> Root:
         name = shown(os.path.basename(parent)) or "root"
         return Root(parent, name, (os.path.basename(path),))
     raise SourceError(source, "neither a file nor a folder", "name a file, a folder or an archive")
-
-
-def top_level_case(name: str, root: str) -> str:
-    """Give the case of a file lying directly in a root: its own for an archive, else the root's.
-
-    Examples
-    --------
-    >>> top_level_case("P7.zip", "exports"), top_level_case("scan.dcm", "exports")
-    ('P7', 'exports')
-    """
-    lower = name.lower()
-    for suffix in sorted(ARCHIVE_SUFFIXES, key=len, reverse=True):
-        if lower.endswith(suffix) and len(lower) > len(suffix):
-            return shown(name[: -len(suffix)])
-    return root
 
 
 def list_root(

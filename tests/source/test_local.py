@@ -16,7 +16,8 @@ from source.making import instance, manifest_of, read_folder, read_rows, zip_of
 from source.unprivileged import run_unprivileged, shared_folder
 
 from dcmdask.errors import SourceError
-from dcmdask.source.local import Entry, list_root, move_archives_into_folders, root_of
+from dcmdask.source.entries import Entry
+from dcmdask.source.local import list_root, move_archives_into_folders, root_of
 from dcmdask.types import Kind
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="links and special files of POSIX")

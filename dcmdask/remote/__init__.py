@@ -1,0 +1,1 @@
+"""Where bytes are that are no file of this machine: buckets, web servers, anything fsspec opens."""

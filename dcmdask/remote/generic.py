@@ -1,0 +1,264 @@
+"""Take a protocol that fsspec knows and nobody faster serves; give the client of it.
+
+Web servers, SFTP, FTP, memory, Hadoop, whatever is installed: coroutines where the file system has
+them, threads where it has not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from dcmdask.errors import HeaderError, UsageError
+from dcmdask.remote.address import below
+from dcmdask.remote.client import (
+    ConflictError,
+    Level,
+    Listed,
+    PassingError,
+    changed,
+    denied,
+    vanished,
+)
+from dcmdask.types import Kind
+
+_PAGE = 1000
+_DENIED = (401, 403)
+_GONE = (404, 410)
+_TIMES = ("LastModified", "last_modified", "mtime", "modified", "created", "Last-Modified")
+_ETAGS = ("ETag", "etag", "e_tag")
+_BODY = 1024 * 1024
+"""Bytes of a file that a server which gives no parts of files may send in vain."""
+
+
+class FsspecClient:
+    """A client over a file system of fsspec.
+
+    Parameters
+    ----------
+    protocol, container : str
+        Of the address.
+    options : mapping
+        What the file system is made with; values that are JSON are taken for that.
+
+    Raises
+    ------
+    UsageError
+        fsspec does not know the protocol, lacks what it needs for it, or the options.
+    """
+
+    def __init__(self, protocol: str, container: str, options: Mapping[str, str]) -> None:
+        self._is_web = protocol in ("http", "https")
+        self._container = container
+        words = f"{protocol}://"
+        settings: dict[str, Any] = {name: _json(value) for name, value in options.items()}
+        try:
+            cls = fsspec.get_filesystem_class(protocol)
+            if not self._is_web and container and protocol not in ("gs", "az", "s3"):
+                # Host, user and port, as the URL of each protocol says them.
+                settings = {**cls._get_kwargs_from_urls(f"{protocol}://{container}/"), **settings}
+            self._fs = fsspec.filesystem(protocol, **settings)
+        except ValueError as error:
+            raise UsageError(words, "fsspec knows no such protocol; check the URL") from error
+        except ImportError as error:
+            raise UsageError(words, f"it needs what is not installed: {error}") from error
+        except TypeError as error:
+            remedy = "check --storage-option: fsspec takes none of that name for it"
+            raise UsageError(words, remedy) from error
+        except OSError as error:
+            raise HeaderError(Kind.UNEXPECTED, f"it does not answer ({_name(error)})") from error
+        self._protocol = protocol
+
+    def _path(self, key: str) -> str:
+        if self._is_web:
+            return f"{self._protocol}://{self._container}/{key}"
+        if self._protocol in ("gs", "az", "s3"):
+            return below(self._container, key) if key else self._container
+        return f"/{key}"
+
+    def _key(self, path: str) -> str:
+        if self._is_web:
+            return path.partition("://")[2].partition("/")[2]
+        path = path.lstrip("/")
+        if self._protocol in ("gs", "az", "s3"):
+            return path.removeprefix(f"{self._container}/")
+        return path
+
+    async def _call(self, name: str, *words: Any, **settings: Any) -> Any:
+        """Call a method of the file system: its coroutine on its loop, or itself in a thread."""
+        coroutine = getattr(self._fs, f"_{name}", None)
+        with _translated():
+            if self._fs.async_impl and asyncio.iscoroutinefunction(coroutine):
+                task = asyncio.run_coroutine_threadsafe(
+                    coroutine(*words, **settings), self._fs.loop
+                )
+                return await asyncio.wrap_future(task)
+            method: Callable[..., Any] = getattr(self._fs, name)
+            return await asyncio.to_thread(method, *words, **settings)
+
+    async def get(self, key: str, start: int, stop: int, etag: str | None) -> bytes:
+        """Give bytes of a key; whether it has changed is asked where there is a tag."""
+        if etag is not None and (await self.head(key)).etag not in (etag, None):
+            raise changed()
+        try:
+            found: bytes = await self._call("cat_file", self._path(key), start=start, end=stop)
+        except _UnsatisfiableError:
+            return b""
+        if len(found) <= stop - start:
+            return found
+        # A web server may answer with the whole file instead.
+        if len(found) > _BODY:
+            raise HeaderError(Kind.UNEXPECTED, "the server does not give parts of a file")
+        return found[start:stop]
+
+    async def head(self, key: str) -> Listed:
+        """Say what a listing would say of a key."""
+        info = await self._call("info", self._path(key))
+        if info.get("type") == "directory":
+            raise vanished()
+        return self._listed(info)
+
+    def _listed(self, info: Mapping[str, Any]) -> Listed:
+        etag = next((info[name] for name in _ETAGS if info.get(name)), None)
+        return Listed(self._key(info["name"]), info.get("size"), _modified(info), etag)
+
+    async def put(self, key: str, content: bytes | Path, only: str | None) -> str | None:
+        """Write a key. A condition is looked at before: these have none of their own."""
+        path = self._path(key)
+        if only is not None:
+            there = await self._call("exists", path)
+            if only == "" and there:
+                raise ConflictError
+            if only and (not there or (await self.head(key)).etag not in (only, None)):
+                raise ConflictError
+        await self._call("makedirs", path.rpartition("/")[0] or "/", exist_ok=True)
+        body = content
+        if isinstance(content, Path):
+            body = await asyncio.to_thread(content.read_bytes)
+        await self._call("pipe_file", path, body)
+        with suppress(HeaderError):
+            return (await self.head(key)).etag
+        return None
+
+    async def delete(self, key: str) -> None:
+        """Remove a key, if it is there."""
+        try:
+            await self._call("rm_file", self._path(key))
+        except HeaderError as error:
+            if error.kind != Kind.VANISHED:
+                raise
+
+    def pages(self, prefix: str) -> Iterator[list[Listed]]:
+        """List all keys below a prefix, folder by folder."""
+        waiting = [prefix]
+        while waiting:
+            for level in self.levels(waiting.pop()):
+                yield level.found
+                waiting.extend(reversed(level.prefixes))
+
+    def levels(self, prefix: str) -> Iterator[Level]:
+        """List one level of keys: as much at once as the file system gives."""
+        with _translated():
+            # A listing that an earlier one left behind is not what is there now.
+            self._fs.invalidate_cache()
+            found = self._fs.ls(self._path(prefix.rstrip("/")), detail=True)
+        own = prefix.rstrip("/")
+        below_it = [info for info in found if self._key(info["name"]).rstrip("/") != own]
+        if self._is_web:
+            # A page of links may lead anywhere.
+            below_it = [info for info in below_it if self._is_below(info["name"], prefix)]
+        names = [info for info in below_it if info["type"] == "directory"]
+        prefixes = sorted(f"{self._key(info['name']).rstrip('/')}/" for info in names)
+        files = [info for info in below_it if info["type"] != "directory"]
+        if not files:
+            yield Level(prefixes, [])
+        for start in range(0, len(files), _PAGE):
+            page = [self._sized(info) for info in files[start : start + _PAGE]]
+            yield Level(prefixes if start == 0 else [], page)
+
+    def _is_below(self, url: str, prefix: str) -> bool:
+        own = self._path(prefix.rstrip("/")).rstrip("/") + "/"
+        rest = url.removeprefix(own)
+        return url.startswith(own) and bool(rest.strip("/")) and "?" not in rest
+
+    def _sized(self, info: Mapping[str, Any]) -> Listed:
+        if info.get("size") is None and self._is_web:
+            # Of a web server's page only the names are known.
+            with suppress(FileNotFoundError, OSError):
+                return self._listed({**info, **self._fs.info(info["name"])})
+        return self._listed(info)
+
+
+class _UnsatisfiableError(Exception):
+    """A range begins behind the end."""
+
+
+def _json(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _modified(info: Mapping[str, Any]) -> int | None:
+    when = next((info[name] for name in _TIMES if info.get(name) is not None), None)
+    if isinstance(when, str):
+        when = _parsed(when)
+    if isinstance(when, dt.datetime):
+        when = when.replace(tzinfo=when.tzinfo or dt.UTC).timestamp()
+    return round(when * 1_000_000) if isinstance(when, int | float) else None
+
+
+def _parsed(when: str) -> dt.datetime | None:
+    """Take a time as the header of a web server says it, or as ISO 8601."""
+    for parse in (parsedate_to_datetime, dt.datetime.fromisoformat):
+        with suppress(ValueError):
+            return parse(when)
+    return None
+
+
+def _name(error: BaseException) -> str:
+    return type(error).__name__
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Say what fsspec and what is below it say in the words of this room."""
+    try:
+        yield
+    except (HeaderError, PassingError, ConflictError, UsageError):
+        raise
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise vanished() from error
+    except PermissionError as error:
+        raise denied() from error
+    except NotImplementedError as error:
+        raise HeaderError(Kind.UNEXPECTED, "the store cannot do that") from error
+    except (OSError, EOFError, TimeoutError) as error:
+        raise _of_status(error, PassingError(f"the connection failed ({_name(error)})")) from error
+    except Exception as error:
+        # Every library below has errors of its own; those of a web server carry its status.
+        raise _of_status(error, PassingError(f"it failed ({_name(error)})")) from error
+
+
+def _of_status(error: BaseException, otherwise: Exception) -> Exception:
+    status = getattr(error, "status", None)
+    if not isinstance(status, int):
+        return otherwise
+    if status in _DENIED:
+        return denied()
+    if status in _GONE:
+        return vanished()
+    if status == 416:
+        return _UnsatisfiableError()
+    if status >= 500 or status in (408, 425, 429):
+        return PassingError(f"status {status}")
+    return HeaderError(Kind.UNEXPECTED, f"the store answers with status {status}")

@@ -1,0 +1,60 @@
+"""Take storage options as they were written; give those of one protocol, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from dcmdask.errors import UsageError
+
+_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+
+
+def as_bool(name: str, value: str) -> bool:
+    """Give a switch.
+
+    Raises
+    ------
+    UsageError
+        It is neither on nor off.
+    """
+    word = value.lower()
+    if word not in (*_TRUE, *_FALSE):
+        raise UsageError(f"--storage-option {name}={value}", "write true or false")
+    return word in _TRUE
+
+
+def known_only(
+    protocol: str,
+    options: Mapping[str, str],
+    known: Iterable[str],
+    aliases: Mapping[str, str],
+) -> dict[str, str]:
+    """Give options under their usual names.
+
+    Raises
+    ------
+    UsageError
+        One is not known: its value is not said, it may be a secret.
+    """
+    found = {aliases.get(name, name): value for name, value in options.items()}
+    for name in found:
+        if name not in known:
+            words = ", ".join(known)
+            raise UsageError(f"--storage-option {name} for {protocol}", f"use one of {words}")
+    return found
+
+
+def options_of(protocol: str, options: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Give the options of one protocol: those written for it (``s3:key``), and those for any.
+
+    Examples
+    --------
+    >>> options_of("s3", [("anon", "true"), ("gs:token", "x"), ("s3:region", "eu-west-1")])
+    {'anon': 'true', 'region': 'eu-west-1'}
+    """
+    found = {}
+    for name, value in options:
+        owner, colon, rest = name.rpartition(":")
+        if not colon or owner == protocol:
+            found[rest] = value
+    return found

@@ -1,0 +1,69 @@
+"""Take what failed of a store; say whether and when to try again, and when the store is down."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+
+from dcmdask.errors import StoreError
+
+ATTEMPTS = 9
+"""Of one read or write: with pauses that are half a minute on the whole."""
+
+_PAUSE = 0.1
+_LONGEST_PAUSE = 10.0
+_DOWN = 30.0
+"""Seconds in which nothing at all comes of a store before it is down."""
+_LEAST = 6
+"""Attempts that must have failed in them: one slow read alone says nothing."""
+
+
+def pause_before(attempt: int) -> float:
+    """Give the seconds to wait before an attempt (1 is the second): backoff with full jitter.
+
+    Many readers whose store was busy at one moment must not all come back at one moment.
+    """
+    return random.uniform(0, min(_LONGEST_PAUSE, _PAUSE * 2**attempt))  # noqa: S311 - no secret
+
+
+class Health:
+    """What has come of a store of late, over all that was asked of it by this process.
+
+    Parameters
+    ----------
+    url : str
+        Of the container.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._lock = threading.Lock()
+        self._failed = 0
+        self._since = 0.0
+
+    def succeed(self) -> None:
+        """Note that it answered."""
+        self._failed = 0
+
+    def fail(self, words: str) -> None:
+        """Note that it did not.
+
+        Raises
+        ------
+        StoreError
+            It is down.
+        """
+        with self._lock:
+            now = time.monotonic()
+            if not self._failed:
+                self._since = now
+            self._failed += 1
+            down = self._failed >= _LEAST and now - self._since > _DOWN
+        if down:
+            raise self.down(words)
+
+    def down(self, words: str) -> StoreError:
+        """Give the error of a store that does not answer."""
+        remedy = "check the network and the endpoint; the same command goes on where it stopped"
+        return StoreError(self._url, f"it does not answer ({words})", remedy)
