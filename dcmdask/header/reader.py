@@ -253,11 +253,13 @@ class _Reading:
         self._add_block(table, seen)
         rows = _worth_describing(table)
         said = table.select(["url", *LIGHT]).take(pa.array(rows, pa.int64())).to_pylist()
+        left = np.flatnonzero(~found.accepted).tolist()
+        heads.expect([*accepted[rows].tolist(), *left])
         for row, values in zip(rows, said, strict=True):
             with heads.reopen(int(accepted[row])) as window:
                 where = (values["url"], int(lines[row]))
                 self._describe(window, values, where, seen, row)
-        for number in np.flatnonzero(~found.accepted).tolist():
+        for number in left:
             with heads.reopen(number) as window:
                 if isinstance(window, Failure):
                     self.add_failure(window)

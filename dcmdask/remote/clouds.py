@@ -26,7 +26,6 @@ _AZURE = {
     "use_emulator": "use_emulator",
 }
 _SWITCHES = ("skip_signature", "use_emulator")
-_CONNECT = 5
 
 
 def gcs_client(bucket: str, options: Mapping[str, str]) -> ObstoreClient:
@@ -43,8 +42,12 @@ def gcs_client(bucket: str, options: Mapping[str, str]) -> ObstoreClient:
     """
     from obstore.store import GCSStore
 
-    config, client = _config("gs", options, _GCS, {"endpoint": "endpoint_url"})
-    return ObstoreClient(GCSStore(bucket, client_options=client, retry_config=_ONCE, **config))
+    config, client = _config("gs", options, _GCS, {})
+    return ObstoreClient(
+        lambda times: GCSStore(
+            bucket, client_options=_joined(client, times), retry_config=_ONCE, **config
+        )
+    )
 
 
 def azure_client(container: str, options: Mapping[str, str]) -> ObstoreClient:
@@ -65,7 +68,11 @@ def azure_client(container: str, options: Mapping[str, str]) -> ObstoreClient:
     config, client = _config("az", options, _AZURE, {})
     if at:
         config.setdefault("account_name", host.partition(".")[0])
-    return ObstoreClient(AzureStore(name, client_options=client, retry_config=_ONCE, **config))
+    return ObstoreClient(
+        lambda times: AzureStore(
+            name, client_options=_joined(client, times), retry_config=_ONCE, **config
+        )
+    )
 
 
 _ONCE: Any = {"max_retries": 0}
@@ -83,4 +90,8 @@ def _config(
         word = names[name]
         config[word] = as_bool(name, value) if word in _SWITCHES else value
     plain = given.get("endpoint_url", "").startswith("http://") or "use_emulator" in given
-    return config, {"allow_http": plain, "connect_timeout": f"{_CONNECT}s", "timeout": "1h"}
+    return config, {"allow_http": plain}
+
+
+def _joined(client: Mapping[str, Any], times: Mapping[str, str]) -> Any:
+    return {**client, **times}

@@ -17,6 +17,7 @@ from typing import IO
 
 from dcmdask.source.bounds import Budget
 from dcmdask.source.heads import AT_ONCE, place_table
+from dcmdask.source.origin import Span
 from dcmdask.types import Failure, Place, Window
 from dcmdask.windows import WINDOW, Heads, Windows
 
@@ -41,6 +42,35 @@ def ends_of(archive: zipfile.ZipFile) -> dict[int, int]:
     """Give, for the offset of every member, that of what lies behind it: it may not reach further."""
     offsets = sorted({info.header_offset for info in archive.infolist()})
     return dict(itertools.pairwise([*offsets, archive.start_dir]))
+
+
+def in_order(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """Give the members in order of where they lie: a disk and a store like that best."""
+    return sorted(archive.infolist(), key=lambda info: info.header_offset)
+
+
+def spans_of(archive: zipfile.ZipFile, ends: dict[int, int]) -> list[Span]:
+    """Give which bytes will be read of the members of an archive, in that order.
+
+    Parameters
+    ----------
+    archive : zipfile.ZipFile
+        Of them.
+    ends : dict
+        From `ends_of`.
+    """
+    return [
+        span_of(info, ends[info.header_offset])
+        for info in in_order(archive)
+        if not info.filename.endswith("/")
+    ]
+
+
+def span_of(info: zipfile.ZipInfo, end: int, reach: int = WINDOW) -> Span:
+    """Give which bytes will be read of a member, for so many of its own."""
+    before = _LOCAL.size + len(info.orig_filename.encode("utf-8", "replace")) + _EXTRA
+    start = info.header_offset
+    return start, min(start + before + min(info.compress_size, reach + _SLACK), end)
 
 
 def quick_head(stream: IO[bytes], info: zipfile.ZipInfo, end: int) -> bytes | None:
@@ -177,7 +207,7 @@ class Members:
         return Heads(
             place_table([place for _, _, place, _ in members]),
             windows.first(len(members)),
-            lambda number, offset, row: more(members[number], offset, row),
+            lambda wanted: [more(members[number], at, row) for number, at, row in wanted],
             lambda number: reopen(members[number]),
         )
 
