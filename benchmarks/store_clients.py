@@ -62,7 +62,7 @@ def main() -> None:
             some = keys[: in_flight * int(_SECONDS / (2 * ONE_WAY))]
             for way, to, chosen in (("direct", server, keys), ("20 ms", proxy, some)):
                 job = Path(folder) / "job.json"
-                stores.write_job(job, to, chosen)
+                stores.write_job(job, to, chosen, warm=True)
                 told = _run_in_turn(job, arguments.clients, in_flight, arguments.rounds)
                 cells.append((f"{way}, {in_flight}", len(chosen), told))
     print(f"{machine()}; {corpus}; median of {arguments.rounds}:\n")

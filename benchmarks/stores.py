@@ -25,6 +25,7 @@ from servers import (  # (found by the line above)
 __all__ = [
     "BUCKET",
     "RANGE",
+    "URL",
     "Count",
     "FaultProxy",
     "Seaweed",
@@ -33,10 +34,12 @@ __all__ = [
     "fresh_bucket",
     "put",
     "run_options",
+    "slowed",
     "write_job",
 ]
 
 BUCKET = "benchmark"
+URL = f"s3://{BUCKET}"
 
 RANGE = 8192
 """Bytes that a bare GET asks for: the window of a crawl."""
@@ -50,13 +53,23 @@ def fresh_bucket() -> Iterator[Seaweed]:
         yield server
 
 
+@contextmanager
+def slowed(server: Server, delay: float) -> Iterator[Server]:
+    """Give a server behind a proxy that delays each way by so many seconds; itself if by none."""
+    if not delay:
+        yield server
+        return
+    with FaultProxy(server, delay=delay) as proxy:
+        yield proxy
+
+
 def run_options(server: Server) -> list[str]:
     """Give what `dcmdask run` must be told of a server."""
     options = storage_options(server).items()
     return [word for name, value in options for word in ("--storage-option", f"{name}={value}")]
 
 
-def write_job(job: Path, server: Server, keys: Sequence[str]) -> None:
+def write_job(job: Path, server: Server, keys: Sequence[str], *, warm: bool) -> None:
     """Write what `readers/get_ranges.py` is to get."""
     content = {
         "url": server.url,
@@ -65,5 +78,6 @@ def write_job(job: Path, server: Server, keys: Sequence[str]) -> None:
         "bucket": BUCKET,
         "keys": keys,
         "size": RANGE,
+        "warm": warm,
     }
     job.write_text(json.dumps(content), "utf-8")

@@ -2,9 +2,9 @@
 
     python get_ranges.py JOB CLIENT IN_FLIGHT
 
-The job is JSON: url, key, secret and bucket of the store, keys of its objects, size of the range.
-Prints as JSON what getting took: seconds, and processor seconds of this process. One request for each
-that will be in flight comes before the clock starts, so that the connections are there.
+The job is JSON: url, key, secret and bucket of the store, keys of its objects, size of the range, and
+whether one request for each that will be in flight comes before the clock starts, so that the
+connections are there. Prints as JSON what getting took: seconds, and processor seconds of this process.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ def by_range(job: dict[str, Any], in_flight: int) -> Told:
     async def get(key: str) -> int:
         return len(await obstore.get_range_async(store, key, start=0, end=size))
 
-    return asyncio.run(_timed(get, job["keys"], in_flight))
+    return asyncio.run(_timed(get, job, in_flight))
 
 
 def by_options(job: dict[str, Any], in_flight: int) -> Told:
@@ -63,7 +63,7 @@ def by_options(job: dict[str, Any], in_flight: int) -> Told:
         assert got.meta["e_tag"]
         return len(await got.bytes_async())
 
-    return asyncio.run(_timed(get, job["keys"], in_flight))
+    return asyncio.run(_timed(get, job, in_flight))
 
 
 def by_range_in_threads(job: dict[str, Any], in_flight: int) -> Told:
@@ -72,7 +72,7 @@ def by_range_in_threads(job: dict[str, Any], in_flight: int) -> Told:
 
     store, size = _store(job), job["size"]
     return _timed_in_threads(
-        lambda key: len(obstore.get_range(store, key, start=0, end=size)), job["keys"], in_flight
+        lambda key: len(obstore.get_range(store, key, start=0, end=size)), job, in_flight
     )
 
 
@@ -87,7 +87,7 @@ def by_options_in_threads(job: dict[str, Any], in_flight: int) -> Told:
         assert got.meta["e_tag"]
         return len(got.bytes())
 
-    return _timed_in_threads(get, job["keys"], in_flight)
+    return _timed_in_threads(get, job, in_flight)
 
 
 def by_adapter(job: dict[str, Any], in_flight: int) -> Told:
@@ -108,7 +108,7 @@ def by_adapter(job: dict[str, Any], in_flight: int) -> Told:
     async def get(key: str) -> int:
         return len(await files._cat_file(f"{bucket}/{key}", 0, size))  # noqa: SLF001 (what fsspec calls)
 
-    return asyncio.run(_timed(get, job["keys"], in_flight))
+    return asyncio.run(_timed(get, job, in_flight))
 
 
 def by_s3fs(job: dict[str, Any], in_flight: int) -> Told:
@@ -131,7 +131,7 @@ def by_s3fs(job: dict[str, Any], in_flight: int) -> Told:
         async def get(key: str) -> int:
             return len(await files._cat_file(f"{bucket}/{key}", start=0, end=size))  # noqa: SLF001 (what fsspec calls)
 
-        told = await _timed(get, job["keys"], in_flight)
+        told = await _timed(get, job, in_flight)
         await session.close()
         return told
 
@@ -161,27 +161,32 @@ def _store(job: dict[str, Any]) -> Any:
     )
 
 
-async def _timed(get: Get, keys: Sequence[str], in_flight: int) -> Told:
+async def _timed(get: Get, job: dict[str, Any], in_flight: int) -> Told:
     async def get_some() -> int:
         return sum([await get(key) for key in waiting])
 
-    await asyncio.gather(*(get(keys[number % len(keys)]) for number in range(in_flight)))
+    await asyncio.gather(*map(get, _first_keys(job, in_flight)))
     begun, cpu = time.perf_counter(), time.process_time()
-    waiting = iter(keys)
+    waiting = iter(job["keys"])
     sizes = await asyncio.gather(*(get_some() for _ in range(in_flight)))
     told = time.perf_counter() - begun, time.process_time() - cpu
     assert sum(sizes)
     return told
 
 
-def _timed_in_threads(get: Callable[[str], int], keys: Sequence[str], in_flight: int) -> Told:
+def _timed_in_threads(get: Callable[[str], int], job: dict[str, Any], in_flight: int) -> Told:
     with ThreadPoolExecutor(in_flight) as pool:
-        list(pool.map(get, [keys[number % len(keys)] for number in range(in_flight)]))
+        list(pool.map(get, _first_keys(job, in_flight)))
         begun, cpu = time.perf_counter(), time.process_time()
-        sizes = list(pool.map(get, keys))
+        sizes = list(pool.map(get, job["keys"]))
         told = time.perf_counter() - begun, time.process_time() - cpu
     assert sum(sizes)
     return told
+
+
+def _first_keys(job: dict[str, Any], in_flight: int) -> list[str]:
+    """Give the objects that are got before the clock starts."""
+    return [job["keys"][number % len(job["keys"])] for number in range(in_flight) if job["warm"]]
 
 
 if __name__ == "__main__":
