@@ -139,7 +139,7 @@ def run(sources: Iterable[str], options: RunOptions, watch: Watch = _ignore) -> 
 def _run(sources: Iterable[str], options: RunOptions, watch: Watch) -> dict[str, Any]:
     begun = dt.datetime.now(dt.UTC)
     clock = Stopwatch()
-    roots = open_roots(sources)
+    roots = open_roots(sources, options.remote)
     out = output_of(roots, options.out)
     map_path = _map_path(options, out)
     with Store(out, fresh=options.fresh) as store:
@@ -236,7 +236,7 @@ def _map_path(options: RunOptions, out: Path) -> Path:
 
 def _moved(root: Root, options: RunOptions) -> list[tuple[str, str]]:
     # An archive that is itself the source lies in no case folder, and would be lost from sight.
-    if not options.move_top_level_zips or root.only:
+    if not options.move_top_level_zips or root.only or root.is_remote:
         return []
     return move_archives_into_folders(root)
 
@@ -268,6 +268,7 @@ def _crawl(
         partition_size=options.partition_size,
         leave_out=frozenset({os.path.realpath(store.out)}),
         wanted=options.wanted(),
+        remote=options.remote,
     )
     listing, totals = Listing(roots), Totals()
     begun = 0

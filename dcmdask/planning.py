@@ -49,7 +49,7 @@ def plan(sources: Iterable[str], options: RunOptions, folder: Path) -> Plan:
     folder : pathlib.Path
         An empty folder for the manifest.
     """
-    roots = open_roots(sources)
+    roots = open_roots(sources, options.remote)
     out = output_of(roots, options.out)
     reading = reading_digest(options.reading())
     known, read_anew = known_of(out, reading, full=options.full, scratch=folder)
@@ -60,6 +60,7 @@ def plan(sources: Iterable[str], options: RunOptions, folder: Path) -> Plan:
         partition_size=options.partition_size,
         leave_out=frozenset({os.path.realpath(out)}),
         wanted=options.wanted(),
+        remote=options.remote,
     )
     listing = Listing(roots)
     for listing in growing:  # noqa: B007 - the last one is complete
