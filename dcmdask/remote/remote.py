@@ -186,10 +186,15 @@ class Remote:
         return self._listing(lambda: self._client.levels(prefix))
 
     def _listing(self, pages: Callable[[], Iterator[Result]]) -> Iterator[Result]:
+        pending = pages()
         try:
-            for page in pages():
-                self._health.succeed()
-                yield page
+            # The next page is under way while this one is looked at.
+            with ThreadPoolExecutor(1, "dcmdask-page") as pool:
+                following = pool.submit(next, pending, None)
+                while (page := following.result()) is not None:
+                    self._health.succeed()
+                    following = pool.submit(next, pending, None)
+                    yield page
         except PassingError as error:
             raise self._health.down(error.words) from error
 

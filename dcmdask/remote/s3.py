@@ -8,8 +8,10 @@ for.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -214,9 +216,13 @@ def _listed(one: Mapping[str, Any]) -> Listed:
     return Listed(one["Key"], one["Size"], _micros(one["LastModified"]), one.get("ETag"))
 
 
-def _micros(when: Any) -> int:
-    seconds: float = when.timestamp()
-    return round(seconds * 1_000_000)
+def _micros(when: str) -> int:
+    """Take a time as a listing says it (ISO 8601), or a header (RFC 9110 section 5.6.7)."""
+    try:
+        found = dt.datetime.fromisoformat(when)
+    except ValueError:
+        found = parsedate_to_datetime(when)
+    return round(found.timestamp() * 1_000_000)
 
 
 def _botocore(given: Mapping[str, str], stall: float) -> tuple[Any, Any]:
@@ -241,6 +247,8 @@ def _botocore(given: Mapping[str, str], stall: float) -> tuple[Any, Any]:
     )
     try:
         session = botocore.session.Session(profile=given.get("profile"))
+        # Times as they stand: to parse those of a listing took as long as all else of it.
+        session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
         if "key" in given or "secret" in given:
             session.set_credentials(given.get("key"), given.get("secret"), given.get("token"))
         region = given.get("region") or session.get_config_variable("region") or _ANY_REGION

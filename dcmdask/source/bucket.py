@@ -15,7 +15,7 @@ import pyarrow as pa
 from dcmdask.config import RemoteOptions
 from dcmdask.errors import HeaderError
 from dcmdask.remote.remote import Read, Remote, open_remote
-from dcmdask.source.origin import FirstWindows, Hearing
+from dcmdask.source.origin import FirstWindows, Hearing, deep_reach
 from dcmdask.source.ranges import RangeFile
 from dcmdask.types import PASSING, Kind
 from dcmdask.windows import WINDOW, Windows, has_prefix
@@ -23,13 +23,8 @@ from dcmdask.windows import WINDOW, Windows, has_prefix
 AT_ONCE = 2048
 """Objects whose first windows are read together: while they are scanned, the next ones are fetched."""
 
-_SECOND = 24 * 1024
-"""Bytes of a header that are fetched ahead behind its first window, for one that is read deeply."""
-
 _REOPENED = 128
 """Files that are fetched ahead so."""
-
-_PIXEL_DATA = b"\xe0\x7f\x10\x00"
 
 
 class Bucket:
@@ -211,12 +206,8 @@ class ReadingOn:
 
     def expect(self, numbers: Sequence[int]) -> None:
         """Take which files will be opened, in order: what they are likely to need comes ahead."""
-        self._waiting = deque(number for number in numbers if self._needs_more(number))
+        self._waiting = deque(n for n in numbers if deep_reach(self._windows, n) > WINDOW)
         self._top_up()
-
-    def _needs_more(self, number: int) -> bool:
-        # Where the pixel data begin in the first window, so does whatever a header has.
-        return not self._windows.whole[number] and _PIXEL_DATA not in self._head(number)
 
     def _head(self, number: int) -> bytes:
         return bytes(self._windows.row(number)[: self._windows.filled[number]])
@@ -226,7 +217,7 @@ class ReadingOn:
             number = self._waiting.popleft()
             with suppress(HeaderError):
                 file = self._open(number)
-                file.expect([(WINDOW, WINDOW + _SECOND)])
+                file.expect([(WINDOW, deep_reach(self._windows, number))])
                 self._files[number] = file
 
     def _open(self, number: int) -> RangeFile:

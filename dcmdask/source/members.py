@@ -11,13 +11,13 @@ import itertools
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from typing import IO
+from typing import IO, cast
 
 from dcmdask.source.bounds import Budget
 from dcmdask.source.heads import AT_ONCE, place_table
-from dcmdask.source.origin import Span
+from dcmdask.source.origin import Span, deep_reach, expect
 from dcmdask.types import Failure, Place, Window
 from dcmdask.windows import WINDOW, Heads, Windows
 
@@ -204,11 +204,30 @@ class Members:
         """
         members, windows = self._members, self._windows
         assert windows is not None
+        head = windows.first(len(members))
+        ends: dict[int, dict[int, int]] = {}
+
+        def announce(wanted: Iterable[tuple[int, int]]) -> None:
+            spans: dict[int, list[Span]] = {}
+            for number, reach in wanted:
+                archive, info, *_ = members[number]
+                own = ends.setdefault(id(archive), ends_of(archive))
+                span = span_of(info, own[info.header_offset], reach)
+                spans.setdefault(id(archive), []).append(span)
+            streams = {id(archive): archive.fp for archive, *_ in members}
+            for archive_id, some in spans.items():
+                expect(cast(IO[bytes], streams[archive_id]), some)
+
+        def read_on(wanted: Sequence[tuple[int, int, memoryview]]) -> list[int]:
+            announce((number, at + len(row)) for number, at, row in wanted)
+            return [more(members[number], at, row) for number, at, row in wanted]
+
         return Heads(
             place_table([place for _, _, place, _ in members]),
-            windows.first(len(members)),
-            lambda wanted: [more(members[number], at, row) for number, at, row in wanted],
+            head,
+            read_on,
             lambda number: reopen(members[number]),
+            lambda numbers: announce((n, deep_reach(head, n)) for n in numbers),
         )
 
     def close(self) -> None:

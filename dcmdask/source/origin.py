@@ -91,6 +91,21 @@ class Origin(Protocol):
         ...
 
 
+_SECOND = 24 * 1024
+"""Bytes of a header that are fetched ahead behind its first window, for one that is read deeply."""
+
+_PIXEL_DATA = b"\xe0\x7f\x10\x00"
+
+
+def deep_reach(windows: Windows, number: int) -> int:
+    """Give how many bytes of a file are likely to be needed by who reads its header deeply."""
+    filled = int(windows.filled[number])
+    # Where the pixel data begin in the first window, so does whatever a header has.
+    if windows.whole[number] or _PIXEL_DATA in bytes(windows.row(number)[:filled]):
+        return filled
+    return filled + _SECOND
+
+
 def expect(stream: IO[bytes], spans: Sequence[Span]) -> None:
     """Tell a file what will be read of it, if it is one that fetches ahead."""
     if spans and (ahead := getattr(stream, "expect", None)) is not None:
