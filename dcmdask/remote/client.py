@@ -42,6 +42,19 @@ class Level:
     found: list[Listed]
 
 
+def quoted(etag: str | None) -> str | None:
+    """Give an entity tag as a header has it (RFC 9110 section 8.8.3): listings of Azure do not.
+
+    Examples
+    --------
+    >>> quoted("0x1D"), quoted('"abc"'), quoted(None)
+    ('"0x1D"', '"abc"', None)
+    """
+    if not etag or etag.endswith('"'):
+        return etag or None
+    return f'"{etag}"'
+
+
 class PassingError(Exception):
     """An attempt failed for a reason that may pass.
 

@@ -26,6 +26,7 @@ from dcmdask.remote.client import (
     changed,
     denied,
     of_status,
+    quoted,
     vanished,
 )
 from dcmdask.types import Kind
@@ -122,7 +123,7 @@ class FsspecClient:
 
     def _listed(self, info: Mapping[str, Any]) -> Listed:
         etag = next((info[name] for name in _ETAGS if info.get(name)), None)
-        return Listed(self._key(info["name"]), info.get("size"), _modified(info), etag)
+        return Listed(self._key(info["name"]), info.get("size"), _modified(info), quoted(etag))
 
     def put(self, key: str, content: bytes | Path, only: str | None) -> str | None:
         """Write a key. A condition is looked at before: these have none of their own."""
@@ -155,6 +156,13 @@ class FsspecClient:
             for level in self.levels(waiting.pop()):
                 yield level.found
                 waiting.extend(reversed(level.prefixes))
+
+    def every(self, prefix: str) -> Iterator[list[Listed]]:
+        """List all keys below a prefix as the store has them, not folder by folder; held at once."""
+        with _translated():
+            self._fs.invalidate_cache()
+            found = self._fs.find(self._path(prefix), detail=True)
+        yield [self._listed(info) for info in found.values()]
 
     def levels(self, prefix: str) -> Iterator[Level]:
         """List one level of keys: as much at once as the file system gives."""

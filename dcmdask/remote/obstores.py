@@ -24,6 +24,7 @@ from dcmdask.remote.client import (
     changed,
     denied,
     of_status,
+    quoted,
     vanished,
 )
 from dcmdask.types import Kind
@@ -49,6 +50,10 @@ def is_plain(key: str) -> bool:
     (True, False, False)
     """
     return not (_ILLEGAL.search(key) or any(part in _DOTS for part in key.split("/")))
+
+
+class UnnamableError(Exception):
+    """A listing holds a key that obstore cannot name."""
 
 
 class ObstoreClient:
@@ -83,7 +88,7 @@ class ObstoreClient:
         with translated():
             found = obstore.get(self._of_patience(patience), key, options=options)
             # A store may not know conditions, or a proxy drop them.
-            if etag is not None and found.meta["e_tag"] not in (etag, None):
+            if etag is not None and quoted(found.meta["e_tag"]) not in (etag, None):
                 raise changed()
             return bytes(found.bytes())
 
@@ -110,7 +115,7 @@ class ObstoreClient:
             if only is not None and error.kind == Kind.VANISHED:
                 raise ConflictError from error
             raise
-        return done["e_tag"]
+        return quoted(done["e_tag"])
 
     def delete(self, key: str) -> None:
         """Remove a key, if it is there."""
@@ -143,7 +148,7 @@ class ObstoreClient:
 
 def _listed(found: Mapping[str, Any]) -> Listed:
     modified = round(found["last_modified"].timestamp() * 1_000_000)
-    return Listed(found["path"], found["size"], modified, found["e_tag"])
+    return Listed(found["path"], found["size"], modified, quoted(found["e_tag"]))
 
 
 @contextmanager
@@ -159,6 +164,8 @@ def translated() -> Iterator[None]:
         raise denied() from error
     except (exceptions.PreconditionError, exceptions.NotModifiedError) as error:
         raise changed() from error
+    except exceptions.InvalidPathError as error:
+        raise UnnamableError from error
     except exceptions.AlreadyExistsError as error:
         raise ConflictError from error
     except (exceptions.BaseError, OSError) as error:

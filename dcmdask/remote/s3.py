@@ -24,6 +24,7 @@ from dcmdask.remote.client import (
     PassingError,
     denied,
     of_status,
+    quoted,
 )
 from dcmdask.remote.obstores import ObstoreClient, is_plain
 from dcmdask.remote.options import as_bool, known_only
@@ -162,7 +163,9 @@ class S3Client:
         """Say what a listing would say of a key."""
         with _translated():
             said = self._s3.head_object(**self._named(key))
-        return Listed(key, said["ContentLength"], _micros(said["LastModified"]), said.get("ETag"))
+        return Listed(
+            key, said["ContentLength"], _micros(said["LastModified"]), quoted(said.get("ETag"))
+        )
 
     def put(self, key: str, content: bytes | Path, only: str | None) -> str | None:
         """Write a key."""
@@ -177,7 +180,7 @@ class S3Client:
             if condition and error.kind == Kind.VANISHED:
                 raise ConflictError from error
             raise
-        return str(answer["ETag"])
+        return quoted(answer.get("ETag"))
 
     def delete(self, key: str) -> None:
         """Remove a key, if it is there."""
@@ -213,7 +216,7 @@ class S3Client:
 
 
 def _listed(one: Mapping[str, Any]) -> Listed:
-    return Listed(one["Key"], one["Size"], _micros(one["LastModified"]), one.get("ETag"))
+    return Listed(one["Key"], one["Size"], _micros(one["LastModified"]), quoted(one.get("ETag")))
 
 
 def _micros(when: str) -> int:
