@@ -114,13 +114,16 @@ def list_container(
     address = Address.parse(root.path)
     remote = open_remote(address.root, options)
     prefix = _prefix(address.key)
-    left_out = tuple(f"{url.rstrip('/')}/" for url in leave_out)
+    own = url_of(remote.root, "/").rstrip("/") + "/"
+    left_out = tuple(
+        f"{url.removeprefix(own).rstrip('/')}/" for url in leave_out if url.startswith(own)
+    )
     try:
         for page in _pages(root, remote, prefix):
             for found in page:
                 path = found.key.removeprefix(prefix)
                 if _is_data(path, found) and wanted(path):
-                    if left_out and url_of(remote.root, found.key).startswith(left_out):
+                    if left_out and found.key.startswith(left_out):
                         continue
                     first, slash, _ = path.partition("/")
                     case = first if slash else top_level_case(path, root.name)
