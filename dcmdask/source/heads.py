@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dcmdask.remote.address import url_of
+from dcmdask.remote.address import before_keys
 from dcmdask.schema import INSTANT, ROW
 from dcmdask.types import Place
 from dcmdask.windows import WINDOW, Windows
@@ -158,7 +158,7 @@ def place_columns(
 
 
 def _before(container: str | None) -> str:
-    return "file://" if container is None else url_of(container, "/").rstrip("/") + "/"
+    return "file://" if container is None else before_keys(container)
 
 
 def place_table(places: list[Place]) -> pa.Table:

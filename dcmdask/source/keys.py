@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 from dcmdask.config import RemoteOptions
 from dcmdask.errors import HeaderError, SourceError
-from dcmdask.remote.address import Address, below, url_of
+from dcmdask.remote.address import Address, before_keys, below
 from dcmdask.remote.client import Level, Listed
 from dcmdask.remote.remote import Remote, open_remote
 from dcmdask.source.entries import OUTPUTS, Entry, Root, top_level_case
@@ -114,7 +114,7 @@ def list_container(
     address = Address.parse(root.path)
     remote = open_remote(address.root, options)
     prefix = _prefix(address.key)
-    own = url_of(remote.root, "/").rstrip("/") + "/"
+    own = before_keys(remote.root)
     left_out = tuple(
         f"{url.removeprefix(own).rstrip('/')}/" for url in leave_out if url.startswith(own)
     )
