@@ -51,6 +51,47 @@ PASSING = (Kind.TIMEOUT, Kind.ACCESS_DENIED, Kind.VANISHED, Kind.UNEXPECTED)
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """What of a large archive one manifest row answers for; the first one also for it as a whole.
+
+    Attributes
+    ----------
+    number, count : int
+        Which one, from 0, and of how many.
+
+    Examples
+    --------
+    >>> Piece(1, 4).share(10), Piece(1, 4).holds(4, 10), str(Piece(1, 4))
+    (3, True, 'piece 2 of 4')
+    """
+
+    number: int = 0
+    count: int = 1
+
+    def __str__(self) -> str:
+        return f"piece {self.number + 1} of {self.count}"
+
+    @property
+    def is_further(self) -> bool:
+        """Whether there is one before it: the file is counted there."""
+        return self.number > 0
+
+    def share(self, size: int) -> int:
+        """Give how many of so many bytes are its own."""
+        return size * (self.number + 1) // self.count - size * self.number // self.count
+
+    def holds(self, offset: int, size: int) -> bool:
+        """Tell whether a member at an offset is its own: every offset is of one piece."""
+        # As the directory has it: it may lie, before the beginning and behind the end.
+        at = offset * self.count // size if size else 0
+        return min(max(at, 0), self.count - 1) == self.number
+
+
+WHOLE = Piece()
+"""All of a file."""
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where one file or member is.
 
@@ -305,7 +346,7 @@ class Partition:
     start, stop : int
         Rows of the piece.
     position : int
-        Of its first file in the listing of the run.
+        Of its first row in the listing of the run.
     """
 
     number: int
@@ -324,9 +365,12 @@ class PartitionSummary:
     part : str
         Stem of the part files it left.
     position : int
-        Of its first file in the listing of the run that reads it.
+        Of its first row in the listing of the run that reads it.
+    rows : int
+        Manifest rows.
     files, members, containers : int
-        Manifest rows; members of archives; archives that only stand for their members.
+        Files, each counted with its first row; members of archives; archives that only stand for
+        their members. A further row of an archive that is a failure of its own is -1 container.
     instances, skips, failures : int
         Outcomes; their sum is ``files + members - containers``.
     bytes_listed, bytes_read : int
@@ -342,6 +386,7 @@ class PartitionSummary:
 
     part: str
     position: int
+    rows: int = 0
     files: int = 0
     members: int = 0
     containers: int = 0

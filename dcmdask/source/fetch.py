@@ -17,7 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import IO, Any, ClassVar, cast
 
@@ -43,7 +43,7 @@ from dcmdask.source.heads import (
 from dcmdask.source.members import Member, Members, data_offset, ends_of, quick_head
 from dcmdask.source.sniff import archive_kind, is_tar, unread_format
 from dcmdask.source.streams import Readable
-from dcmdask.types import ELSEWHERE, NO_ROW, Failure, Kind, Place, Window
+from dcmdask.types import ELSEWHERE, NO_ROW, WHOLE, Failure, Kind, Piece, Place, Window
 from dcmdask.windows import WINDOW, Heads, Windows, has_prefix
 
 HEAD = WINDOW
@@ -105,7 +105,8 @@ class Tally:
     Attributes
     ----------
     files, members, containers : int
-        Manifest rows; members of archives; archives that only stand for their members.
+        Files; members of archives; archives that only stand for their members, less the further
+        pieces of archives that are failures of their own: no file is counted for these.
     bytes_read : int
         Bytes read of files, before any inflation.
     """
@@ -207,6 +208,8 @@ class Fetcher:
     _members: Members = field(default_factory=Members)
     _budget: Budget = field(default_factory=Budget)
     _row: int = NO_ROW
+    _piece: Piece = WHOLE
+    _elsewhere: int = 0
 
     def fetch(self, manifest: pa.Table) -> Iterator[Found]:
         """Give what some manifest rows hold: plain DICOM files many at once, all else singly.
@@ -222,7 +225,9 @@ class Fetcher:
     def _fetch_together(self, manifest: pa.Table) -> Iterator[Found]:
         for start in range(0, manifest.num_rows, AT_ONCE):
             chunk = manifest.slice(start, AT_ONCE)
-            regular = pc.indices_nonzero(pc.is_null(chunk["kind"]).combine_chunks())
+            # A further piece of what is no archive at all, of a file that is DICOM, say, is nothing.
+            is_first = pc.equal(chunk["piece"], 0)
+            regular = pc.indices_nonzero(pc.and_(pc.is_null(chunk["kind"]), is_first))
             candidates = chunk.take(regular)
             locations = candidates["location"].to_pylist()
             numbers = [start + number for number in regular.to_pylist()]
@@ -291,8 +296,37 @@ class Fetcher:
         A window can be read until the next one is asked for. `numbers` are those of the rows in
         their partition; by default they are the whole of it.
         """
+        with closing(cast(Any, self._fetch_rows(rows, numbers))) as all_found:
+            for found in all_found:
+                # Of the file itself, not of a member.
+                own = isinstance(found, Failure) and found.place.archive is None
+                yield self._of_piece(found) if own and self._piece.count > 1 else found
+
+    def _of_piece(self, failure: Failure) -> Failure:
+        """Account for a row of an archive in pieces that failed by itself, and say which it is."""
+        if self._piece.is_further:
+            row = failure.place.row
+            self.tally.containers -= 1
+            self.inside[row] = (0, -1)
+        elif failure.kind in (Kind.NOT_DICOM, Kind.CORRUPT_ARCHIVE):
+            # It says so of the whole.
+            return failure
+        return replace(failure, message=f"{self._piece}: {failure.message}")
+
+    def _is_told_before(self, place: Place) -> bool:
+        """Tell whether what is true of a whole archive is told by an earlier piece of it.
+
+        Where the system refused a read, it is true of this one alone.
+        """
+        return self._piece.is_further and place.row not in self.refused
+
+    def _fetch_rows(
+        self, rows: Sequence[Mapping[str, Any]], numbers: Sequence[int] | None
+    ) -> Iterator[Found]:
         for number, row in zip(numbers or range(len(rows)), rows, strict=True):
-            self.tally.files += 1
+            self._piece = Piece(row["piece"], row["pieces"])
+            self._elsewhere = 0
+            self.tally.files += not self._piece.is_further
             place = self.roots.place(row, number)
             if row["kind"]:
                 yield Failure(place, Kind(row["kind"]), row["message"], "list")
@@ -321,8 +355,8 @@ class Fetcher:
                 yield from self._fetch_file(counted, place)
             finally:
                 self._members.hold(stream)
-            if self.tally.members > before[0]:
-                found = (self.tally.members - before[0], self.tally.containers - before[1])
+            found = (self.tally.members - before[0], self.tally.containers - before[1])
+            if any(found):
                 self.inside[number] = found
             if self.watch.singly or self._members.is_full:
                 yield from self._fetched_members()
@@ -337,6 +371,8 @@ class Fetcher:
             yield Failure(place, Kind(error.kind), error.message, _STAGE)
             return
         kind = archive_kind(head) or _kind_by_name(stream, head, place.file_name)
+        if kind != "zip" and self._is_told_before(place):
+            return
         if kind is not None:
             stream.seek(0)
             yield from self._fetch_archive(cast(IO[bytes], stream), kind, place, nested=False)
@@ -374,17 +410,28 @@ class Fetcher:
             else:
                 yield _refusal(place, error)
         else:
-            if self.tally.members == before:
-                yield Failure(place, Kind.NOT_DICOM, "the archive holds no file", _STAGE)
-            else:
-                self.tally.containers += 1
+            yield from self._close_archive(place, self.tally.members - before, nested=nested)
+
+    def _close_archive(self, place: Place, members: int, *, nested: bool) -> Iterator[Failure]:
+        """Account for an archive that has been read to its end."""
+        if self._piece.is_further and not nested:
+            return
+        if members or (self._elsewhere and not nested):
+            self.tally.containers += 1
+        else:
+            yield Failure(place, Kind.NOT_DICOM, "the archive holds no file", _STAGE)
 
     def _fetch_zip(self, stream: IO[bytes], place: Place, *, nested: bool) -> Iterator[Found]:
-        for archive in open_zips(stream):
+        piece = WHOLE if nested else self._piece
+        for archive in self._open_zips(stream, place, nested=nested):
             ends = ends_of(archive)
             for info in archive.infolist():
                 # is_dir fails on an empty name before Python 3.12
-                if not info.filename.endswith("/"):
+                if info.filename.endswith("/"):
+                    continue
+                if piece.count > 1 and not piece.holds(info.header_offset, place.size or 0):
+                    self._elsewhere += 1
+                else:
                     quick = quick_head(stream, info, ends[info.header_offset])
                     yield from self._fetch_zip_member(
                         archive, info, quick, place, stream, nested=nested
@@ -394,6 +441,16 @@ class Fetcher:
         if nested:
             # It lies in memory.
             yield from self._fetched_members()
+
+    def _open_zips(
+        self, stream: IO[bytes], place: Place, *, nested: bool
+    ) -> Iterator[zipfile.ZipFile]:
+        """Open a zip; of one with a damaged directory, give a further piece what lies before that."""
+        try:
+            yield from open_zips(stream)
+        except _DAMAGE:
+            if nested or not self._is_told_before(place):
+                raise
 
     def _fetch_zip_member(
         self,
