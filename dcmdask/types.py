@@ -61,8 +61,8 @@ class Piece:
 
     Examples
     --------
-    >>> Piece(1, 4).share(10), Piece(1, 4).holds(4, 10), str(Piece(1, 4))
-    (3, True, 'piece 2 of 4')
+    >>> Piece(1, 4).share(10), Piece(1, 4).bounds(10), str(Piece(1, 4))
+    (3, (3, 5), 'piece 2 of 4')
     """
 
     number: int = 0
@@ -80,11 +80,15 @@ class Piece:
         """Give how many of so many bytes are its own."""
         return size * (self.number + 1) // self.count - size * self.number // self.count
 
-    def holds(self, offset: int, size: int) -> bool:
-        """Tell whether a member at an offset is its own: every offset is of one piece."""
-        # As the directory has it: it may lie, before the beginning and behind the end.
-        at = offset * self.count // size if size else 0
-        return min(max(at, 0), self.count - 1) == self.number
+    def bounds(self, size: int) -> tuple[int | None, int | None]:
+        """Give from which offset and before which one members are its own, of so many bytes.
+
+        None for the first one's beginning and the last one's end: a directory may name offsets
+        before and behind the file, and each of them is of one piece.
+        """
+        begin = -(-size * self.number // self.count) if self.number else None
+        behind = self.number + 1
+        return begin, -(-size * behind // self.count) if behind < self.count else None
 
 
 WHOLE = Piece()

@@ -86,6 +86,48 @@ def at_offsets(change: Callable[[int, int], int]) -> bytes:
     return bytes(archive)
 
 
+def with_entries(archive: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """Give a zip with other entries in its directory."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        start = at = opened.start_dir
+    end = archive.index(b"PK\x05\x06", start)
+    entries = b""
+    while at < end:
+        size = 46 + sum(struct.unpack_from("<3H", archive, at + 28))
+        entries += change(archive[at : at + size])
+        at += size
+    tail = bytearray(archive[end:])
+    struct.pack_into("<L", tail, 12, len(entries))
+    return archive[:start] + entries + tail
+
+
+def wide(entry: bytes, more: int = 0) -> bytes:
+    """Give an entry with its sizes and its offset, or more, in an extra field, among others."""
+    packed, size = struct.unpack_from("<2L", entry, 20)
+    name, _, _ = struct.unpack_from("<3H", entry, 28)
+    (offset,) = struct.unpack_from("<L", entry, 42)
+    extra = struct.pack("<HHBL", 0x5455, 5, 1, 0) + struct.pack(
+        "<HH3Q", 1, 24, size, packed, offset + more
+    )
+    changed = bytearray(entry[: 46 + name] + extra + b"\0\0")
+    struct.pack_into("<2L", changed, 20, *[0xFFFFFFFF] * 2)
+    struct.pack_into("<H", changed, 30, len(extra) + 2)
+    struct.pack_into("<L", changed, 42, 0xFFFFFFFF)
+    return bytes(changed)
+
+
+def extra(field: bytes) -> Callable[[bytes], bytes]:
+    """Give what adds an extra field to an entry."""
+
+    def change(entry: bytes) -> bytes:
+        (name,) = struct.unpack_from("<H", entry, 28)
+        changed = bytearray(entry[: 46 + name] + field)
+        struct.pack_into("<H", changed, 30, len(field))
+        return bytes(changed)
+
+    return change
+
+
 def damaged(archive: bytes, at: bytes, words: bytes) -> bytes:
     """Give an archive with other bytes where some stand."""
     spot = archive.index(at)
@@ -120,6 +162,17 @@ ARCHIVES: dict[str, bytes] = {
     "member damaged": damaged(zip_of(MANY, zipfile.ZIP_STORED), b"DICM", b"XXXX" * 30),
     "directory damaged": damaged(zip_of(MANY), b"PK\x01\x02", b"\xff" * 20),
     "end of directory damaged": damaged(shuffled(zip_of(MANY)), b"PK\x05\x06", b"\xff" * 10),
+    "wide": with_entries(zip_of(MANY), wide),
+    "wide beyond everything": with_entries(zip_of(MANY), lambda e: wide(e, e[46] % 2 * (2**64 - 90_000))),
+    "wide behind a program": bytes(20_000) + with_entries(zip_of(MANY), wide),
+    "wide field too short": with_entries(zip_of(MANY), lambda e: wide(e).replace(b"\1\0\x18\0", b"\1\0\x10\0")),
+    "extra field cut": with_entries(zip_of(MANY), extra(b"\x55\x54\x09\0ab")),
+    "many extra fields": with_entries(zip_of(MANY), extra(b"\x55\x54\0\0" * 20)),
+    "unicode path": with_entries(zip_of(MANY), extra(struct.pack("<HHBL", 0x7075, 6, 1, 0) + b"x")),
+    "version of the future": with_entries(zip_of(MANY), lambda e: e[:6] + b"\xfa" + e[7:]),
+    "names": zip_of({f"{c}/{n}": noise(n) for n, c in enumerate("aäß日ø")}),
+    "names that are none": with_entries(zip_of({f"ä{n}": noise(n) for n in range(9)}), lambda e: e.replace(b"\xc3", b"\xff")),
+    "names with zeros": with_entries(zip_of(MANY), lambda e: e.replace(b".dcm", b"/\0cm")),
     "truncated": zip_of(MANY)[:-300],
     "half": zip_of(MANY)[: len(zip_of(MANY)) // 2],
     "zeros": bytes(10_000),
@@ -201,7 +254,9 @@ def test_any_number_of_pieces_comes_to_the_whole(
 def test_every_offset_is_of_one_piece(offset: int, size: int, count: int) -> None:
     """Whatever a directory says, and shares are all of a file."""
     pieces = [Piece(number, count) for number in range(count)]
-    assert 1 == sum(piece.holds(offset, size) for piece in pieces)
+    bounds = [piece.bounds(size) for piece in pieces]
+    held = [(a is None or a <= offset) and (b is None or offset < b) for a, b in bounds]
+    assert 1 == sum(held)
     assert size == sum(piece.share(size) for piece in pieces)
 
 

@@ -30,7 +30,7 @@ from dcmdask.config import AS_USUAL, RemoteOptions
 from dcmdask.errors import HeaderError
 from dcmdask.source.bounds import Budget, open_tar, section
 from dcmdask.source.codecs import OPENERS
-from dcmdask.source.directory import open_zips
+from dcmdask.source.directory import Opened, open_zips
 from dcmdask.source.entries import ARCHIVE_SUFFIXES, shown
 from dcmdask.source.heads import (
     AT_ONCE,
@@ -422,16 +422,12 @@ class Fetcher:
             yield Failure(place, Kind.NOT_DICOM, "the archive holds no file", _STAGE)
 
     def _fetch_zip(self, stream: IO[bytes], place: Place, *, nested: bool) -> Iterator[Found]:
-        piece = WHOLE if nested else self._piece
-        for archive in self._open_zips(stream, place, nested=nested):
+        for archive, members, elsewhere in self._open_zips(stream, place, nested=nested):
+            self._elsewhere += elsewhere
             ends = ends_of(archive)
-            for info in archive.infolist():
+            for info in members:
                 # is_dir fails on an empty name before Python 3.12
-                if info.filename.endswith("/"):
-                    continue
-                if piece.count > 1 and not piece.holds(info.header_offset, place.size or 0):
-                    self._elsewhere += 1
-                else:
+                if not info.filename.endswith("/"):
                     quick = quick_head(stream, info, ends[info.header_offset])
                     yield from self._fetch_zip_member(
                         archive, info, quick, place, stream, nested=nested
@@ -442,12 +438,10 @@ class Fetcher:
             # It lies in memory.
             yield from self._fetched_members()
 
-    def _open_zips(
-        self, stream: IO[bytes], place: Place, *, nested: bool
-    ) -> Iterator[zipfile.ZipFile]:
+    def _open_zips(self, stream: IO[bytes], place: Place, *, nested: bool) -> Iterator[Opened]:
         """Open a zip; of one with a damaged directory, give a further piece what lies before that."""
         try:
-            yield from open_zips(stream)
+            yield from open_zips(stream, WHOLE if nested else self._piece, place.size or 0)
         except _DAMAGE:
             if nested or not self._is_told_before(place):
                 raise
