@@ -49,12 +49,12 @@ class _Rest:
 
 def _rests(known: Known) -> Iterator[_Rest]:
     for number, summary in enumerate(known.summaries):
-        if summary is not None and summary.files:
+        if summary is not None and summary.rows:
             yield _Rest(number, summary, known.kept(number))
 
 
 def rows_to_describe(known: Known, read_again: Iterable[str] = ()) -> Iterator[pa.Table]:
-    """Give the files to read again because their series lost the instance that described it.
+    """Give the rows to read again because their series lost the instance that described it.
 
     A crawl knows deep metadata of the least instance of every series. Where that one is gone, the
     least of those that are left takes its place and has to be read deeply, and it alone.

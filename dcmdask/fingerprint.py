@@ -44,6 +44,7 @@ def fingerprints(
     times: Sequence[int | None],
     verdicts: Sequence[tuple[str | None, str | None]],
     etags: Sequence[str | None] = (),
+    pieces: tuple[Sequence[int], Sequence[int]] = ((), ()),
 ) -> Fingerprints:
     """Give the fingerprints of some lines.
 
@@ -57,6 +58,9 @@ def fingerprints(
         Kind and message of a line that is a failure before it is opened.
     etags : sequence of str or None
         Entity tags of a store; empty where there are none.
+    pieces : (sequence of int, sequence of int)
+        Numbers of the pieces that lines stand for, and how many there are; empty where all lines
+        are whole files.
 
     Examples
     --------
@@ -83,6 +87,13 @@ def fingerprints(
         if etag is not None:
             digest = blake(etag.encode(), digest_size=_FACT_BYTES).digest()
             facts[line] ^= np.uint64(int.from_bytes(digest, "little"))
+    if len(pieces[0]):
+        numbers, counts = (np.array(one, np.uint64) for one in pieces)
+        # Its number is part of which file it is, the cut of what is said of it: an archive that
+        # grows and is cut in more pieces has changed.
+        keys = keys.copy()
+        keys[:, 0] ^= np.where(numbers > 0, _mixed(numbers), np.uint64(0))
+        facts ^= np.where(counts > 1, _mixed(counts), np.uint64(0))
     facts[facts == NEVER] = 1
     return Fingerprints(keys, facts)
 

@@ -165,6 +165,14 @@ class _Index:
         return state, part + self._first, row
 
 
+def _of_files(state: npt.NDArray[np.uint8], firsts: Numbers) -> npt.NDArray[np.uint8]:
+    """Give the states of files for those of their lines: as it was is what is so in every piece."""
+    if len(firsts) == len(state):
+        return state.copy()
+    least = np.minimum.reduceat(state, firsts)
+    return np.where(state[firsts] == _ABSENT, np.uint8(_ABSENT), np.maximum(least, _MET))
+
+
 @dataclass(frozen=True, slots=True)
 class Changes:
     """How a listing differs from what is known.
@@ -173,7 +181,7 @@ class Changes:
     ----------
     new, changed, gone, same : int
         Files, against the catalog in OUT. Those that its run could not read for a reason that may
-        have passed count as changed.
+        have passed count as changed, and so do archives of which that holds for a piece.
     resumed : int
         New and changed ones that a run that was ended has read.
     """
@@ -225,7 +233,7 @@ class Known:
         self._published = self._index(published, thorough=False)
         self._published_parts = len(self.summaries)
         self._unfinished = self._index(unfinished, thorough=True)
-        sizes = [summary.files if summary else 0 for summary in self.summaries]
+        sizes = [summary.rows if summary else 0 for summary in self.summaries]
         self._base: Numbers = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
         self._published_rows = int(self._base[self._published_parts])
         self._state = np.full(int(self._base[-1]), _ABSENT, np.uint8)
@@ -245,34 +253,37 @@ class Known:
     def __bool__(self) -> bool:
         return self._published is not None or self._unfinished is not None
 
-    def look_up(self, prints: Fingerprints, position: int) -> Flags:
-        """Tell which files of a listing are known and as they were.
+    def look_up(self, prints: Fingerprints, position: int, firsts: Numbers | None = None) -> Flags:
+        """Tell which lines of a listing are known and as they were.
 
         Parameters
         ----------
         prints : Fingerprints
-            Of some lines of the listing.
+            Of some lines of the listing, none of a file that goes on behind them.
         position : int
             Of the first of them in it.
+        firsts : numpy.ndarray of int64 or None
+            Which of them begin a file, where not all of them do: files are what is counted.
         """
-        known = np.zeros(len(prints.facts), bool)
-        if self._published is None:
-            self._counts[_ABSENT] += len(known)
-        else:
-            state = self._find(self._published, prints, np.arange(len(known)), position)
-            self._counts += np.bincount(state, minlength=3)
-            known = state == _KEPT
+        lines = np.arange(len(prints.facts))
+        firsts = lines if firsts is None else firsts
+        state = np.full(len(lines), _ABSENT, np.uint8)
+        if self._published is not None:
+            state = self._find(self._published, prints, lines, position)
+        files = _of_files(state, firsts)
+        self._counts += np.bincount(files, minlength=3)
         if self._unfinished is not None:
-            rest = np.flatnonzero(~known)
-            state = self._find(self._unfinished, prints, rest, position)
-            known[rest] = state == _KEPT
-            self._resumed += int(np.count_nonzero(state == _KEPT))
+            rest = np.flatnonzero(state != _KEPT)
+            state[rest] = self._find(self._unfinished, prints, rest, position)
+            resumed = (_of_files(state, firsts) == _KEPT) & (files != _KEPT)
+            self._resumed += int(np.count_nonzero(resumed))
+        known: Flags = state == _KEPT
         return known
 
-    def take_for_new(self, count: int) -> list[bool]:
-        """Take some files of a listing for new, where nothing is known; it costs no look-up."""
-        self._counts[_ABSENT] += count
-        return [False] * count
+    def take_for_new(self, files: int, rows: int) -> list[bool]:
+        """Take some lines of a listing for new, where nothing is known; it costs no look-up."""
+        self._counts[_ABSENT] += files
+        return [False] * rows
 
     def _find(
         self, index: _Index, prints: Fingerprints, lines: Numbers, position: int
@@ -288,8 +299,13 @@ class Known:
     def changes(self) -> Changes:
         """Give how the listing differs; after its end."""
         new, changed, same = self._counts.tolist()
-        gone = int(np.count_nonzero(self._state[: self._published_rows] == _ABSENT))
-        return Changes(new, changed, gone, same, self._resumed)
+        gone = self._state[: self._published_rows] == _ABSENT
+        for part, summary in enumerate(self.summaries[: self._published_parts]):
+            if summary is not None and summary.rows > summary.files:
+                # Those who look for a file that is gone look for one.
+                pieces = read_part(self.folder, summary.part, "read", ["piece"])["piece"]
+                gone[self._base[part] : self._base[part + 1]] &= pieces.to_numpy() == 0
+        return Changes(new, changed, int(np.count_nonzero(gone)), same, self._resumed)
 
     def is_unfinished(self, part: int) -> bool:
         """Tell whether a part is one of a run that was ended."""
@@ -305,5 +321,5 @@ class Known:
         self._state[self._base[part] + row] = _MET
 
     def position(self, part: int) -> int:
-        """Give the position in the listing of the first file of a part that is kept."""
+        """Give the position in the listing of the first row of a part that is kept."""
         return int(self._first[part])

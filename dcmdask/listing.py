@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from dcmdask import manifest
@@ -23,26 +24,30 @@ from dcmdask.fingerprint import Fingerprints, fingerprints
 from dcmdask.known import Known
 from dcmdask.manifest import PieceWriter
 from dcmdask.remote.address import is_url, local_path
-from dcmdask.schema import MANIFEST
 from dcmdask.source.entries import ARCHIVE_SUFFIXES, OUTPUTS, Entry, Root
 from dcmdask.source.keys import container_root, list_container
 from dcmdask.source.local import list_root, root_of
-from dcmdask.types import Partition
+from dcmdask.types import Partition, Piece
 
 BYTES_AS_A_FILE = 64 * 1024
 """So many bytes of an archive weigh as much as one file: less than a member of usual size, and a
 hundred times a bare header. A partition of 4,096 holds 400,000 of these at most, half a gigabyte
 when they are read."""
 
+PIECE_BYTES = 1024**3
+"""Bytes of a zip beyond which it is several rows, that is several tasks: some ten seconds of one."""
+
+MOST_PIECES = 16
+"""Of one zip. Each reads the whole directory: of an archive of images, some 0.05 % of it."""
+
 _MOST_INSIDE = 4096
-"""Weight of the members of one archive at most: it is one task, however large it says it is."""
+"""Weight of the members of one row at most: it is one task, however large it says it is."""
 
 _FIRST = 2048
 """Weight of the first partitions at most: reading begins while listing goes on."""
 
 _DIGESTS = 2**256
 _REPORT_EVERY = 1000
-_SIZE = MANIFEST.get_field_index("size")
 
 
 @dataclass(slots=True)
@@ -59,8 +64,10 @@ class Listing:
         Case to its files and their bytes.
     files, bytes, archives, weight : int
         Entries, their size, those named archives, and what all of them weigh in files.
+    rows : int
+        Entries, with large archives in pieces.
     to_read, bytes_to_read, weight_to_read : int
-        Of these, the ones that are not known.
+        Of these, the ones that are not known: files of which any row is not, and these rows.
     digest : str
         Of path, size, modification time and entity tag of every entry, in any order.
     """
@@ -72,6 +79,7 @@ class Listing:
     bytes: int = 0
     archives: int = 0
     weight: int = 0
+    rows: int = 0
     to_read: int = 0
     bytes_to_read: int = 0
     weight_to_read: int = 0
@@ -244,12 +252,14 @@ def write_manifest(
         # In chunks: what is done once for many entries is not done for each.
         while chunk := list(itertools.islice(walk, _REPORT_EVERY)):
             named = [names.rename(entry) for entry in chunk]
+            rows = _in_pieces(named)
             if known:
-                read = known.look_up(_prints(root.name, named), listing.files).tolist()
+                files = None if rows is named else np.flatnonzero([not row.piece for row in rows])
+                read = known.look_up(_prints(root.name, rows), listing.rows, files).tolist()
             else:
-                read = known.take_for_new(len(named))
-            cut.add(number, named, listing.files, read)
-            _count(listing, named)
+                read = known.take_for_new(len(named), len(rows))
+            cut.add(number, rows, listing.rows, read)
+            _count(listing, named, rows)
             digest += _digest(number, named)
             if len(chunk) == _REPORT_EVERY:
                 yield listing
@@ -258,32 +268,54 @@ def write_manifest(
     yield listing
 
 
-def _count(listing: Listing, entries: list[Entry]) -> None:
-    """Add some entries to what the listing says of all and of each case."""
+def _in_pieces(entries: list[Entry]) -> list[Entry]:
+    """Give some entries with every large zip in pieces. Only its size decides: every run cuts alike."""
+    if not any(entry.size is not None and entry.size > PIECE_BYTES for entry in entries):
+        return entries
+    return [piece for entry in entries for piece in _pieces(entry)]
+
+
+def _pieces(entry: Entry) -> list[Entry]:
+    named_zip = entry.path.lower().endswith(".zip") and entry.kind is None
+    if not named_zip or entry.size is None or entry.size <= PIECE_BYTES:
+        return [entry]
+    count = min(-(-entry.size // PIECE_BYTES), MOST_PIECES)
+    return [entry._replace(piece=number, pieces=count) for number in range(count)]
+
+
+def _count(listing: Listing, entries: list[Entry], rows: list[Entry]) -> None:
+    """Add some entries, and their rows, to what the listing says of all and of each case."""
     for case, group in itertools.groupby(entries, key=lambda entry: entry.case):
         sizes = [entry.size or 0 for entry in group]
         files, size = listing.cases[case]
         listing.cases[case] = (files + len(sizes), size + sum(sizes))
         listing.files += len(sizes)
         listing.bytes += sum(sizes)
-    archives = [entry for entry in entries if _is_archive(entry)]
-    listing.archives += len(archives)
-    listing.weight += len(entries) + sum(map(_inside, archives))
+    archives = [row for row in rows if _is_archive(row)]
+    listing.archives += sum(not row.piece for row in archives)
+    listing.rows += len(rows)
+    listing.weight += len(rows) + sum(map(_inside, archives))
 
 
 def _is_archive(entry: Entry) -> bool:
     return entry.path.lower().endswith(ARCHIVE_SUFFIXES)
 
 
-def _inside(entry: Entry) -> int:
-    """Give what the members of an archive weigh."""
-    return min((entry.size or 0) // BYTES_AS_A_FILE, _MOST_INSIDE)
+def _inside(row: Entry) -> int:
+    """Give what the members of an archive, or of a piece of one, weigh."""
+    return min(_bytes(row) // BYTES_AS_A_FILE, _MOST_INSIDE)
 
 
-def _prints(root: str, entries: list[Entry]) -> Fingerprints:
-    paths, locations, cases, sizes, times, kinds, messages, etags = zip(*entries, strict=True)
+def _bytes(row: Entry) -> int:
+    size = row.size or 0
+    return size if row.pieces == 1 else Piece(row.piece, row.pieces).share(size)
+
+
+def _prints(root: str, rows: list[Entry]) -> Fingerprints:
+    paths, locations, cases, sizes, times, kinds, messages, etags, *pieces = zip(*rows, strict=True)
     names = zip(itertools.repeat(root), paths, cases, locations, strict=False)
-    return fingerprints(names, sizes, times, list(zip(kinds, messages, strict=True)), etags)
+    verdicts = list(zip(kinds, messages, strict=True))
+    return fingerprints(names, sizes, times, verdicts, etags, (pieces[0], pieces[1]))
 
 
 def _digest(root: int, entries: list[Entry]) -> int:
@@ -299,7 +331,7 @@ def _digest(root: int, entries: list[Entry]) -> int:
 def write_again(
     pieces: Iterable[pa.Table], listing: Listing, writer: PieceWriter, partition_size: int
 ) -> None:
-    """Add files to what is to be read, although they are known: partitions of them are cut.
+    """Add rows to what is to be read, although they are known: partitions of them are cut.
 
     Parameters
     ----------
@@ -317,7 +349,7 @@ def write_again(
     for rows in pieces:
         for row in rows.to_pylist():
             root = numbers[row.pop("root")]
-            cut.add(root, [Entry(**row)], listing.files, [False])
+            cut.add(root, [Entry(**row)], listing.rows, [False])
     cut.finish()
 
 
@@ -347,9 +379,10 @@ class _Cut:
         self._to_read = 0
         self._first = 0
         self._before = 0
+        self._file: tuple[int, str] | None = None
 
     def add(self, root: int, entries: list[Entry], position: int, known: list[bool]) -> None:
-        """Add some entries of a root, of which the first has a position in the listing.
+        """Add some rows of a root, of which the first has a position in the listing.
 
         Those that are known are not written.
         """
@@ -360,7 +393,7 @@ class _Cut:
             self._weight += weight
             self._before += weight
             if not known[number]:
-                self._write_entry((root, *entry), weight, position + number)
+                self._write_entry(root, entry, weight, position + number)
 
     def finish(self) -> None:
         """Cut what is left."""
@@ -368,13 +401,16 @@ class _Cut:
             self._cut()
         self._write()
 
-    def _write_entry(self, row: tuple[Any, ...], weight: int, position: int) -> None:
+    def _write_entry(self, root: int, entry: Entry, weight: int, position: int) -> None:
         if not self._to_read:
             self._first = position
-        self._writer.add(row)
+        self._writer.add((root, *entry))
         self._to_read += weight
-        self._listing.to_read += 1
-        self._listing.bytes_to_read += row[_SIZE] or 0
+        # Pieces of one archive follow one another.
+        if not entry.piece or self._file != (root, entry.path):
+            self._listing.to_read += 1
+        self._file = (root, entry.path)
+        self._listing.bytes_to_read += _bytes(entry)
         self._listing.weight_to_read += weight
 
     def _limit(self) -> int:

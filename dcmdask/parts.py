@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from dcmdask._version import __version__
 from dcmdask.errors import CatalogError
 from dcmdask.schema import DESCRIBED, FAILURES, INSTANCES, NAMED, READ, ROW, SEEN, stamped
-from dcmdask.types import PRIVATE, SKIPS, HeaderTables, PartitionSummary
+from dcmdask.types import PRIVATE, SKIPS, HeaderTables, PartitionSummary, Piece
 from dcmdask.writing import writing
 
 _SUMMARY = "json"
@@ -57,7 +57,7 @@ def write_part(
     folder : pathlib.Path
         Where parts are.
     position : int
-        Of its first file in the listing.
+        Of its first row in the listing.
     tables : HeaderTables
         What was read.
     read : pyarrow.Table
@@ -109,13 +109,14 @@ def _summary(
     return PartitionSummary(
         stem,
         position,
-        files=read.num_rows,
+        rows=read.num_rows,
+        files=total(pc.equal(read["piece"], 0)),
         members=total(read["members"]),
         containers=total(read["containers"]),
         instances=tables.instances.num_rows,
         skips=skips,
         failures=tables.failures.num_rows - skips,
-        bytes_listed=total(read["size"]),
+        bytes_listed=total(read["size"]) - _bytes_elsewhere(read),
         bytes_read=bytes_read,
         malformed_values=total(seen["malformed"]),
         cut_headers=total(seen["cut"]),
@@ -125,6 +126,12 @@ def _summary(
         scanned=tables.scanned,
         reasons=tables.reasons,
     )
+
+
+def _bytes_elsewhere(read: pa.Table) -> int:
+    """Give what of the size of archives is that of their other pieces."""
+    cut = read.filter(pc.greater(read["pieces"], 1)).select(["size", "piece", "pieces"]).to_pylist()
+    return sum(row["size"] - Piece(row["piece"], row["pieces"]).share(row["size"]) for row in cut)
 
 
 def _write_ipc(table: pa.Table, path: Path) -> None:

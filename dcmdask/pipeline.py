@@ -295,7 +295,7 @@ def _crawl(
             for summary in computing.rest():
                 totals.add(summary)
                 watch(_progress("read", listing, totals))
-                if summary.position >= listing.files:
+                if summary.position >= listing.rows:
                     again.append(summary.part)
     totals.add_all(carry(known, partition_size=options.partition_size))
     return listing, totals

@@ -191,9 +191,15 @@ MANIFEST = pa.schema(
         ("kind", TEXT),
         ("message", TEXT),
         ("etag", TEXT),
+        ("piece", pa.int16()),
+        ("pieces", pa.int16()),
     ]
 )
-"""The listing; internal. `kind` is set where an entry is a failure before it is opened."""
+"""The listing; internal. `kind` is set where an entry is a failure before it is opened.
+
+A large archive is several rows, which differ in `piece` only: 0 for the first, and for any other
+file, of which `pieces` is 1.
+"""
 
 READ = pa.schema(
     [
@@ -287,9 +293,9 @@ def reading_digest(settings: Mapping[str, Any]) -> str:
     ----------
     settings : mapping
         Those of the run that do. The package and its columns are the rest: another release may read
-        a value better.
+        a value better, or keep its parts otherwise.
     """
-    return digest_of({**settings, "dcmdask": __version__, "schema": VERSION})
+    return digest_of({**settings, "dcmdask": __version__, "schema": VERSION, "listing": READ.names})
 
 
 def table_of(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:

@@ -51,6 +51,51 @@ PASSING = (Kind.TIMEOUT, Kind.ACCESS_DENIED, Kind.VANISHED, Kind.UNEXPECTED)
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """What of a large archive one manifest row answers for; the first one also for it as a whole.
+
+    Attributes
+    ----------
+    number, count : int
+        Which one, from 0, and of how many.
+
+    Examples
+    --------
+    >>> Piece(1, 4).share(10), Piece(1, 4).bounds(10), str(Piece(1, 4))
+    (3, (3, 5), 'piece 2 of 4')
+    """
+
+    number: int = 0
+    count: int = 1
+
+    def __str__(self) -> str:
+        return f"piece {self.number + 1} of {self.count}"
+
+    @property
+    def is_further(self) -> bool:
+        """Whether there is one before it: the file is counted there."""
+        return self.number > 0
+
+    def share(self, size: int) -> int:
+        """Give how many of so many bytes are its own."""
+        return size * (self.number + 1) // self.count - size * self.number // self.count
+
+    def bounds(self, size: int) -> tuple[int | None, int | None]:
+        """Give from which offset and before which one members are its own, of so many bytes.
+
+        None for the first one's beginning and the last one's end: a directory may name offsets
+        before and behind the file, and each of them is of one piece.
+        """
+        begin = -(-size * self.number // self.count) if self.number else None
+        behind = self.number + 1
+        return begin, -(-size * behind // self.count) if behind < self.count else None
+
+
+WHOLE = Piece()
+"""All of a file."""
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where one file or member is.
 
@@ -305,7 +350,7 @@ class Partition:
     start, stop : int
         Rows of the piece.
     position : int
-        Of its first file in the listing of the run.
+        Of its first row in the listing of the run.
     """
 
     number: int
@@ -324,9 +369,12 @@ class PartitionSummary:
     part : str
         Stem of the part files it left.
     position : int
-        Of its first file in the listing of the run that reads it.
+        Of its first row in the listing of the run that reads it.
+    rows : int
+        Manifest rows.
     files, members, containers : int
-        Manifest rows; members of archives; archives that only stand for their members.
+        Files, each counted with its first row; members of archives; archives that only stand for
+        their members. A further row of an archive that is a failure of its own is -1 container.
     instances, skips, failures : int
         Outcomes; their sum is ``files + members - containers``.
     bytes_listed, bytes_read : int
@@ -342,6 +390,7 @@ class PartitionSummary:
 
     part: str
     position: int
+    rows: int = 0
     files: int = 0
     members: int = 0
     containers: int = 0

@@ -64,6 +64,7 @@ def _read(
         columns["modified"],
         list(zip(columns["kind"], columns["message"], strict=True)),
         columns["etag"],
+        (columns["piece"], columns["pieces"]),
     )
     passing = failures.filter(pc.is_in(failures["kind"], value_set=pa.array(PASSING, pa.string())))
     again = fetcher.refused.union(passing["row"].to_pylist())

@@ -44,6 +44,8 @@ def write(folder: Path, files: list[File], *, retried: tuple[int, ...] = ()) -> 
     columns |= {
         "path": [path for path, _, _ in files],
         "size": [size for _, size, _ in files],
+        "piece": [0] * len(files),
+        "pieces": [1] * len(files),
         "members": [0] * len(files),
         "containers": [0] * len(files),
         "key": found.keys[:, 0],

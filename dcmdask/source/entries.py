@@ -55,7 +55,8 @@ class Root:
 class Entry(NamedTuple):
     """One line of the manifest; `dcmdask.schema.MANIFEST` without its root.
 
-    The location is a path as the system wants it; in a container, a key.
+    The location is a path as the system wants it; in a container, a key. A large archive is several
+    lines, one after the other: `dcmdask.types.Piece`.
     """
 
     path: str
@@ -66,6 +67,8 @@ class Entry(NamedTuple):
     kind: str | None = None
     message: str | None = None
     etag: str | None = None
+    piece: int = 0
+    pieces: int = 1
 
 
 def shown(path: str) -> str:

@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 from typing import IO, Any, ClassVar, TypeVar, cast
@@ -35,7 +35,7 @@ from dcmdask.remote.address import url_of
 from dcmdask.source.bounds import Budget, open_tar, section
 from dcmdask.source.bucket import Bucket
 from dcmdask.source.codecs import OPENERS
-from dcmdask.source.directory import open_zips
+from dcmdask.source.directory import Opened, open_zips
 from dcmdask.source.disk import Disk, read_more
 from dcmdask.source.entries import ARCHIVE_SUFFIXES, shown
 from dcmdask.source.heads import AT_ONCE, place_columns, place_table
@@ -51,7 +51,7 @@ from dcmdask.source.members import (
 from dcmdask.source.origin import FirstWindows, Hearing, Span, expect
 from dcmdask.source.sniff import archive_kind, is_tar, unread_format
 from dcmdask.source.streams import Readable
-from dcmdask.types import ELSEWHERE, NO_ROW, Failure, Kind, Place, Window
+from dcmdask.types import ELSEWHERE, NO_ROW, WHOLE, Failure, Kind, Piece, Place, Window
 from dcmdask.windows import WINDOW, Heads, Windows, has_prefix
 
 HEAD = WINDOW
@@ -117,7 +117,8 @@ class Tally:
     Attributes
     ----------
     files, members, containers : int
-        Manifest rows; members of archives; archives that only stand for their members.
+        Files; members of archives; archives that only stand for their members, less the further
+        pieces of archives that are failures of their own: no file is counted for these.
     bytes_read : int
         Bytes read of files, before any inflation.
     """
@@ -217,8 +218,11 @@ class _Chunk:
 
     @property
     def regular(self) -> list[int]:
-        """Positions of those that are no failures before they are opened."""
-        spots: list[int] = pc.indices_nonzero(pc.is_null(self.rows["kind"])).to_pylist()
+        """Positions of those that are no failures before they are opened, nor further pieces."""
+        # A further piece of what is no archive at all, of a file that is DICOM, say, is nothing.
+        is_first = pc.equal(self.rows["piece"], 0)
+        chosen = pc.and_(pc.is_null(self.rows["kind"]), is_first)
+        spots: list[int] = pc.indices_nonzero(chosen).to_pylist()
         return spots
 
 
@@ -250,6 +254,8 @@ class Fetcher:
     _members: Members = field(default_factory=Members)
     _budget: Budget = field(default_factory=Budget)
     _row: int = NO_ROW
+    _piece: Piece = WHOLE
+    _elsewhere: int = 0
 
     def fetch(self, manifest: pa.Table) -> Iterator[Found]:
         """Give what some manifest rows hold: plain DICOM files many at once, all else singly.
@@ -402,9 +408,41 @@ class Fetcher:
         their partition; by default they are the whole of it. `heads` are first bytes that are there
         already, by number, or why there are none.
         """
+        with closing(cast(Any, self._fetch_rows(rows, numbers, heads))) as all_found:
+            for found in all_found:
+                # Of the file itself, not of a member.
+                own = isinstance(found, Failure) and found.place.archive is None
+                yield self._of_piece(found) if own and self._piece.count > 1 else found
+
+    def _of_piece(self, failure: Failure) -> Failure:
+        """Account for a row of an archive in pieces that failed by itself, and say which it is."""
+        if self._piece.is_further:
+            row = failure.place.row
+            self.tally.containers -= 1
+            self.inside[row] = (0, -1)
+        elif failure.kind in (Kind.NOT_DICOM, Kind.CORRUPT_ARCHIVE):
+            # It says so of the whole.
+            return failure
+        return replace(failure, message=f"{self._piece}: {failure.message}")
+
+    def _is_told_before(self, place: Place) -> bool:
+        """Tell whether what is true of a whole archive is told by an earlier piece of it.
+
+        Where the system refused a read, it is true of this one alone.
+        """
+        return self._piece.is_further and place.row not in self.refused
+
+    def _fetch_rows(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        numbers: Sequence[int] | None,
+        heads: Mapping[int, bytes | HeaderError],
+    ) -> Iterator[Found]:
         called = numbers or range(len(rows))
-        for number, place, opened in self._opened(rows, called, heads):
-            self.tally.files += 1
+        for number, piece, place, opened in self._opened(rows, called, heads):
+            self._piece = piece
+            self._elsewhere = 0
+            self.tally.files += not piece.is_further
             if isinstance(opened, Failure):
                 yield opened
                 continue
@@ -420,8 +458,8 @@ class Fetcher:
                 yield from self._fetch_file(file, place)
             finally:
                 self._members.hold(file.raw)
-            if self.tally.members > before[0]:
-                found = (self.tally.members - before[0], self.tally.containers - before[1])
+            found = (self.tally.members - before[0], self.tally.containers - before[1])
+            if any(found):
                 self.inside[number] = found
             if self.watch.singly or self._members.is_full:
                 yield from self._fetched_members()
@@ -434,14 +472,15 @@ class Fetcher:
         rows: Sequence[Mapping[str, Any]],
         numbers: Sequence[int],
         heads: Mapping[int, bytes | HeaderError],
-    ) -> Iterator[tuple[int, Place, Any]]:
-        """Give the rows with their files: failures, open ones, or what opens them.
+    ) -> Iterator[tuple[int, Piece, Place, Any]]:
+        """Give the rows with their files: failures, or what gives the open file.
 
         Those of a store are opened ahead, and the directories of zips among them read.
         """
-        waiting: deque[tuple[int, Place, Any]] = deque()
+        waiting: deque[tuple[int, Piece, Place, Any]] = deque()
         with ThreadPoolExecutor(_OPENED_AHEAD) as pool:
             for number, row in zip(numbers, rows, strict=True):
+                piece = Piece(row["piece"], row["pieces"])
                 place = self.roots.place(row, number)
                 opened: Any
                 head = heads.get(number)
@@ -453,11 +492,11 @@ class Fetcher:
                 elif isinstance(head, HeaderError):
                     opened = Failure(place, Kind(head.kind), head.message, _STAGE)
                 elif isinstance(origin, Disk) or self.watch.singly:
-                    yield number, place, partial(self._open, origin, row, place, None)
+                    yield number, piece, place, partial(self._open, origin, row, place, None)
                     continue
                 else:
                     opened = pool.submit(self._open, origin, row, place, head).result
-                waiting.append((number, place, opened))
+                waiting.append((number, piece, place, opened))
                 if len(waiting) > _OPENED_AHEAD:
                     yield waiting.popleft()
             while waiting:
@@ -477,8 +516,10 @@ class Fetcher:
         tally = self.tally if isinstance(origin, Disk) else None
         refused = partial(self.refused.add, place.row)
         opened = _Counted(raw, tally, budget, self.watch.beat, refused)
-        if head is not None and archive_kind(head) == "zip":
-            opened.prepare()
+        piece = Piece(row["piece"], row["pieces"])
+        # Of a further piece nothing was read yet: it is one because of its name.
+        if (head is not None and archive_kind(head) == "zip") or piece.is_further:
+            opened.prepare(piece, place.size or 0)
         return opened
 
     def _fetch_file(self, stream: _Counted, place: Place) -> Iterator[Found]:
@@ -488,6 +529,8 @@ class Fetcher:
             yield Failure(place, Kind(error.kind), error.message, _STAGE)
             return
         kind = archive_kind(head) or _kind_by_name(stream, head, place.file_name)
+        if kind != "zip" and self._is_told_before(place):
+            return
         if kind is not None:
             stream.seek(0)
             yield from self._fetch_archive(cast(IO[bytes], stream), kind, place, nested=False)
@@ -525,16 +568,23 @@ class Fetcher:
             else:
                 yield _refusal(place, error)
         else:
-            if self.tally.members == before:
-                yield Failure(place, Kind.NOT_DICOM, "the archive holds no file", _STAGE)
-            else:
-                self.tally.containers += 1
+            yield from self._close_archive(place, self.tally.members - before, nested=nested)
+
+    def _close_archive(self, place: Place, members: int, *, nested: bool) -> Iterator[Failure]:
+        """Account for an archive that has been read to its end."""
+        if self._piece.is_further and not nested:
+            return
+        if members or (self._elsewhere and not nested):
+            self.tally.containers += 1
+        else:
+            yield Failure(place, Kind.NOT_DICOM, "the archive holds no file", _STAGE)
 
     def _fetch_zip(self, stream: IO[bytes], place: Place, *, nested: bool) -> Iterator[Found]:
-        for archive in _zips(stream):
+        for archive, members, elsewhere in self._open_zips(stream, place, nested=nested):
+            self._elsewhere += elsewhere
             ends = ends_of(archive)
-            expect(stream, spans_of(archive, ends))
-            for info in in_order(archive):
+            expect(stream, spans_of(members, ends))
+            for info in in_order(members):
                 # is_dir fails on an empty name before Python 3.12
                 if not info.filename.endswith("/"):
                     quick = quick_head(stream, info, ends[info.header_offset])
@@ -546,6 +596,16 @@ class Fetcher:
         if nested:
             # It lies in memory.
             yield from self._fetched_members()
+
+    def _open_zips(self, stream: IO[bytes], place: Place, *, nested: bool) -> Iterator[Opened]:
+        """Open a zip; of one with a damaged directory, give a further piece what lies before that."""
+        try:
+            opened = getattr(stream, "zips", None)
+            piece = WHOLE if nested else self._piece
+            yield from opened or open_zips(stream, piece, place.size or 0)
+        except _DAMAGE:
+            if nested or not self._is_told_before(place):
+                raise
 
     def _fetch_zip_member(
         self,
@@ -766,7 +826,7 @@ class _Counted(Readable):
         The file itself.
     budget : Budget
         Of what is read and inflated of it.
-    zips : iterator of zipfile.ZipFile, or None
+    zips : iterator of Opened, or None
         What it holds, where it was opened as a zip ahead of time.
     """
 
@@ -781,7 +841,7 @@ class _Counted(Readable):
         super().__init__()
         self.raw = stream
         self.budget = budget
-        self.zips: Iterator[zipfile.ZipFile] | None = None
+        self.zips: Iterator[Opened] | None = None
         self._stream = stream
         self._tally = tally
         self._beat = beat
@@ -819,15 +879,15 @@ class _Counted(Readable):
         """Tell what will be read."""
         expect(self._stream, spans)
 
-    def prepare(self) -> None:
+    def prepare(self, piece: Piece, size: int) -> None:
         """Open it as a zip; what of it comes first is fetched from now on.
 
         What is wrong with it shows again when it is its turn.
         """
         try:
-            zips = open_zips(cast(IO[bytes], self))
+            zips = open_zips(cast(IO[bytes], self), piece, size)
             first = next(zips)
-            self.expect(spans_of(first, ends_of(first)))
+            self.expect(spans_of(first.members, ends_of(first.archive)))
         except (HeaderError, *_DAMAGE, OSError, MemoryError, StopIteration):
             return
         self.zips = itertools.chain([first], zips)
@@ -1022,10 +1082,6 @@ def _member_place(archive: Place, name: str, size: int | None, protocol: str, ur
         etag=archive.etag,
         row=archive.row,
     )
-
-
-def _zips(stream: IO[bytes]) -> Iterator[zipfile.ZipFile]:
-    return getattr(stream, "zips", None) or open_zips(stream)
 
 
 def _one_ahead(items: Iterable[_Item]) -> Iterator[_Item]:

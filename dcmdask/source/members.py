@@ -44,24 +44,24 @@ def ends_of(archive: zipfile.ZipFile) -> dict[int, int]:
     return dict(itertools.pairwise([*offsets, archive.start_dir]))
 
 
-def in_order(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """Give the members in order of where they lie: a disk and a store like that best."""
-    return sorted(archive.infolist(), key=lambda info: info.header_offset)
+def in_order(members: Iterable[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
+    """Give members in order of where they lie: a disk and a store like that best."""
+    return sorted(members, key=lambda info: info.header_offset)
 
 
-def spans_of(archive: zipfile.ZipFile, ends: dict[int, int]) -> list[Span]:
-    """Give which bytes will be read of the members of an archive, in that order.
+def spans_of(members: Iterable[zipfile.ZipInfo], ends: dict[int, int]) -> list[Span]:
+    """Give which bytes will be read of some members, in that order.
 
     Parameters
     ----------
-    archive : zipfile.ZipFile
-        Of them.
+    members : iterable of zipfile.ZipInfo
+        Of one archive.
     ends : dict
         From `ends_of`.
     """
     return [
         span_of(info, ends[info.header_offset])
-        for info in in_order(archive)
+        for info in in_order(members)
         if not info.filename.endswith("/")
     ]
 
