@@ -357,7 +357,7 @@ class _Cut:
         """Write a piece; now its partitions can be read."""
         if not self._cuts:
             return
-        piece = str(self._writer.flush())
+        piece = self._writer.flush()
         start = 0
         for stop, first in self._cuts:
             number = len(self._listing.partitions)
