@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -74,6 +76,8 @@ class StoreFolder:
     mirror : pathlib.Path
         A folder of this machine that nothing else uses but what writes into the same prefix, and
         that goes when they end. Made if it is not there.
+    grows : bool
+        Whether others write into it while it is used.
 
     Attributes
     ----------
@@ -86,13 +90,16 @@ class StoreFolder:
         nothing.
     """
 
-    def __init__(self, url: str, options: RemoteOptions, mirror: Path) -> None:
+    def __init__(
+        self, url: str, options: RemoteOptions, mirror: Path, *, grows: bool = False
+    ) -> None:
         address = Address.parse(url)
         self.url = address.url
         self.mirror = mirror
         self.may_remove: Callable[[], bool] = lambda: True
         self._remote: Remote = open_remote(address.root, options)
         self._prefix = address.key
+        self._grows = grows
         self._sizes: dict[str, int] | None = None
         self._looked_for: set[str] = set()
         self._coming: dict[str, Future[None]] = {}
@@ -133,7 +140,8 @@ class StoreFolder:
         the first of it is asked for.
         """
         sizes = self.sizes()
-        if name not in sizes and (stem := name.partition(".")[0]) not in self._looked_for:
+        stem = name.partition(".")[0]
+        if self._grows and name not in sizes and stem not in self._looked_for:
             self._looked_for.add(stem)
             if not any(other.startswith(f"{stem}.") for other in sizes):
                 sizes = self._sizes = self._list()
@@ -310,6 +318,13 @@ def read_whole(url: str, options: RemoteOptions) -> bytes:
         return remote.get(address.key, 0, remote.head(address.key).size or 0)
 
 
+def scratch_folder(owner: object) -> Path:
+    """Give a folder of this machine that goes when its owner does, or this process."""
+    path = tempfile.mkdtemp(prefix="dcmdask-")
+    weakref.finalize(owner, shutil.rmtree, path, ignore_errors=True)
+    return Path(path)
+
+
 # -- whole files -------------------------------------------------------------------------------------
 
 
@@ -321,8 +336,7 @@ def download(remote: Remote, key: str, size: int, path: Path) -> None:
     with reaching(remote.url(key)), writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(fresh, "wb") as stream:
-            for piece in pieces:
-                stream.write(piece.result())
+            stream.writelines(piece.result() for piece in pieces)
         os.replace(fresh, path)
 
 

@@ -17,10 +17,13 @@ from typing import Any
 import pyarrow as pa
 
 from dcmdask import manifest
+from dcmdask.config import RunOptions
 from dcmdask.errors import UsageError
 from dcmdask.fingerprint import Fingerprints, fingerprints
 from dcmdask.known import Known
 from dcmdask.manifest import PieceWriter
+from dcmdask.output import checked_url
+from dcmdask.remote.address import is_url, local_path
 from dcmdask.schema import MANIFEST
 from dcmdask.source.entries import ARCHIVE_SUFFIXES, OUTPUTS, Entry, Root
 from dcmdask.source.local import list_root, root_of
@@ -105,6 +108,32 @@ def open_roots(sources: Iterable[str]) -> list[Root]:
                 )
     # By path: whoever names them in another order means the same crawl.
     return sorted(roots.values(), key=lambda root: root.path)
+
+
+def out_of(roots: list[Root], options: RunOptions) -> Path | str:
+    """Give the output, a folder or a URL, as `output_of` does.
+
+    Raises
+    ------
+    UsageError
+        It is a source, or a source is a URL and none was named.
+    """
+    if options.out is None and any(root.is_remote for root in roots):
+        raise UsageError("a source is a URL", "say where the catalog goes with --out")
+    if options.out is None or not is_url(options.out):
+        place = None if options.out is None else local_path(options.out)
+        return output_of([root for root in roots if not root.is_remote], place)
+    out = checked_url(options.out)
+    if any(not root.only and root.path == out for root in roots):
+        raise UsageError(f"--out {out} is a source", "name a place below it or beside it")
+    return out
+
+
+def left_out(out: Path | str) -> frozenset[str]:
+    """Give what of the output is never listed: its real path, or its URL."""
+    if isinstance(out, Path):
+        return frozenset({os.path.realpath(out)})
+    return frozenset({out})
 
 
 def output_of(roots: list[Root], out: str | None) -> Path:

@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from dcmdask.cli.display import watching
-from dcmdask.cli.settings import option, read_config
+from dcmdask.cli.settings import option, read_config, said_storage_options, storage_option
 from dcmdask.cli.summary import closing_lines, summary_lines
 from dcmdask.cli.terminal import complain, say
-from dcmdask.config import LAYOUTS, RunOptions
+from dcmdask.config import JOIN_GAP, LAYOUTS, REQUESTS, RunOptions
 from dcmdask.supervisor import do_without_pandas, start_reader
 
 STRICT = 3
@@ -21,7 +21,10 @@ STRICT = 3
 @click.command("run")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @option(
-    "--out", "-o", metavar="OUT", help="Output folder. Default: .imgtools/<name> beside the source."
+    "--out",
+    "-o",
+    metavar="OUT",
+    help="Output folder or URL. Default: .imgtools/<name> beside the source.",
 )
 @option("--workers", "-n", type=int, default=0, help="Worker processes; 0: the cores it may use.")
 @option("--scheduler", metavar="ADDRESS", help="Use a running Dask cluster, e.g. tcp://host:8786.")
@@ -53,6 +56,14 @@ STRICT = 3
 @option("--move-top-level-zips", is_flag=True, help="First move SOURCE/x.zip to SOURCE/x/x.zip.")
 @option("--projectid-map", metavar="PATH", help="JSON file of ProjectIDs. Default: in OUT.")
 @option("--excel", is_flag=True, help="CSV made for a spreadsheet: BOM, no formulas.")
+@storage_option
+@option("--requests", type=int, default=REQUESTS, help="Requests to stores under way at a time.")
+@option(
+    "--join-gap",
+    type=int,
+    default=JOIN_GAP,
+    help="Bytes between two ranges of an archive in a store below which they are read as one.",
+)
 @option("--strict", is_flag=True, help="Exit with 3 if any file failed.")
 @option("--quiet", "-q", is_flag=True, help="No progress, no summary.")
 @option("--log-file", type=click.Path(path_type=Path), help="Write progress and summary there.")
@@ -94,7 +105,7 @@ def command(
 
         catalog = run(sources, options, watch)
     out = catalog.pop("out")
-    lines = [*summary_lines(catalog), *closing_lines(catalog, out)]
+    lines = [*summary_lines(catalog), *closing_lines(catalog, out, said_storage_options())]
     if log_file is not None:
         try:
             with open(log_file, "a", encoding="utf-8", errors="backslashreplace") as stream:
