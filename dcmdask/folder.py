@@ -22,7 +22,7 @@ from typing import TypeVar
 from dcmdask.config import RemoteOptions
 from dcmdask.errors import HeaderError, OutputError
 from dcmdask.remote.address import Address, below, is_url
-from dcmdask.remote.client import vanished
+from dcmdask.remote.client import Listed, vanished
 from dcmdask.remote.remote import Remote, open_remote
 from dcmdask.types import Kind
 from dcmdask.writing import writing
@@ -310,6 +310,31 @@ def remove(folder: Folder, names: Iterable[str]) -> None:
             os.unlink(folder / name)
 
 
+def read_now(remote: Remote, key: str) -> tuple[bytes, Listed] | None:
+    """Give what a key that others write holds now, and what a listing says of just that.
+
+    None where there is no such key.
+
+    Raises
+    ------
+    HeaderError
+        The store does not give it.
+    """
+    while True:
+        try:
+            now = remote.head(key)
+        except HeaderError as error:
+            if is_absent(error):
+                return None
+            raise
+        try:
+            return remote.get(key, 0, now.size or 0, now.etag), now
+        except HeaderError as error:
+            # Another one has taken its place in that moment.
+            if error.kind != Kind.VANISHED:
+                raise
+
+
 def read_whole(url: str, options: RemoteOptions) -> bytes:
     """Give the content of a key."""
     address = Address.parse(url)
@@ -344,9 +369,15 @@ def upload(remote: Remote, files: Iterable[tuple[str, Path]]) -> None:
     """Put files under their keys, many at a time."""
     for some in _by(_AT_ONCE, files):
         begun = [(key, remote.begin_put(key, path)) for key, path in some]
-        for key, future in begun:
-            with reaching(remote.url(key)):
-                future.result()
+        try:
+            for key, future in begun:
+                with reaching(remote.url(key)):
+                    future.result()
+        finally:
+            # Where one was refused, or the user has had enough: else the others would still arrive
+            # when what is there already has been removed.
+            for _, future in begun:
+                future.cancel()
 
 
 def discard(remote: Remote, keys: Iterable[str]) -> None:

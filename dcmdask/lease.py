@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dcmdask.errors import HeaderError, LockedError, StoreError
-from dcmdask.folder import is_absent, reaching
+from dcmdask.folder import reaching, read_now
 from dcmdask.remote.client import ConflictError
 from dcmdask.remote.remote import Remote
 
@@ -150,14 +150,11 @@ class Lease:
         return True
 
     def _look(self) -> _Seen | None:
-        try:
-            now = self._remote.head(self._key)
-            text = self._remote.get(self._key, 0, now.size or 0)
-        except HeaderError as error:
-            if is_absent(error):
-                return None
-            with reaching(self._place):
-                raise
+        with reaching(self._place):
+            found = read_now(self._remote, self._key)
+        if found is None:
+            return None
+        text, now = found
         try:
             said = json.loads(text)
         except ValueError:

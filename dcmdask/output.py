@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from dcmdask.config import RemoteOptions
 from dcmdask.errors import CatalogError, HeaderError, OutputError, UsageError
-from dcmdask.folder import Folder, StoreFolder, download, file_of, is_absent, reaching
+from dcmdask.folder import Folder, StoreFolder, download, file_of, is_absent, reaching, read_now
 from dcmdask.known import Known, write_index
 from dcmdask.parts import check_of, list_stems
 from dcmdask.remote.address import Address, below, is_url, local_path
@@ -234,26 +234,10 @@ class StoreOutput:
             return self._catalog()
 
     def _catalog(self) -> bytes | None:
-        key = self.key(CATALOG)
-        while True:
-            try:
-                now = self.remote.head(key)
-            except HeaderError as error:
-                if not is_absent(error):
-                    raise
-                self.tag = ""
-                self._use(None)
-                return None
-            try:
-                text = self.remote.get(key, 0, now.size or 0, now.etag)
-            except HeaderError as error:
-                if error.kind != "vanished":
-                    raise
-                # Another one has taken its place in that moment.
-                continue
-            self.tag = now.etag
-            self._use(text)
-            return text
+        found = read_now(self.remote, self.key(CATALOG))
+        text, self.tag = (None, "") if found is None else (found[0], found[1].etag)
+        self._use(text)
+        return text
 
     @property
     def folder(self) -> str:

@@ -126,6 +126,8 @@ def closing_lines(
     files = catalog["counts"]["files"]
     rate = f", {files / seconds:,.0f} files/s" if seconds else ""
     yield f"catalog: {out} ({counted(files, 'file')} in {seconds:.1f} s{rate})"
+    if folder := catalog.get("folder"):
+        yield f"files: {out}/{folder}"
     yield f"next: dcmdask show {place}"
     kinds = catalog["counts"]["kinds"]
     if any(kind not in SKIPS for kind in kinds):
