@@ -32,6 +32,9 @@ Item = TypeVar("Item")
 _PIECE = 8 * 1024 * 1024
 """Bytes of one read: of a large file many are under way."""
 
+_PIECES = 8
+"""Reads of one file under way at a time: so much of it is held."""
+
 _AHEAD = 16
 """Files that are fetched at a time."""
 
@@ -101,6 +104,7 @@ class StoreFolder:
         self._prefix = address.key
         self._grows = grows
         self._sizes: dict[str, int] | None = None
+        self._stems: set[str] = set()
         self._looked_for: set[str] = set()
         self._coming: dict[str, Future[None]] = {}
         self._pool: ThreadPoolExecutor | None = None
@@ -115,8 +119,12 @@ class StoreFolder:
 
     def sizes(self) -> dict[str, int]:
         """Give names and sizes, as they were when this was first asked, and what was kept since."""
-        if self._sizes is None:
-            self._sizes = self._list()
+        return self.look_again() if self._sizes is None else self._sizes
+
+    def look_again(self) -> dict[str, int]:
+        """Give names and sizes as they are now."""
+        self._sizes = self._list()
+        self._stems = set(map(_stem, self._sizes))
         return self._sizes
 
     def _list(self) -> dict[str, int]:
@@ -140,17 +148,11 @@ class StoreFolder:
         the first of it is asked for.
         """
         sizes = self.sizes()
-        stem = name.partition(".")[0]
-        if self._grows and name not in sizes and stem not in self._looked_for:
+        stem = _stem(name)
+        if self._grows and stem not in self._stems and stem not in self._looked_for:
             self._looked_for.add(stem)
-            if not any(other.startswith(f"{stem}.") for other in sizes):
-                sizes = self._sizes = self._list()
+            sizes = self.look_again()
         return sizes.get(name)
-
-    def tell(self) -> dict[str, int]:
-        """Give names and sizes as they are now."""
-        self._sizes = self._list()
-        return self._sizes
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -215,6 +217,7 @@ class StoreFolder:
         upload(self._remote, [(self._key(name), self.mirror / name) for name in wanted])
         if self._sizes is not None:
             self._sizes |= {name: (self.mirror / name).stat().st_size for name in wanted}
+            self._stems.update(map(_stem, wanted))
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files, in order: those of one call are gone before the next one begins.
@@ -355,13 +358,13 @@ def scratch_folder(owner: object) -> Path:
 
 def download(remote: Remote, key: str, size: int, path: Path) -> None:
     """Fetch a file; under its name it is there whole or not at all."""
-    starts = range(0, size, _PIECE)
-    pieces = [remote.begin(key, start, min(start + _PIECE, size)) for start in starts]
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with reaching(remote.url(key)), writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(fresh, "wb") as stream:
-            stream.writelines(piece.result() for piece in pieces)
+            for starts in _by(_PIECES, range(0, size, _PIECE)):
+                pieces = [remote.begin(key, start, min(start + _PIECE, size)) for start in starts]
+                stream.writelines(piece.result() for piece in pieces)
         os.replace(fresh, path)
 
 
@@ -390,6 +393,10 @@ def _by(count: int, items: Iterable[Item]) -> Iterator[list[Item]]:
     rest = iter(items)
     while some := list(islice(rest, count)):
         yield some
+
+
+def _stem(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def _has(path: Path, size: int) -> bool:

@@ -23,7 +23,7 @@ from dcmdask.fingerprint import Fingerprints, fingerprints
 from dcmdask.known import Known
 from dcmdask.manifest import PieceWriter
 from dcmdask.output import checked_url
-from dcmdask.remote.address import is_url, local_path
+from dcmdask.remote.address import Address, is_url, local_path
 from dcmdask.schema import MANIFEST
 from dcmdask.source.entries import ARCHIVE_SUFFIXES, OUTPUTS, Entry, Root
 from dcmdask.source.local import list_root, root_of
@@ -124,6 +124,8 @@ def out_of(roots: list[Root], options: RunOptions) -> Path | str:
         place = None if options.out is None else local_path(options.out)
         return output_of([root for root in roots if not root.is_remote], place)
     out = checked_url(options.out)
+    if Address.parse(out).protocol in ("http", "https"):
+        raise UsageError(f"--out {out}: a web server takes no files", "name a bucket or a folder")
     if any(not root.only and root.path == out for root in roots):
         raise UsageError(f"--out {out} is a source", "name a place below it or beside it")
     return out

@@ -115,7 +115,7 @@ class RemoteStore(Staging):
             for folder in ("manifest", "publish"):
                 (self.staging / folder).mkdir(parents=True)
             # Between the look at the bucket and the lease another run may have ended.
-            self._private.tell()
+            self._private.look_again()
             self.output.catalog()
             if self._fresh:
                 self._forget_unfinished()
@@ -145,12 +145,12 @@ class RemoteStore(Staging):
 
     def _tidy(self) -> None:
         """Remove what neither the catalog nor the next run needs."""
-        self.parts.tell()
+        self.parts.look_again()
         stems = list_stems(self.parts)
         remove_others(self.parts, stems)
         token = token_of(self.output.catalog())
         state = state_of(self.output, token)
-        names = self._private.tell()
+        names = self._private.look_again()
         self._private.remove(
             [n for n in names if n.startswith("state-") and n.split(".")[0] != f"state-{token}"]
         )

@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import SLOW, hooked, kill_session, wait_for
+from running import (
+    SLOW,
+    address_at,
+    hooked,
+    kill_session,
+    scheduler_command,
+    started,
+    wait_for,
+    worker_command,
+)
 from servers import Bucket
 from support import encode
 from test_resume import whole
@@ -597,8 +606,49 @@ def test_an_output_that_cannot_be_meant(source: Path) -> None:
     for out in ("s3://", "s3:///x", "zip://a::s3://bucket/b", "s3://bucket/x?versionId=1"):
         with pytest.raises(DcmdaskError, match=r"write .*s3://bucket/catalogs/site"):
             run([str(source)], RunOptions(out=out))
+    with pytest.raises(DcmdaskError, match="a web server takes no files: name a bucket"):
+        run([str(source)], RunOptions(out="https://host/out"))
     with pytest.raises(DcmdaskError, match="name a file of this machine"):
         run([str(source)], RunOptions(out="memory://o", projectid_map="s3://bucket/map.json"))
+
+
+_SEES_NOTHING = """
+import os.path
+real = os.path.isdir
+os.path.isdir = lambda path: "/driver/" not in str(path) and real(path)
+"""
+"""What makes a worker one of another machine: of the folders of the one that the run is on it has
+none."""
+
+
+@POSIX
+def test_workers_of_other_machines(
+    source: Path, local: dict[str, bytes], bucket: Bucket, tmp_path: Path
+) -> None:
+    """They find the manifest in the store and leave parts there; nothing of either stays here."""
+    place, machine = tmp_path / "scheduler.json", tmp_path / "driver"
+    worker = environment(bucket, tmp_path / "worker", _SEES_NOTHING)
+    with started(scheduler_command(place), tmp_path / "scheduler.log"):
+        address = address_at(place)
+        words = worker_command(address, "--nthreads", "2")
+        with started(words, tmp_path / "worker.log", env=worker):
+            flags = (*FLAGS, "--scheduler", address)
+            done = said(bucket, machine, "run", source, "--out", bucket.url, *flags)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert local == files(bucket)
+    assert kept(bucket) == kinds(bucket)
+    assert ["site"] == os.listdir(machine)
+    assert not [name for name in os.listdir(tmp_path / "worker") if name.startswith("dcmdask-")]
+
+
+def test_a_store_that_does_not_answer_is_one_line(source: Path, tmp_path: Path) -> None:
+    """It says so within the time that a moment's trouble is given."""
+    options = ("--storage-option", "endpoint_url=http://127.0.0.1:9", "--storage-option")
+    words = command("run", source, "--out", "s3://bucket/out", *options, "anon=true")
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert 1 == done.returncode
+    assert "store s3://bucket: it does not answer" in done.stderr
+    assert "the same command goes on where it stopped" in done.stderr
 
 
 def test_no_catalog_in_a_store(bucket: Bucket) -> None:
