@@ -44,7 +44,12 @@ SAMPLES: Final = Path(__file__).parent.parent.parent / "shared" / "data"
 """Where real files are looked for unless told otherwise."""
 
 _MATRIX: Final = 512
-_PIXEL_BYTES: Final = _MATRIX * _MATRIX * 2
+SMALL_MATRIX: Final = 192
+"""Rows and columns of a slice that deflates to less than 32 kB."""
+
+LARGE_MATRIX: Final = 520
+"""Of one that deflates to more than 200 kB."""
+
 _VENDOR_ELEMENTS: Final = 100
 _STUDY_SERIES: Final = 5
 """Series of a study in the small zips."""
@@ -135,10 +140,10 @@ def write_ge(folder: Path, files: int) -> Corpus:
 
     Some 250 elements at top level, many of them private; a patient a series of 200 files.
     """
-    template = _GeTemplate()
+    template = _GeTemplate(_MATRIX)
     size = 0
     for name, head in template.heads(files):
-        size += _write_with_hole(folder / name, head, len(head) + _PIXEL_BYTES)
+        size += _write_with_hole(folder / name, head, len(head) + _pixel_bytes(_MATRIX))
     return Corpus("ge", folder, files, size)
 
 
@@ -164,10 +169,13 @@ def write_real(folder: Path, files: int, samples: Path) -> Corpus:
     return Corpus("real", folder, files, size)
 
 
-def write_ge_zips(folder: Path, members: int) -> Corpus:
-    """Write the GE corpus as deflated zips, one a patient, with noise for pixel data."""
-    template = _GeTemplate()
-    noise = [_Noise.draw(seed) for seed in range(4)]
+def write_ge_zips(folder: Path, members: int, matrix: int = _MATRIX) -> Corpus:
+    """Write the GE corpus as deflated zips, one a patient, with noise for pixel data.
+
+    A member takes some 200 kB of its zip; with a matrix of `SMALL_MATRIX` some 30 kB.
+    """
+    template = _GeTemplate(matrix)
+    noise = [_Noise.draw(seed, matrix) for seed in range(4)]
     archive: _Zip | None = None
     for number, (name, head) in enumerate(template.heads(members)):
         patient, _, member = name.partition("/")
@@ -238,7 +246,7 @@ class _GeTemplate:
     )
     _NUMBER = "5555555555"
 
-    def __init__(self) -> None:
+    def __init__(self, matrix: int) -> None:
         dataset = pydicom.dcmread(str(get_testdata_file("CT_small.dcm")))
         for word, kind in self._KINDS:
             setattr(dataset, word, self._UID.format(kind=kind, number=self._NUMBER))
@@ -246,12 +254,12 @@ class _GeTemplate:
         dataset.PatientID = self._PATIENT
         dataset.InstanceNumber = self._INSTANCE
         dataset.ImagePositionPatient = ["-158.135803", "-179.035797", self._HEIGHT]
-        dataset.Rows = dataset.Columns = _MATRIX
-        dataset.PixelData = bytes(_PIXEL_BYTES)
+        dataset.Rows = dataset.Columns = matrix
+        dataset.PixelData = bytes(_pixel_bytes(matrix))
         del dataset[0xFFFCFFFC]
         stream = io.BytesIO()
         dataset.save_as(stream)
-        self._head = stream.getvalue()[:-_PIXEL_BYTES]
+        self._head = stream.getvalue()[: -_pixel_bytes(matrix)]
         tokens = [self._uid(kind, self._NUMBER) for _, kind in self._KINDS]
         tokens += [self._PATIENT.encode(), self._INSTANCE.encode(), self._HEIGHT.encode()]
         self._split = re.compile(b"(" + b"|".join(map(re.escape, tokens)) + b")")
@@ -495,12 +503,16 @@ class _Noise:
     deflated: bytes
 
     @classmethod
-    def draw(cls, seed: int) -> _Noise:
-        """Draw pixels of four bits and a half, which deflate to some 200 kB."""
+    def draw(cls, seed: int, matrix: int) -> _Noise:
+        """Draw pixels of four bits and a half, which deflate to some three eighths."""
         generator = random.Random(seed)  # noqa: S311 (noise)
-        low = generator.choices(range(24), k=_PIXEL_BYTES // 2)
+        low = generator.choices(range(24), k=matrix * matrix)
         plain = struct.pack(f"<{len(low)}H", *low)
         return cls(plain, _deflate(plain, zlib.Z_FINISH))
+
+
+def _pixel_bytes(matrix: int) -> int:
+    return matrix * matrix * 2
 
 
 def _deflate(content: bytes, ending: int) -> bytes:

@@ -20,18 +20,26 @@ def crawl(source: Path, base: Path, workers: int) -> Side:
     )
 
 
+def crawl_url(url: str, base: Path, workers: int, *options: str) -> Side:
+    """Give the side that crawls a URL with some options."""
+    return Side(
+        name(workers),
+        lambda number: run_command(url, out_of(base, workers, number), workers, *options),
+    )
+
+
 def name(workers: int) -> str:
     """Give what a whole crawl is called in the table."""
     return f"dcmdask {__version__} run --workers {workers}"
 
 
-def run_command(source: Path, out: Path, workers: int, *options: str) -> list[str]:
+def run_command(source: Path | str, out: Path, workers: int, *options: str) -> list[str]:
     """Give the command that crawls a source into an output, which may hold a catalog."""
     crawled = command("run", source, out, "--workers", str(workers), "--quiet")
     return [*crawled, *options]
 
 
-def command(verb: str, source: Path, out: Path, *options: str) -> list[str]:
+def command(verb: str, source: Path | str, out: Path, *options: str) -> list[str]:
     """Give a command of ours about a source and an output."""
     begun = [sys.executable, "-m", "dcmdask", verb, str(source), "--out", str(out)]
     return [*begun, *options]

@@ -26,6 +26,7 @@ TITLES = {
     "run_against_imgtools": "A whole run, from start to the last file written",
     "zips": "Zips: a whole run, against unpacking and reading",
     "workers": "A whole run, workers compared",
+    "buckets": "A whole run over a bucket, against bare GETs",
 }
 """Of the benchmarks that are drawn as bars: those whose sides are readers."""
 

@@ -66,6 +66,9 @@ class Outcome:
         memory = any(side.memory is not None and side.memory.together for side in self.sides)
         if memory:
             columns.append("peak MiB: first process, largest other, all")
+        counted = any(side.traffic is not None for side in self.sides)
+        if counted:
+            columns += ["requests a file", "lists", "bytes a file"]
         yield _row(columns)
         yield "|---" * len(columns) + "|"
         for side in self.sides:
@@ -78,6 +81,8 @@ class Outcome:
                 cells.append(f"{each / medians[self.floor]:.2f} x")
             if memory:
                 cells.append(_peaks(side))
+            if counted:
+                cells += _traffic(side)
             yield _row(cells)
 
 
@@ -137,6 +142,14 @@ def _peaks(side: Measured) -> str:
     return ", ".join(
         f"{figure / 2**20:,.0f}" for figure in (memory.first, memory.largest_other, memory.together)
     )
+
+
+def _traffic(side: Measured) -> list[str]:
+    traffic = side.traffic
+    if traffic is None:
+        return ["", "", ""]
+    each = traffic.requests / side.files
+    return [f"{each:.3f}", f"{traffic.lists:,}", f"{traffic.bytes / side.files:,.0f}"]
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -69,6 +69,25 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class Traffic:
+    """What one round of a side asked of a store.
+
+    Attributes
+    ----------
+    requests : int
+        But those that list.
+    lists : int
+        Requests that list.
+    bytes : int
+        Of the bodies of all answers.
+    """
+
+    requests: int
+    lists: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Side:
     """One side of a comparison.
 
@@ -104,6 +123,8 @@ class Measured:
         Peaks over all rounds; None if not looked at.
     samples : list of Sample
         Memory over time, of the round in which the first process held most; empty if not kept.
+    traffic : Traffic or None
+        Of the last round; None if not counted.
     """
 
     name: str
@@ -111,6 +132,7 @@ class Measured:
     seconds: list[float] = field(default_factory=list)
     memory: Memory | None = None
     samples: list[Sample] = field(default_factory=list)
+    traffic: Traffic | None = None
 
     def add(self, seconds: float, memory: Memory, samples: Sequence[Sample]) -> None:
         """Take another round in."""

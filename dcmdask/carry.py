@@ -27,7 +27,7 @@ _MANY = 8
 """So many small ones are put together; fewer are not worth it."""
 
 _TABLES = ("seen", "described", "references", "failures")
-_RANKED = (*KEY[:3], "AcquisitionNumber", "InstanceNumber", "SOPInstanceUID", "url")
+_RANKED = (*KEY[:3], "AcquisitionNumber", "InstanceNumber", "SOPInstanceUID", "path", "url")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from dcmdask import manifest
-from dcmdask.config import RunOptions
+from dcmdask.config import AS_USUAL, RemoteOptions
 from dcmdask.errors import UsageError
 from dcmdask.fingerprint import Fingerprints, fingerprints
 from dcmdask.known import Known
@@ -26,6 +26,7 @@ from dcmdask.output import checked_url
 from dcmdask.remote.address import Address, is_url, local_path
 from dcmdask.schema import MANIFEST
 from dcmdask.source.entries import ARCHIVE_SUFFIXES, OUTPUTS, Entry, Root
+from dcmdask.source.keys import container_root, list_container
 from dcmdask.source.local import list_root, root_of
 from dcmdask.types import Partition
 
@@ -40,6 +41,7 @@ _MOST_INSIDE = 4096
 _FIRST = 2048
 """Weight of the first partitions at most: reading begins while listing goes on."""
 
+_DIGESTS = 2**256
 _REPORT_EVERY = 1000
 _SIZE = MANIFEST.get_field_index("size")
 
@@ -61,7 +63,7 @@ class Listing:
     to_read, bytes_to_read, weight_to_read : int
         Of these, the ones that are not known.
     digest : str
-        Of path, size and modification time of every entry, in order.
+        Of path, size, modification time and entity tag of every entry, in any order.
     """
 
     roots: list[Root]
@@ -77,8 +79,15 @@ class Listing:
     digest: str = ""
 
 
-def open_roots(sources: Iterable[str]) -> list[Root]:
+def open_roots(sources: Iterable[str], remote: RemoteOptions = AS_USUAL) -> list[Root]:
     """Give the roots of some sources; files of one folder share a root.
+
+    Parameters
+    ----------
+    sources : iterable of str
+        Paths and URLs.
+    remote : RemoteOptions
+        How stores are reached.
 
     Raises
     ------
@@ -90,8 +99,8 @@ def open_roots(sources: Iterable[str]) -> list[Root]:
     # By real path: a folder and a link to it are one source.
     roots: dict[str, Root] = {}
     for source in sources:
-        root = root_of(source)
-        real = os.path.realpath(root.path)
+        root = container_root(source, remote) if is_url(source) else root_of(local_path(source))
+        real = _real(root)
         known = roots.get(real)
         if known is not None and known.only and root.only:
             root = Root(known.path, known.name, tuple(dict.fromkeys((*known.only, *root.only))))
@@ -102,7 +111,11 @@ def open_roots(sources: Iterable[str]) -> list[Root]:
         raise UsageError("no source", "name a folder, a file or an archive")
     for path, root in roots.items():
         for other, holder in roots.items():
-            if path != other and not holder.only and path.startswith(other.rstrip(os.sep) + os.sep):
+            if (
+                path != other
+                and not holder.only
+                and path.startswith(_with_separator(holder, other))
+            ):
                 raise UsageError(
                     f"source {root.path} lies in source {holder.path}", "name one of them"
                 )
@@ -110,54 +123,55 @@ def open_roots(sources: Iterable[str]) -> list[Root]:
     return sorted(roots.values(), key=lambda root: root.path)
 
 
-def out_of(roots: list[Root], options: RunOptions) -> Path | str:
-    """Give the output, a folder or a URL, as `output_of` does.
-
-    Raises
-    ------
-    UsageError
-        It is a source, or a source is a URL and none was named.
-    """
-    if options.out is None and any(root.is_remote for root in roots):
-        raise UsageError("a source is a URL", "say where the catalog goes with --out")
-    if options.out is None or not is_url(options.out):
-        place = None if options.out is None else local_path(options.out)
-        return output_of([root for root in roots if not root.is_remote], place)
-    out = checked_url(options.out)
-    if Address.parse(out).protocol in ("http", "https"):
-        raise UsageError(f"--out {out}: a web server takes no files", "name a bucket or a folder")
-    if any(not root.only and root.path == out for root in roots):
-        raise UsageError(f"--out {out} is a source", "name a place below it or beside it")
-    return out
-
-
 def left_out(out: Path | str) -> frozenset[str]:
     """Give what of the output is never listed: its real path, or its URL."""
-    if isinstance(out, Path):
-        return frozenset({os.path.realpath(out)})
-    return frozenset({out})
+    return frozenset({os.path.realpath(out) if isinstance(out, Path) else out})
 
 
-def output_of(roots: list[Root], out: str | None) -> Path:
-    """Give the output folder: as asked, else ``.imgtools/<name>`` beside the one source.
+def _real(root: Root) -> str:
+    return root.path if root.is_remote else os.path.realpath(root.path)
+
+
+def _with_separator(root: Root, path: str) -> str:
+    if not root.is_remote:
+        return path.rstrip(os.sep) + os.sep
+    return path if path.endswith("://") else f"{path}/"
+
+
+def output_of(roots: list[Root], out: str | None) -> Path | str:
+    """Give the output, a folder or a URL: as asked, else ``.imgtools/<name>`` beside the one source.
 
     Raises
     ------
     UsageError
-        There are several sources and no folder was named, or the folder is a source.
+        There are several sources and none was named, it is a source, or nothing can be written
+        there.
     """
+    if out is not None and is_url(out):
+        return _checked_out(roots, out)
     if out is not None:
-        place = Path(out).expanduser().absolute()
+        place = Path(local_path(out)).expanduser().absolute()
         if any(not root.only and _is_same(place, root.path) for root in roots):
             raise UsageError(f"--out {out} is a source", "name a folder in it or beside it")
         return place
     if len(roots) != 1:
         raise UsageError("several sources", "say where the catalog goes with --out")
     root = roots[0]
+    if root.is_remote:
+        raise UsageError(f"source {root.path}", "say where the catalog goes with --out")
     if len(root.only) == 1:
         name = Path(root.only[0]).name.split(".")[0] or "crawl"
         return Path(root.path) / OUTPUTS / name
     return Path(root.path).parent / OUTPUTS / root.name
+
+
+def _checked_out(roots: list[Root], out: str) -> str:
+    url = checked_url(out)
+    if Address.parse(url).protocol in ("http", "https"):
+        raise UsageError(f"--out {url}: a web server takes no files", "name a bucket or a folder")
+    if any(not root.only and root.path == url for root in roots):
+        raise UsageError(f"--out {url} is a source", "name a place below it or beside it")
+    return url
 
 
 def _is_same(path: Path, other: str) -> bool:
@@ -202,6 +216,7 @@ def write_manifest(
     partition_size: int,
     leave_out: frozenset[str],
     wanted: Callable[[str], bool],
+    remote: RemoteOptions = AS_USUAL,
 ) -> Iterator[Listing]:
     """List all roots; give the listing as it grows, and last when it is complete.
 
@@ -216,9 +231,11 @@ def write_manifest(
     partition_size : int
         Files of a partition.
     leave_out : frozenset of str
-        Real paths of folders that are not entered.
+        Real paths of folders, and URLs of prefixes, that are not entered.
     wanted : callable
         Relative path to whether a file is listed.
+    remote : RemoteOptions
+        How stores are reached.
 
     Yields
     ------
@@ -226,17 +243,22 @@ def write_manifest(
         The same object, after every so many entries and at the end.
     """
     listing = Listing(roots)
-    digest = hashlib.sha256()
+    digest = 0
     cut = _Cut(partition_size, listing, writer)
     names = CaseNames()
-    inside = tuple(os.path.realpath(root.path) for root in roots if not root.only)
+    local = [root for root in roots if not root.is_remote]
+    inside = tuple(os.path.realpath(root.path) for root in local if not root.only)
     for number, root in enumerate(roots):
         names.begin(root.name)
 
         def found(case: str) -> None:
             listing.cases.setdefault(names.name(case), (0, 0))
 
-        walk = list_root(root, leave_out=leave_out, inside=inside, wanted=wanted, found_case=found)
+        settings: Any = {"leave_out": leave_out, "wanted": wanted, "found_case": found}
+        if root.is_remote:
+            walk = list_container(root, remote, **settings)
+        else:
+            walk = list_root(root, inside=inside, **settings)
         # In chunks: what is done once for many entries is not done for each.
         while chunk := list(itertools.islice(walk, _REPORT_EVERY)):
             named = [names.rename(entry) for entry in chunk]
@@ -246,11 +268,11 @@ def write_manifest(
                 read = known.take_for_new(len(named))
             cut.add(number, named, listing.files, read)
             _count(listing, named)
-            digest.update(_told(number, named))
+            digest += _digest(number, named)
             if len(chunk) == _REPORT_EVERY:
                 yield listing
     cut.finish()
-    listing.digest = digest.hexdigest()
+    listing.digest = f"{digest % _DIGESTS:064x}"
     yield listing
 
 
@@ -282,10 +304,14 @@ def _prints(root: str, entries: list[Entry]) -> Fingerprints:
     return fingerprints(names, sizes, times, list(zip(kinds, messages, strict=True)), etags)
 
 
-def _told(root: int, entries: list[Entry]) -> bytes:
-    """Give what the digest of the listing is of."""
-    lines = [f"{root}\0{path}\0{size}\0{time}\n" for path, _, _, size, time, *_ in entries]
-    return "".join(lines).encode()
+def _digest(root: int, entries: list[Entry]) -> int:
+    """Give the sum of digests of some lines: a store lists in any order."""
+    lines = (
+        f"{root}\0{entry.path}\0{entry.size}\0{entry.modified}\0{entry.etag or ''}"
+        for entry in entries
+    )
+    digests = (hashlib.sha256(line.encode("utf-8", "surrogatepass")).digest() for line in lines)
+    return sum(int.from_bytes(digest, "big") for digest in digests)
 
 
 def write_again(

@@ -26,7 +26,7 @@ from dcmdask.listing import (
     Listing,
     left_out,
     open_roots,
-    out_of,
+    output_of,
     write_again,
     write_manifest,
 )
@@ -156,8 +156,8 @@ def run(sources: Iterable[str], options: RunOptions, watch: Watch = _ignore) -> 
 def _run(sources: Iterable[str], options: RunOptions, watch: Watch) -> dict[str, Any]:
     begun = dt.datetime.now(dt.UTC)
     clock = Stopwatch()
-    roots = open_roots(sources)
-    out = out_of(roots, options)
+    roots = open_roots(sources, options.remote)
+    out = output_of(roots, options.out)
     own_map = _own_map(options, out)
     with _open_store(out, options) as store:
         # Under the lock: what a killed run had set aside is back, and no other run is under way that
@@ -267,7 +267,7 @@ def _own_map(options: RunOptions, out: Path | str) -> Path | None:
 
 def _moved(root: Root, options: RunOptions) -> list[tuple[str, str]]:
     # An archive that is itself the source lies in no case folder, and would be lost from sight.
-    if not options.move_top_level_zips or root.only:
+    if not options.move_top_level_zips or root.only or root.is_remote:
         return []
     return move_archives_into_folders(root)
 
@@ -300,6 +300,7 @@ def _crawl(
         partition_size=options.partition_size,
         leave_out=left_out(out),
         wanted=options.wanted(),
+        remote=options.remote,
     )
     listing, totals = Listing(roots), Totals(took=store.took)
     begun = 0

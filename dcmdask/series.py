@@ -25,6 +25,7 @@ COLUMNS = (
     "AcquisitionNumber",
     "InstanceNumber",
     "SOPInstanceUID",
+    "path",
     "url",
     "folder",
     "case",
@@ -32,7 +33,9 @@ COLUMNS = (
 )
 """Columns of the instances that the merge needs."""
 
-_RANK = ("InstanceNumber", "SOPInstanceUID", "url")
+_RANK = ("InstanceNumber", "SOPInstanceUID", "path", "url")
+"""By path before URL: the same files give the same catalog, in a folder and in a bucket."""
+
 _LATER = ("ReferencedModality", "ReferencedSeriesUID")
 
 MERGED = pa.schema(

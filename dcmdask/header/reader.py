@@ -74,7 +74,9 @@ _DESCRIBED_OF, _NAMED_OF, _FAILURES_OF = (
     schema.append(ROW) for schema in (DESCRIBED, NAMED, FAILURES)
 )
 
-Rank = tuple[bool, int, bool, str, str]
+Rank = tuple[bool, int, bool, str, str, str]
+Where = tuple[str, str, int]
+"""Path, URL and manifest row of an instance."""
 
 
 class _Quiet:
@@ -237,7 +239,7 @@ class _Reading:
             self.add_failure(Failure(place, Kind(error.kind), error.message, _STAGE))
             return
         seen, number = self._add_instance(place, header)
-        self._describe(window, header.values, (place.url, place.row), seen, number)
+        self._describe(window, header.values, (place.path, place.url, place.row), seen, number)
 
     def scan(self, heads: Heads) -> None:
         """Scan many files at once; read with pydicom what the scan leaves, and describe."""
@@ -252,12 +254,14 @@ class _Reading:
         seen = _Seen.of_scanned(lines, found.malformed)
         self._add_block(table, seen)
         rows = _worth_describing(table)
-        said = table.select(["url", *LIGHT]).take(pa.array(rows, pa.int64())).to_pylist()
+        said = table.select(["path", "url", *LIGHT]).take(pa.array(rows, pa.int64())).to_pylist()
+        left = np.flatnonzero(~found.accepted).tolist()
+        heads.expect([*accepted[rows].tolist(), *left])
         for row, values in zip(rows, said, strict=True):
             with heads.reopen(int(accepted[row])) as window:
-                where = (values["url"], int(lines[row]))
+                where = (values["path"], values["url"], int(lines[row]))
                 self._describe(window, values, where, seen, row)
-        for number in np.flatnonzero(~found.accepted).tolist():
+        for number in left:
             with heads.reopen(number) as window:
                 if isinstance(window, Failure):
                     self.add_failure(window)
@@ -280,17 +284,17 @@ class _Reading:
         self,
         window: Window | Failure,
         values: dict[str, Any],
-        where: tuple[str, int],
+        where: Where,
         seen: _Seen,
         number: int,
     ) -> None:
         """Read deeply what is, so far, the least of its series, or refers to others by itself."""
-        url, line = where
+        path, url, line = where
         extractor = extractor_for(values["SOPClassUID"], values["Modality"])
         key = series_key(values)
         least = False
         if key is not None:
-            rank = _rank(values, url)
+            rank = _rank(values, path, url)
             best = self.best.get(key)
             least = best is None or rank < best.rank
         whole = _is_read_whole(values["SOPClassUID"], values["Modality"])
@@ -405,10 +409,10 @@ def series_key(values: dict[str, Any]) -> tuple[Any, ...] | None:
     return (values["StudyInstanceUID"], series, values["Modality"], sub)
 
 
-def _rank(values: dict[str, Any], url: str) -> Rank:
+def _rank(values: dict[str, Any], path: str, url: str) -> Rank:
     """Give what the representative is the least of; absent values come last."""
     number, sop = values["InstanceNumber"], values["SOPInstanceUID"]
-    return (number is None, number or 0, sop is None, sop or "", url)
+    return (number is None, number or 0, sop is None, sop or "", path, url)
 
 
 def _light_part(values: dict[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,7 @@ INSTANCE_COLUMNS = (
     "SOPInstanceUID",
     "folder",
     "file_name",
+    "path",
     "url",
 )
 """Columns of the instances that the JSON files need."""
@@ -164,7 +165,7 @@ def _places(instances: pa.Table, folders: dict[Key, str]) -> dict[Key, memoryvie
     rows = rows_with(instances, "SOPInstanceUID")
     sub = pc.fill_null(rows["AcquisitionNumber"], DEFAULT_SUBSERIES)
     rows = rows.append_column("SubSeries", sub)
-    names = (*KEY, "SOPInstanceUID", "url")
+    names = (*KEY, "SOPInstanceUID", "path", "url")
     order = pc.sort_indices(rows, sort_keys=[(name, "ascending") for name in names]).to_numpy()
     series = codes_of(*(rows[name] for name in KEY))
     chosen = order[starts_of(series[order], codes_of(rows["SOPInstanceUID"])[order])]

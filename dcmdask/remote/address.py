@@ -95,9 +95,12 @@ def url_of(root: str, key: str) -> str:
     >>> url_of("s3://bucket", "a/b.dcm"), url_of("memory://", "a")
     ('s3://bucket/a/b.dcm', 'memory://a')
     """
-    if not key:
-        return root
-    return f"{root}{key}" if root.endswith("://") else f"{root}/{key}"
+    return f"{before_keys(root)}{key}" if key else root
+
+
+def before_keys(root: str) -> str:
+    """Give what stands before a key in its URL."""
+    return root if root.endswith("://") else f"{root}/"
 
 
 def below(prefix: str, name: str) -> str:

@@ -6,7 +6,7 @@ A client makes one attempt of everything it is asked for. What fails for a reaso
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -42,6 +42,19 @@ class Level:
     found: list[Listed]
 
 
+def quoted(etag: str | None) -> str | None:
+    """Give an entity tag as a header has it (RFC 9110 section 8.8.3): listings of Azure do not.
+
+    Examples
+    --------
+    >>> quoted("0x1D"), quoted('"abc"'), quoted(None)
+    ('"0x1D"', '"abc"', None)
+    """
+    if not etag or etag.endswith('"'):
+        return etag or None
+    return f'"{etag}"'
+
+
 class PassingError(Exception):
     """An attempt failed for a reason that may pass.
 
@@ -60,6 +73,10 @@ class ConflictError(Exception):
     """Somebody else has written there: a condition of a write does not hold."""
 
 
+class BehindEndError(Exception):
+    """A range begins behind the end of a key."""
+
+
 def denied() -> HeaderError:
     """Say that a store refuses."""
     return HeaderError(Kind.ACCESS_DENIED, "the store denies access")
@@ -75,25 +92,50 @@ def changed() -> HeaderError:
     return HeaderError(Kind.VANISHED, CHANGED)
 
 
+_MEANING: dict[int, Callable[[], Exception]] = {
+    401: denied,
+    403: denied,
+    404: vanished,
+    408: lambda: PassingError("status 408"),
+    409: ConflictError,
+    410: vanished,
+    412: changed,
+    416: BehindEndError,
+    425: lambda: PassingError("status 425"),
+    429: lambda: PassingError("status 429"),
+}
+
+
+def of_status(status: int) -> Exception:
+    """Say what a store means by a status of HTTP (RFC 9110 section 15) that is no success."""
+    if status in _MEANING:
+        return _MEANING[status]()
+    if status >= 500:
+        return PassingError(f"status {status}")
+    return HeaderError(Kind.UNEXPECTED, f"the store answers with status {status}")
+
+
 class Client(Protocol):
     """A client of one container.
 
     Notes
     -----
-    Methods of reading and writing are coroutines of one attempt; listing blocks, in any thread.
-    All raise `PassingError`; or `HeaderError` of kind ``access_denied``, ``vanished`` or, for what
-    a store cannot do, ``unexpected``.
+    Methods are called in many threads at a time. All raise `PassingError`; or `HeaderError` of kind ``access_denied``, ``vanished`` or, for what
+    a store cannot do, ``unexpected``; or `BehindEndError`.
     """
 
-    async def get(self, key: str, start: int, stop: int, etag: str | None) -> bytes:
-        """Give bytes of a key, fewer at its end; `vanished` where its entity tag is another."""
+    def get(self, key: str, start: int, stop: int, etag: str | None, patience: float) -> bytes:
+        """Give bytes of a key, fewer at its end; `changed` where its entity tag is another.
+
+        `patience` is for how many seconds nothing may come, as far as a client can see to that.
+        """
         ...
 
-    async def head(self, key: str) -> Listed:
+    def head(self, key: str) -> Listed:
         """Say what a listing would say of a key."""
         ...
 
-    async def put(self, key: str, content: bytes | Path, only: str | None) -> str | None:
+    def put(self, key: str, content: bytes | Path, only: str | None) -> str | None:
         """Write a key; give its entity tag.
 
         `only` is a condition: an entity tag that it must have now, or the empty text where it must
@@ -101,7 +143,7 @@ class Client(Protocol):
         """
         ...
 
-    async def delete(self, key: str) -> None:
+    def delete(self, key: str) -> None:
         """Remove a key, if it is there."""
         ...
 

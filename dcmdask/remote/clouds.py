@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
-from dcmdask.remote.obstores import ObstoreClient
+from dcmdask.remote.client import Listed
+from dcmdask.remote.generic import FsspecClient
+from dcmdask.remote.obstores import ObstoreClient, UnnamableError, is_plain
 from dcmdask.remote.options import as_bool, known_only
 
 _GCS = {
@@ -25,11 +28,52 @@ _AZURE = {
     "anon": "skip_signature",
     "use_emulator": "use_emulator",
 }
+_OF_ADLFS = frozenset(_AZURE) - {"endpoint_url", "use_emulator"}
+_STALL = 10.0
+_ONCE: Any = {"max_retries": 0}
 _SWITCHES = ("skip_signature", "use_emulator")
-_CONNECT = 5
 
 
-def gcs_client(bucket: str, options: Mapping[str, str]) -> ObstoreClient:
+class CloudClient(ObstoreClient):
+    """A client over obstore, with fsspec's for keys that obstore cannot name.
+
+    Parameters
+    ----------
+    make : callable
+        As for `ObstoreClient`.
+    spare : callable
+        Makes the other client, when it is needed.
+    """
+
+    def __init__(
+        self, make: Callable[[dict[str, str]], Any], spare: Callable[[], FsspecClient]
+    ) -> None:
+        super().__init__(make)
+        self._spare = cache(spare)
+
+    def get(self, key: str, start: int, stop: int, etag: str | None, patience: float) -> bytes:
+        """Give bytes of a key."""
+        if is_plain(key):
+            return super().get(key, start, stop, etag, patience)
+        return self._spare().get(key, start, stop, etag, patience)
+
+    def head(self, key: str) -> Listed:
+        """Say what a listing would say of a key."""
+        return super().head(key) if is_plain(key) else self._spare().head(key)
+
+    def pages(self, prefix: str) -> Iterator[list[Listed]]:
+        """List all keys below a prefix, in order of their bytes as these stores have it."""
+        last = b""
+        try:
+            for page in super().pages(prefix):
+                yield page
+                last = max((found.key.encode() for found in page), default=last)
+        except UnnamableError:
+            for page in self._spare().every(prefix):
+                yield [found for found in page if found.key.encode() > last]
+
+
+def gcs_client(bucket: str, options: Mapping[str, str]) -> CloudClient:
     """Give the client of a bucket of Google Cloud Storage.
 
     Parameters
@@ -43,11 +87,19 @@ def gcs_client(bucket: str, options: Mapping[str, str]) -> ObstoreClient:
     """
     from obstore.store import GCSStore
 
-    config, client = _config("gs", options, _GCS, {"endpoint": "endpoint_url"})
-    return ObstoreClient(GCSStore(bucket, client_options=client, retry_config=_ONCE, **config))
+    config, client = _config("gs", options, _GCS, {})
+    given = dict(options)
+    if as_bool("anon", given.pop("anon", "false")):
+        given["token"] = "anon"  # noqa: S105 - what gcsfs calls nobody
+    return CloudClient(
+        lambda times: GCSStore(
+            bucket, client_options=_joined(client, times), retry_config=_ONCE, **config
+        ),
+        lambda: FsspecClient("gs", bucket, given, _STALL),
+    )
 
 
-def azure_client(container: str, options: Mapping[str, str]) -> ObstoreClient:
+def azure_client(container: str, options: Mapping[str, str]) -> CloudClient:
     """Give the client of a container of Azure Blob Storage.
 
     Parameters
@@ -65,10 +117,14 @@ def azure_client(container: str, options: Mapping[str, str]) -> ObstoreClient:
     config, client = _config("az", options, _AZURE, {})
     if at:
         config.setdefault("account_name", host.partition(".")[0])
-    return ObstoreClient(AzureStore(name, client_options=client, retry_config=_ONCE, **config))
-
-
-_ONCE: Any = {"max_retries": 0}
+    given = {word: value for word, value in options.items() if word in _OF_ADLFS}
+    given |= {"account_name": config["account_name"]} if "account_name" in config else {}
+    return CloudClient(
+        lambda times: AzureStore(
+            name, client_options=_joined(client, times), retry_config=_ONCE, **config
+        ),
+        lambda: FsspecClient("az", name, given, _STALL),
+    )
 
 
 def _config(
@@ -83,4 +139,8 @@ def _config(
         word = names[name]
         config[word] = as_bool(name, value) if word in _SWITCHES else value
     plain = given.get("endpoint_url", "").startswith("http://") or "use_emulator" in given
-    return config, {"allow_http": plain, "connect_timeout": f"{_CONNECT}s", "timeout": "1h"}
+    return config, {"allow_http": plain}
+
+
+def _joined(client: Mapping[str, Any], times: Mapping[str, str]) -> Any:
+    return {**client, **times}

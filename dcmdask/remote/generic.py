@@ -1,15 +1,13 @@
 """Take a protocol that fsspec knows and nobody faster serves; give the client of it.
 
-Web servers, SFTP, FTP, memory, Hadoop, whatever is installed: coroutines where the file system has
-them, threads where it has not.
+Web servers, SFTP, FTP, memory, Hadoop, whatever is installed.
 """
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -20,19 +18,20 @@ import fsspec
 from dcmdask.errors import HeaderError, UsageError
 from dcmdask.remote.address import below
 from dcmdask.remote.client import (
+    BehindEndError,
     ConflictError,
     Level,
     Listed,
     PassingError,
     changed,
     denied,
+    of_status,
+    quoted,
     vanished,
 )
 from dcmdask.types import Kind
 
 _PAGE = 1000
-_DENIED = (401, 403)
-_GONE = (404, 410)
 _TIMES = ("LastModified", "last_modified", "mtime", "modified", "created", "Last-Modified")
 _ETAGS = ("ETag", "etag", "e_tag")
 _BODY = 1024 * 1024
@@ -48,6 +47,8 @@ class FsspecClient:
         Of the address.
     options : mapping
         What the file system is made with; values that are JSON are taken for that.
+    stall : float
+        Seconds that a web server may say nothing. Others have settings of their own for it.
 
     Raises
     ------
@@ -55,7 +56,9 @@ class FsspecClient:
         fsspec does not know the protocol, lacks what it needs for it, or the options.
     """
 
-    def __init__(self, protocol: str, container: str, options: Mapping[str, str]) -> None:
+    def __init__(
+        self, protocol: str, container: str, options: Mapping[str, str], stall: float
+    ) -> None:
         self._is_web = protocol in ("http", "https")
         self._container = container
         words = f"{protocol}://"
@@ -65,6 +68,8 @@ class FsspecClient:
             if not self._is_web and container and protocol not in ("gs", "az", "s3"):
                 # Host, user and port, as the URL of each protocol says them.
                 settings = {**cls._get_kwargs_from_urls(f"{protocol}://{container}/"), **settings}
+            if self._is_web:
+                settings.setdefault("client_kwargs", {"timeout": _web_timeout(stall)})
             self._fs = fsspec.filesystem(protocol, **settings)
         except ValueError as error:
             raise UsageError(words, "fsspec knows no such protocol; check the URL") from error
@@ -92,26 +97,16 @@ class FsspecClient:
             return path.removeprefix(f"{self._container}/")
         return path
 
-    async def _call(self, name: str, *words: Any, **settings: Any) -> Any:
-        """Call a method of the file system: its coroutine on its loop, or itself in a thread."""
-        coroutine = getattr(self._fs, f"_{name}", None)
+    def _call(self, name: str, *words: Any, **settings: Any) -> Any:
+        """Call a method of the file system."""
         with _translated():
-            if self._fs.async_impl and asyncio.iscoroutinefunction(coroutine):
-                task = asyncio.run_coroutine_threadsafe(
-                    coroutine(*words, **settings), self._fs.loop
-                )
-                return await asyncio.wrap_future(task)
-            method: Callable[..., Any] = getattr(self._fs, name)
-            return await asyncio.to_thread(method, *words, **settings)
+            return getattr(self._fs, name)(*words, **settings)
 
-    async def get(self, key: str, start: int, stop: int, etag: str | None) -> bytes:
+    def get(self, key: str, start: int, stop: int, etag: str | None, _patience: float) -> bytes:
         """Give bytes of a key; whether it has changed is asked where there is a tag."""
-        if etag is not None and (await self.head(key)).etag not in (etag, None):
+        if etag is not None and (self.head(key)).etag not in (etag, None):
             raise changed()
-        try:
-            found: bytes = await self._call("cat_file", self._path(key), start=start, end=stop)
-        except _UnsatisfiableError:
-            return b""
+        found: bytes = self._call("cat_file", self._path(key), start=start, end=stop)
         if len(found) <= stop - start:
             return found
         # A web server may answer with the whole file instead.
@@ -119,39 +114,37 @@ class FsspecClient:
             raise HeaderError(Kind.UNEXPECTED, "the server does not give parts of a file")
         return found[start:stop]
 
-    async def head(self, key: str) -> Listed:
+    def head(self, key: str) -> Listed:
         """Say what a listing would say of a key."""
-        info = await self._call("info", self._path(key))
+        info = self._call("info", self._path(key))
         if info.get("type") == "directory":
             raise vanished()
         return self._listed(info)
 
     def _listed(self, info: Mapping[str, Any]) -> Listed:
         etag = next((info[name] for name in _ETAGS if info.get(name)), None)
-        return Listed(self._key(info["name"]), info.get("size"), _modified(info), etag)
+        return Listed(self._key(info["name"]), info.get("size"), _modified(info), quoted(etag))
 
-    async def put(self, key: str, content: bytes | Path, only: str | None) -> str | None:
+    def put(self, key: str, content: bytes | Path, only: str | None) -> str | None:
         """Write a key. A condition is looked at before: these have none of their own."""
         path = self._path(key)
         if only is not None:
-            there = await self._call("exists", path)
+            there = self._call("exists", path)
             if only == "" and there:
                 raise ConflictError
-            if only and (not there or (await self.head(key)).etag not in (only, None)):
+            if only and (not there or (self.head(key)).etag not in (only, None)):
                 raise ConflictError
-        await self._call("makedirs", path.rpartition("/")[0] or "/", exist_ok=True)
-        body = content
-        if isinstance(content, Path):
-            body = await asyncio.to_thread(content.read_bytes)
-        await self._call("pipe_file", path, body)
+        self._call("makedirs", path.rpartition("/")[0] or "/", exist_ok=True)
+        body = content.read_bytes() if isinstance(content, Path) else content
+        self._call("pipe_file", path, body)
         with suppress(HeaderError):
-            return (await self.head(key)).etag
+            return (self.head(key)).etag
         return None
 
-    async def delete(self, key: str) -> None:
+    def delete(self, key: str) -> None:
         """Remove a key, if it is there."""
         try:
-            await self._call("rm_file", self._path(key))
+            self._call("rm_file", self._path(key))
         except HeaderError as error:
             if error.kind != Kind.VANISHED:
                 raise
@@ -163,6 +156,13 @@ class FsspecClient:
             for level in self.levels(waiting.pop()):
                 yield level.found
                 waiting.extend(reversed(level.prefixes))
+
+    def every(self, prefix: str) -> Iterator[list[Listed]]:
+        """List all keys below a prefix as the store has them, not folder by folder; held at once."""
+        with _translated():
+            self._fs.invalidate_cache()
+            found = self._fs.find(self._path(prefix), detail=True)
+        yield [self._listed(info) for info in found.values()]
 
     def levels(self, prefix: str) -> Iterator[Level]:
         """List one level of keys: as much at once as the file system gives."""
@@ -197,8 +197,10 @@ class FsspecClient:
         return self._listed(info)
 
 
-class _UnsatisfiableError(Exception):
-    """A range begins behind the end."""
+def _web_timeout(stall: float) -> Any:
+    from aiohttp import ClientTimeout
+
+    return ClientTimeout(total=None, sock_connect=stall, sock_read=stall)
 
 
 def _json(value: str) -> Any:
@@ -234,7 +236,7 @@ def _translated() -> Iterator[None]:
     """Say what fsspec and what is below it say in the words of this room."""
     try:
         yield
-    except (HeaderError, PassingError, ConflictError, UsageError):
+    except (HeaderError, PassingError, ConflictError, BehindEndError, UsageError):
         raise
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise vanished() from error
@@ -253,12 +255,4 @@ def _of_status(error: BaseException, otherwise: Exception) -> Exception:
     status = getattr(error, "status", None)
     if not isinstance(status, int):
         return otherwise
-    if status in _DENIED:
-        return denied()
-    if status in _GONE:
-        return vanished()
-    if status == 416:
-        return _UnsatisfiableError()
-    if status >= 500 or status in (408, 425, 429):
-        return PassingError(f"status {status}")
-    return HeaderError(Kind.UNEXPECTED, f"the store answers with status {status}")
+    return of_status(status)

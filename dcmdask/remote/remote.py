@@ -6,34 +6,33 @@ than so many are under way at a time.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import Future
-from contextlib import asynccontextmanager
-from functools import cache, partial
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from dcmdask.config import RemoteOptions
 from dcmdask.errors import HeaderError, StoreError, UsageError
 from dcmdask.remote.address import Address, url_of
-from dcmdask.remote.client import Client, ConflictError, Level, Listed, PassingError
-from dcmdask.remote.loop import begin
+from dcmdask.remote.client import BehindEndError, Client, ConflictError, Level, Listed, PassingError
 from dcmdask.remote.options import options_of
 from dcmdask.remote.retry import ATTEMPTS, Health, pause_before
 from dcmdask.types import Kind
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 Result = TypeVar("Result")
+Read = tuple[str, int, int, str | None]
+"""Key, start, stop and the entity tag that it must have."""
 
 _FIRST_STALL = 2.5
 """Seconds of the first attempt; each further one gets twice as many, as far as the setting goes. A
 store answers within a tenth of that, and of a read that hangs the next attempt makes nothing worse."""
 
-_SLOWEST = 128 * 1024
-"""Bytes a second that a transfer may take for granted: a large one gets time by its size."""
+_IN_ALL = 4
+"""Times the longest stall after which no other attempt is begun: whoever watches over the process
+that reads would take a longer silence for a hang."""
 
 _EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure"}
 
@@ -59,7 +58,9 @@ class Remote:
         self._options = options
         self._client = _client(Address.parse(root), options)
         self._health = Health(root)
-        self._room: asyncio.Semaphore | None = None
+        # First windows of thousands of objects, and all else, which must not wait behind them.
+        self._many = ThreadPoolExecutor(options.requests, "dcmdask-windows")
+        self._pool = ThreadPoolExecutor(max(options.requests // 2, 1), "dcmdask-reads")
 
     def url(self, key: str) -> str:
         """Give the URL of a key."""
@@ -85,20 +86,58 @@ class Remote:
             Of the bytes; or of `HeaderError` where the key cannot be read, `StoreError` where the
             whole store cannot.
         """
-        return begin(self._get(key, start, stop, etag))
+        return self._pool.submit(self.get, key, start, stop, etag)
 
     def get(self, key: str, start: int, stop: int, etag: str | None = None) -> bytes:
         """Read, and wait for it."""
-        return self.begin(key, start, stop, etag).result()
+        if stop <= start:
+            return b""
+        try:
+            return self._insist(lambda patience: self._client.get(key, start, stop, etag, patience))
+        except BehindEndError:
+            return b""
+
+    def get_many(
+        self,
+        reads: Iterable[Read],
+        take: Callable[[int, bytes | HeaderError], None],
+    ) -> list[Future[None]]:
+        """Begin to read of many keys, so many at a time as may be under way.
+
+        Parameters
+        ----------
+        reads : iterable of Read
+            What to read.
+        take : callable
+            Number of a read, and its bytes or why there are none; called in another thread, each
+            as it comes.
+
+        Returns
+        -------
+        list of concurrent.futures.Future
+            All done when all is; of `StoreError` where the whole store cannot be read.
+        """
+        numbered = _Shared(enumerate(reads))
+
+        def work() -> None:
+            while (one := numbered.next()) is not None:
+                number, read = one
+                try:
+                    found: bytes | HeaderError = self.get(*read)
+                except HeaderError as error:
+                    found = error
+                take(number, found)
+
+        # A thread a read under way, not a task a read: there may be thousands of these.
+        return [self._many.submit(work) for _ in range(self._options.requests)]
 
     def head(self, key: str) -> Listed:
         """Say what a listing would say of a key."""
-        return begin(self._insist(lambda: self._client.head(key))).result()
+        return self._insist(lambda _patience: self._client.head(key))
 
-    async def _get(self, key: str, start: int, stop: int, etag: str | None) -> bytes:
-        if stop <= start:
-            return b""
-        return await self._insist(lambda: self._client.get(key, start, stop, etag), stop - start)
+    def check(self) -> None:
+        """Raise `StoreError` where the store was down: whoever met that may not have passed it on."""
+        self._health.check()
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -120,20 +159,21 @@ class Remote:
         ConflictError
             The condition does not hold.
         """
-        return self.begin_put(key, content, only).result()
+        return self._insist(lambda _patience: self._client.put(key, content, only))
 
     def begin_put(
         self, key: str, content: bytes | Path, only: str | None = None
     ) -> Future[str | None]:
-        """Begin to write."""
-        size = content.stat().st_size if isinstance(content, Path) else len(content)
-        return begin(self._insist(lambda: self._client.put(key, content, only), size))
+        """Begin to write; many may be under way."""
+        return self._pool.submit(self.put, key, content, only)
 
     def delete(self, keys: list[str]) -> None:
         """Remove keys, as far as they are there."""
-        attempts = [partial(self._client.delete, key) for key in keys]
-        for future in [begin(self._insist(attempt)) for attempt in attempts]:
+        for future in [self._pool.submit(self._delete, key) for key in keys]:
             future.result()
+
+    def _delete(self, key: str) -> None:
+        self._insist(lambda _patience: self._client.delete(key))
 
     # -- listing ---------------------------------------------------------------------------------
 
@@ -146,44 +186,54 @@ class Remote:
         return self._listing(lambda: self._client.levels(prefix))
 
     def _listing(self, pages: Callable[[], Iterator[Result]]) -> Iterator[Result]:
+        pending = pages()
         try:
-            for page in pages():
-                self._health.succeed()
-                yield page
+            # The next page is under way while this one is looked at.
+            with ThreadPoolExecutor(1, "dcmdask-page") as pool:
+                following = pool.submit(next, pending, None)
+                while (page := following.result()) is not None:
+                    self._health.succeed()
+                    following = pool.submit(next, pending, None)
+                    yield page
         except PassingError as error:
             raise self._health.down(error.words) from error
 
     # -- trying again ----------------------------------------------------------------------------
 
-    async def _insist(self, attempt: Callable[[], Awaitable[Result]], size: int = 0) -> Result:
+    def _insist(self, attempt: Callable[[float], Result]) -> Result:
         """Try until it comes to something."""
         words = ""
+        begun = time.monotonic()
         for number in range(ATTEMPTS):
             if number:
-                await asyncio.sleep(pause_before(number))
-            patience = min(self._options.stall, _FIRST_STALL * 2**number) + size / _SLOWEST
+                time.sleep(pause_before(number))
+            if time.monotonic() - begun > _IN_ALL * self._options.stall:
+                break
             try:
-                async with self._under_way(), asyncio.timeout(patience):
-                    found = await attempt()
+                found = attempt(min(self._options.stall, _FIRST_STALL * 2**number))
             except PassingError as error:
                 words = error.words
-            except TimeoutError:
-                words = f"nothing came for {patience:.3g} s"
-            except (HeaderError, ConflictError):
+            except (HeaderError, ConflictError, BehindEndError):
                 self._health.succeed()
                 raise
             else:
                 self._health.succeed()
                 return found
             self._health.fail(words)
-        raise HeaderError(Kind.UNEXPECTED, f"not read in {ATTEMPTS} attempts: {words}")
+        raise HeaderError(Kind.UNEXPECTED, f"given up after {number} attempts: {words}")
 
-    @asynccontextmanager
-    async def _under_way(self) -> AsyncIterator[None]:
-        if self._room is None:
-            self._room = asyncio.Semaphore(self._options.requests)
-        async with self._room:
-            yield
+
+class _Shared:
+    """Items that several threads take, each of them once."""
+
+    def __init__(self, items: Iterator[tuple[int, Read]]) -> None:
+        self._items = items
+        self._lock = threading.Lock()
+
+    def next(self) -> tuple[int, Read] | None:
+        """Give the next; None behind the last."""
+        with self._lock:
+            return next(self._items, None)
 
 
 @cache
@@ -215,7 +265,7 @@ def _client(address: Address, options: RemoteOptions) -> Client:
             return azure_client(address.container, given)
         from dcmdask.remote.generic import FsspecClient
 
-        return FsspecClient(address.protocol, address.container, given)
+        return FsspecClient(address.protocol, address.container, given, options.stall)
     except ImportError as error:
         extra = _EXTRAS.get(address.protocol, address.protocol)
         words = f"{address.protocol}:// needs what is not installed"

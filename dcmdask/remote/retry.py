@@ -41,6 +41,7 @@ class Health:
         self._lock = threading.Lock()
         self._failed = 0
         self._since = 0.0
+        self._down: StoreError | None = None
 
     def succeed(self) -> None:
         """Note that it answered."""
@@ -61,7 +62,13 @@ class Health:
             self._failed += 1
             down = self._failed >= _LEAST and now - self._since > _DOWN
         if down:
-            raise self.down(words)
+            self._down = self.down(words)
+            raise self._down
+
+    def check(self) -> None:
+        """Raise what `fail` has raised, if it has: a reader may have taken it for another error."""
+        if self._down is not None:
+            raise self._down
 
     def down(self, words: str) -> StoreError:
         """Give the error of a store that does not answer."""

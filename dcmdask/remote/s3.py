@@ -8,9 +8,11 @@ for.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,9 @@ from dcmdask.remote.client import (
     Level,
     Listed,
     PassingError,
-    changed,
     denied,
-    vanished,
+    of_status,
+    quoted,
 )
 from dcmdask.remote.obstores import ObstoreClient, is_plain
 from dcmdask.remote.options import as_bool, known_only
@@ -47,13 +49,6 @@ _DENIED = {
     "SignatureDoesNotMatch",
     "ExpiredToken",
     "InvalidToken",
-}
-_MEANING: dict[int, Callable[[], Exception]] = {
-    401: denied,
-    403: denied,
-    404: vanished,
-    409: ConflictError,
-    412: changed,
 }
 _ANY_REGION = "us-east-1"
 _CONNECT = 5
@@ -84,11 +79,16 @@ class S3Client:
         self._bucket = bucket
         self._pays = as_bool("requester_pays", given.get("requester_pays", "false"))
         self._session, self._s3 = _botocore(given, stall)
-        self._fast = ObstoreClient(self._store(given))
+        self._fast = ObstoreClient(partial(self._store, self._config(given)))
 
-    def _store(self, given: Mapping[str, str]) -> Any:
+    def _store(self, config: Mapping[str, Any], client: Mapping[str, Any]) -> Any:
         from obstore.store import S3Store
 
+        options = {**config["client_options"], **client}
+        return S3Store(self._bucket, **{**config, "client_options": options})
+
+    def _config(self, given: Mapping[str, str]) -> dict[str, Any]:
+        """Give the settings of obstore."""
         anonymous = as_bool("anon", given.get("anon", "false"))
         endpoint = self._s3.meta.endpoint_url
         is_aws = endpoint.endswith((".amazonaws.com", ".amazonaws.com.cn"))
@@ -97,9 +97,6 @@ class S3Client:
             "client_options": {
                 "allow_http": endpoint.startswith("http://"),
                 "allow_invalid_certificates": not as_bool("verify", given.get("verify", "true")),
-                "connect_timeout": f"{_CONNECT}s",
-                # Each piece that is waited for has its own time: `dcmdask.remote.remote`.
-                "timeout": "1h",
             },
             "retry_config": {"max_retries": 0},
         }
@@ -117,7 +114,7 @@ class S3Client:
             config["skip_signature"] = True
         else:
             config["credential_provider"] = self._credentials
-        return S3Store(self._bucket, **config)
+        return config
 
     def _region(self, *, is_aws: bool) -> str:
         """Give the region of the bucket, which a store of Amazon tells whoever asks."""
@@ -146,13 +143,10 @@ class S3Client:
         expires = getattr(found, "_expiry_time", None)
         return {**said, "token": frozen.token, "expires_at": expires}
 
-    async def get(self, key: str, start: int, stop: int, etag: str | None) -> bytes:
+    def get(self, key: str, start: int, stop: int, etag: str | None, patience: float) -> bytes:
         """Give bytes of a key."""
         if is_plain(key):
-            return await self._fast.get(key, start, stop, etag)
-        return await asyncio.to_thread(self._get, key, start, stop, etag)
-
-    def _get(self, key: str, start: int, stop: int, etag: str | None) -> bytes:
+            return self._fast.get(key, start, stop, etag, patience)
         wanted = self._named(key) | {"Range": f"bytes={start}-{stop - 1}"}
         if etag is not None:
             wanted["IfMatch"] = etag
@@ -165,22 +159,18 @@ class S3Client:
         named = {"Bucket": self._bucket, "Key": key}
         return named | {"RequestPayer": "requester"} if self._pays else named
 
-    async def head(self, key: str) -> Listed:
+    def head(self, key: str) -> Listed:
         """Say what a listing would say of a key."""
-        return await asyncio.to_thread(self._head, key)
-
-    def _head(self, key: str) -> Listed:
         with _translated():
             said = self._s3.head_object(**self._named(key))
-        return Listed(key, said["ContentLength"], _micros(said["LastModified"]), said.get("ETag"))
+        return Listed(
+            key, said["ContentLength"], _micros(said["LastModified"]), quoted(said.get("ETag"))
+        )
 
-    async def put(self, key: str, content: bytes | Path, only: str | None) -> str | None:
+    def put(self, key: str, content: bytes | Path, only: str | None) -> str | None:
         """Write a key."""
         if is_plain(key):
-            return await self._fast.put(key, content, only)
-        return await asyncio.to_thread(self._put, key, content, only)
-
-    def _put(self, key: str, content: bytes | Path, only: str | None) -> str | None:
+            return self._fast.put(key, content, only)
         body = content.read_bytes() if isinstance(content, Path) else content
         condition = {} if only is None else {"IfMatch": only} if only else {"IfNoneMatch": "*"}
         try:
@@ -190,17 +180,14 @@ class S3Client:
             if condition and error.kind == Kind.VANISHED:
                 raise ConflictError from error
             raise
-        return str(answer["ETag"])
+        return quoted(answer.get("ETag"))
 
-    async def delete(self, key: str) -> None:
+    def delete(self, key: str) -> None:
         """Remove a key, if it is there."""
         if is_plain(key):
-            await self._fast.delete(key)
-        else:
-            await asyncio.to_thread(self._delete, key)
-
-    def _delete(self, key: str) -> None:
-        with suppress(FileNotFoundError), _translated():
+            self._fast.delete(key)
+            return
+        with _translated():
             self._s3.delete_object(**self._named(key))
 
     def pages(self, prefix: str) -> Iterator[list[Listed]]:
@@ -229,12 +216,16 @@ class S3Client:
 
 
 def _listed(one: Mapping[str, Any]) -> Listed:
-    return Listed(one["Key"], one["Size"], _micros(one["LastModified"]), one.get("ETag"))
+    return Listed(one["Key"], one["Size"], _micros(one["LastModified"]), quoted(one.get("ETag")))
 
 
-def _micros(when: Any) -> int:
-    seconds: float = when.timestamp()
-    return round(seconds * 1_000_000)
+def _micros(when: str) -> int:
+    """Take a time as a listing says it (ISO 8601), or a header (RFC 9110 section 5.6.7)."""
+    try:
+        found = dt.datetime.fromisoformat(when)
+    except ValueError:
+        found = parsedate_to_datetime(when)
+    return round(found.timestamp() * 1_000_000)
 
 
 def _botocore(given: Mapping[str, str], stall: float) -> tuple[Any, Any]:
@@ -259,6 +250,8 @@ def _botocore(given: Mapping[str, str], stall: float) -> tuple[Any, Any]:
     )
     try:
         session = botocore.session.Session(profile=given.get("profile"))
+        # Times as they stand: to parse those of a listing took as long as all else of it.
+        session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
         if "key" in given or "secret" in given:
             session.set_credentials(given.get("key"), given.get("secret"), given.get("token"))
         region = given.get("region") or session.get_config_variable("region") or _ANY_REGION
@@ -303,13 +296,8 @@ def _translated() -> Iterator[None]:
 
 def _error(answer: Mapping[str, Any]) -> Exception:
     code = str(answer.get("Error", {}).get("Code", ""))
-    status = int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if code in _DENIED:
         return denied()
     if code == "NoSuchBucket":
         return HeaderError(Kind.VANISHED, "there is no such bucket")
-    if status in _MEANING:
-        return _MEANING[status]()
-    if status >= 500 or status in (408, 425, 429):
-        return PassingError(f"status {status}")
-    return HeaderError(Kind.UNEXPECTED, f"the store answers with status {status}")
+    return of_status(int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)))

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO, cast
 
+from dcmdask.source.origin import Span, expect
 from dcmdask.source.streams import Over, Sized
 
 LARGE = 4 * 1024 * 1024
@@ -106,6 +107,10 @@ class _Part(Sized):
         self._stream = stream
         self._start = start
         self._tail = tail
+
+    def expect(self, spans: Sequence[Span]) -> None:
+        """Tell what will be read."""
+        expect(self._stream, spans)
 
     def read(self, count: int = -1) -> bytes:
         inside = self._at - self._start

@@ -8,39 +8,47 @@ from __future__ import annotations
 
 import errno
 import io
+import itertools
 import lzma
 import os
 import posixpath
-import stat
 import tarfile
+import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import IO, Any, ClassVar, cast
+from types import MappingProxyType
+from typing import IO, Any, ClassVar, TypeVar, cast
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcmdask.config import AS_USUAL, RemoteOptions
 from dcmdask.errors import HeaderError
+from dcmdask.remote.address import url_of
 from dcmdask.source.bounds import Budget, open_tar, section
+from dcmdask.source.bucket import Bucket
 from dcmdask.source.codecs import OPENERS
 from dcmdask.source.directory import open_zips
+from dcmdask.source.disk import Disk, read_more
 from dcmdask.source.entries import ARCHIVE_SUFFIXES, shown
-from dcmdask.source.heads import (
-    AT_ONCE,
-    READ_FLAGS,
-    place_columns,
-    place_table,
-    read_heads,
-    read_into,
+from dcmdask.source.heads import AT_ONCE, place_columns, place_table
+from dcmdask.source.members import (
+    Member,
+    Members,
+    data_offset,
+    ends_of,
+    in_order,
+    quick_head,
+    spans_of,
 )
-from dcmdask.source.members import Member, Members, data_offset, ends_of, quick_head
+from dcmdask.source.origin import FirstWindows, Hearing, Span, expect
 from dcmdask.source.sniff import archive_kind, is_tar, unread_format
 from dcmdask.source.streams import Readable
 from dcmdask.types import ELSEWHERE, NO_ROW, Failure, Kind, Place, Window
@@ -94,6 +102,10 @@ _INFERRED = {
     ".lz4": "lz4",
 }
 
+_OPENED_AHEAD = 16
+"""Files of a store that are opened before it is their turn: the tail of a zip takes a round trip."""
+
+_Item = TypeVar("_Item")
 Found = Window | Heads | Failure
 Stored = Callable[[], IO[bytes] | None]
 
@@ -138,11 +150,15 @@ class Roots:
         """Give the place of a manifest row, which has a number in its partition."""
         path = row["path"]
         parent, name = posixpath.split(path)
+        container = self.containers[row["root"]] if self.containers else None
         folder = (
             posixpath.join(self.names[row["root"]], parent) if parent else self.names[row["root"]]
         )
-        location = shown(os.fsdecode(row["location"])).replace(os.sep, "/")
-        url = f"file://{location}" if location.startswith("/") else f"file:///{location}"
+        if container is None:
+            location = shown(os.fsdecode(row["location"])).replace(os.sep, "/")
+            url = f"file://{location}" if location.startswith("/") else f"file:///{location}"
+        else:
+            url = url_of(container, row["location"].decode())
         return Place(
             url,
             row["case"],
@@ -152,6 +168,7 @@ class Roots:
             archive=None,
             size=row["size"],
             modified=row["modified"],
+            etag=row["etag"],
             row=number,
         )
 
@@ -180,6 +197,31 @@ class RowWatch:
     beat: Callable[[], None] = lambda: None
 
 
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Rows of one root that are read at once.
+
+    Attributes
+    ----------
+    rows : pyarrow.Table
+        Of the manifest.
+    numbers : list of int
+        What each is called.
+    origin : Disk or Bucket
+        Where they lie.
+    """
+
+    rows: pa.Table
+    numbers: list[int]
+    origin: Disk | Bucket
+
+    @property
+    def regular(self) -> list[int]:
+        """Positions of those that are no failures before they are opened."""
+        spots: list[int] = pc.indices_nonzero(pc.is_null(self.rows["kind"])).to_pylist()
+        return spots
+
+
 @dataclass(slots=True)
 class Fetcher:
     """Opens what the manifest lists.
@@ -203,7 +245,8 @@ class Fetcher:
     inside: dict[int, tuple[int, int]] = field(default_factory=dict)
     refused: set[int] = field(default_factory=set)
     watch: ClassVar[RowWatch] = RowWatch()
-    _buffer: npt.NDArray[np.uint8] | None = None
+    _origins: dict[int, Disk | Bucket] = field(default_factory=dict)
+    _counting: threading.Lock = field(default_factory=threading.Lock)
     _members: Members = field(default_factory=Members)
     _budget: Budget = field(default_factory=Budget)
     _row: int = NO_ROW
@@ -217,48 +260,112 @@ class Fetcher:
             yield from self.fetch_windows(manifest.to_pylist())
         else:
             yield from self._fetch_together(manifest)
+        for origin in self._origins.values():
+            if isinstance(origin, Bucket):
+                origin.remote.check()
         self.watch.begin(ELSEWHERE)
 
     def _fetch_together(self, manifest: pa.Table) -> Iterator[Found]:
-        for start in range(0, manifest.num_rows, AT_ONCE):
-            chunk = manifest.slice(start, AT_ONCE)
-            regular = pc.indices_nonzero(pc.is_null(chunk["kind"]).combine_chunks())
-            candidates = chunk.take(regular)
-            locations = candidates["location"].to_pylist()
-            numbers = [start + number for number in regular.to_pylist()]
-            reading = [number not in self.watch.left_out for number in numbers]
-            windows, kept, count = read_heads(
-                [
-                    location if read else None
-                    for location, read in zip(locations, reading, strict=True)
-                ],
-                numbers,
-                self.watch.begin,
-                self._buffer,
-            )
+        for chunk, read in _one_ahead(map(self._begin_chunk, self._chunks(manifest))):
+            first = read()
             self.watch.begin(NO_ROW)
-            self._buffer = windows.buffer
-            self.tally.bytes_read += count
-            self.tally.files += len(kept)
-            chosen = candidates.take(pa.array(kept, pa.int64()))
-            if kept:
-                yield self._heads(chosen, windows, [numbers[spot] for spot in kept])
-            plain = set(regular.take(pa.array(kept, pa.int64())).to_pylist())
-            others = [number for number in range(chunk.num_rows) if number not in plain]
-            rows = chunk.take(pa.array(others, pa.int64())).to_pylist()
-            yield from self.fetch_windows(rows, [start + number for number in others])
+            self.tally.files += len(first.kept)
+            regular, numbers = chunk.regular, chunk.numbers
+            chosen = chunk.rows.take(pa.array([regular[spot] for spot in first.kept], pa.int64()))
+            if first.kept:
+                kept = [numbers[regular[spot]] for spot in first.kept]
+                yield self._heads(chosen, first.windows, kept, chunk.origin)
+            plain = {regular[spot] for spot in first.kept}
+            others = [spot for spot in range(chunk.rows.num_rows) if spot not in plain]
+            rows = chunk.rows.take(pa.array(others, pa.int64())).to_pylist()
+            heads = {numbers[regular[spot]]: head for spot, head in first.heads.items()}
+            yield from self.fetch_windows(rows, [numbers[spot] for spot in others], heads)
 
-    def _heads(self, manifest: pa.Table, windows: Windows, numbers: list[int]) -> Heads:
+    def _chunks(self, manifest: pa.Table) -> Iterator[_Chunk]:
+        """Cut the manifest into what is read at once: rows of one root, so many as it likes."""
+        roots = manifest["root"].to_numpy()
+        ends = [*(np.flatnonzero(np.diff(roots)) + 1).tolist(), manifest.num_rows]
+        begin = 0
+        for end in ends:
+            while begin < end:
+                origin = self._origin(int(roots[begin]))
+                stop = min(begin + origin.at_once, end)
+                yield _Chunk(manifest.slice(begin, stop - begin), list(range(begin, stop)), origin)
+                begin = stop
+
+    def _begin_chunk(self, chunk: _Chunk) -> tuple[_Chunk, Callable[[], FirstWindows]]:
+        numbers = [chunk.numbers[spot] for spot in chunk.regular]
+        wanted = [None if number in self.watch.left_out else number for number in numbers]
+        candidates = chunk.rows.take(pa.array(chunk.regular, pa.int64()))
+        return chunk, chunk.origin.begin_heads(candidates, wanted, self._hearing())
+
+    def _origin(self, root: int) -> Disk | Bucket:
+        """Give where a root lies."""
+        if root not in self._origins:
+            container = self.roots.containers[root] if self.roots.containers else None
+            self._origins[root] = (
+                Disk() if container is None else Bucket(container, self.roots.remote)
+            )
+        return self._origins[root]
+
+    def _hearing(self) -> Hearing:
+        def begin(number: int) -> None:
+            self.watch.begin(number)
+
+        def beat() -> None:
+            self.watch.beat()
+
+        return Hearing(begin, beat, self._count)
+
+    def _count(self, count: int) -> None:
+        with self._counting:
+            self.tally.bytes_read += count
+
+    def _heads(
+        self, manifest: pa.Table, windows: Windows, numbers: list[int], origin: Disk | Bucket
+    ) -> Heads:
         """Give loose files with their first windows."""
-        places = place_columns(manifest, self.roots.names, numbers)
+        root = manifest["root"][0].as_py()
+        container = self.roots.containers[root] if self.roots.containers else None
+        places = place_columns(manifest, self.roots.names, numbers, container)
         if places is None:
             rows = zip(manifest.to_pylist(), numbers, strict=True)
             places = place_table([self.roots.place(row, number) for row, number in rows])
+        if isinstance(origin, Bucket):
+            return self._bucket_heads(manifest, windows, numbers, origin, places)
+        return self._disk_heads(manifest, windows, numbers, places)
 
-        def more(number: int, offset: int, row: memoryview) -> int:
+    def _bucket_heads(
+        self,
+        manifest: pa.Table,
+        windows: Windows,
+        numbers: list[int],
+        bucket: Bucket,
+        places: pa.Table,
+    ) -> Heads:
+        def refused(number: int) -> None:
+            self.refused.add(numbers[number])
+
+        reading = bucket.reading_on(manifest, windows, self._hearing(), refused)
+
+        @contextmanager
+        def reopen(number: int) -> Iterator[Window | Failure]:
+            place = Place(**places.slice(number, 1).to_pylist()[0])
+            with reading.opened(number) as (head, fetch):
+                yield Window(place, head, fetch, LARGEST_HEADER)
+
+        return Heads(places, windows, reading.more, reopen, reading.expect)
+
+    def _disk_heads(
+        self, manifest: pa.Table, windows: Windows, numbers: list[int], places: pa.Table
+    ) -> Heads:
+        def more(wanted: Sequence[tuple[int, int, memoryview]]) -> list[int]:
+            return [read_on(*one) for one in wanted]
+
+        def read_on(number: int, offset: int, row: memoryview) -> int:
             self.watch.begin(numbers[number])
             try:
-                count = _read_more(manifest["location"][number].as_py(), offset, row)
+                count = read_more(manifest["location"][number].as_py(), offset, row)
             except OSError:
                 self.refused.add(numbers[number])
                 count = 0
@@ -284,43 +391,35 @@ class Fetcher:
         return Heads(places, windows, more, reopen)
 
     def fetch_windows(
-        self, rows: Sequence[Mapping[str, Any]], numbers: Sequence[int] | None = None
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        numbers: Sequence[int] | None = None,
+        heads: Mapping[int, bytes | HeaderError] = MappingProxyType({}),
     ) -> Iterator[Found]:
         """Give a window or failure for every file and member of some manifest rows.
 
         A window can be read until the next one is asked for. `numbers` are those of the rows in
-        their partition; by default they are the whole of it.
+        their partition; by default they are the whole of it. `heads` are first bytes that are there
+        already, by number, or why there are none.
         """
-        for number, row in zip(numbers or range(len(rows)), rows, strict=True):
+        called = numbers or range(len(rows))
+        for number, place, opened in self._opened(rows, called, heads):
             self.tally.files += 1
-            place = self.roots.place(row, number)
-            if row["kind"]:
-                yield Failure(place, Kind(row["kind"]), row["message"], "list")
-                continue
-            if number in self.watch.left_out:
-                yield Failure(place, *self.watch.left_out[number], _STAGE)
+            if isinstance(opened, Failure):
+                yield opened
                 continue
             self._row = number
             self.watch.begin(number)
-            try:
-                handle = os.open(os.fsdecode(row["location"]), READ_FLAGS)
-            except OSError as error:
-                yield _refusal(place, error)
+            file = opened()
+            if isinstance(file, Failure):
+                yield file
                 continue
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                os.close(handle)
-                words = "something else has taken its place since it was listed"
-                yield Failure(place, Kind.VANISHED, words, _STAGE)
-                continue
-            stream = io.FileIO(handle, closefd=True)
             before = (self.tally.members, self.tally.containers)
-            self._budget = Budget(place.size)
+            self._budget = file.budget
             try:
-                refused = partial(self.refused.add, number)
-                counted = _Counted(stream, self.tally, self._budget, self.watch.beat, refused)
-                yield from self._fetch_file(counted, place)
+                yield from self._fetch_file(file, place)
             finally:
-                self._members.hold(stream)
+                self._members.hold(file.raw)
             if self.tally.members > before[0]:
                 found = (self.tally.members - before[0], self.tally.containers - before[1])
                 self.inside[number] = found
@@ -329,6 +428,58 @@ class Fetcher:
         self._row = NO_ROW
         self.watch.begin(NO_ROW)
         yield from self._fetched_members()
+
+    def _opened(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        numbers: Sequence[int],
+        heads: Mapping[int, bytes | HeaderError],
+    ) -> Iterator[tuple[int, Place, Any]]:
+        """Give the rows with their files: failures, open ones, or what opens them.
+
+        Those of a store are opened ahead, and the directories of zips among them read.
+        """
+        waiting: deque[tuple[int, Place, Any]] = deque()
+        with ThreadPoolExecutor(_OPENED_AHEAD) as pool:
+            for number, row in zip(numbers, rows, strict=True):
+                place = self.roots.place(row, number)
+                opened: Any
+                head = heads.get(number)
+                origin = self._origin(row["root"])
+                if row["kind"]:
+                    opened = Failure(place, Kind(row["kind"]), row["message"], "list")
+                elif number in self.watch.left_out:
+                    opened = Failure(place, *self.watch.left_out[number], _STAGE)
+                elif isinstance(head, HeaderError):
+                    opened = Failure(place, Kind(head.kind), head.message, _STAGE)
+                elif isinstance(origin, Disk) or self.watch.singly:
+                    yield number, place, partial(self._open, origin, row, place, None)
+                    continue
+                else:
+                    opened = pool.submit(self._open, origin, row, place, head).result
+                waiting.append((number, place, opened))
+                if len(waiting) > _OPENED_AHEAD:
+                    yield waiting.popleft()
+            while waiting:
+                yield waiting.popleft()
+
+    def _open(
+        self, origin: Disk | Bucket, row: Mapping[str, Any], place: Place, head: bytes | None
+    ) -> _Counted | Failure:
+        """Open the file of a row; of a zip in a store, begin to fetch its directory and members."""
+        try:
+            raw = origin.open(row, head, self._hearing())
+        except OSError as error:
+            return _refusal(place, error)
+        except HeaderError as error:
+            return Failure(place, Kind(error.kind), error.message, _STAGE)
+        budget = Budget(place.size)
+        tally = self.tally if isinstance(origin, Disk) else None
+        refused = partial(self.refused.add, place.row)
+        opened = _Counted(raw, tally, budget, self.watch.beat, refused)
+        if head is not None and archive_kind(head) == "zip":
+            opened.prepare()
+        return opened
 
     def _fetch_file(self, stream: _Counted, place: Place) -> Iterator[Found]:
         try:
@@ -380,9 +531,10 @@ class Fetcher:
                 self.tally.containers += 1
 
     def _fetch_zip(self, stream: IO[bytes], place: Place, *, nested: bool) -> Iterator[Found]:
-        for archive in open_zips(stream):
+        for archive in _zips(stream):
             ends = ends_of(archive)
-            for info in archive.infolist():
+            expect(stream, spans_of(archive, ends))
+            for info in in_order(archive):
                 # is_dir fails on an empty name before Python 3.12
                 if not info.filename.endswith("/"):
                     quick = quick_head(stream, info, ends[info.header_offset])
@@ -533,15 +685,6 @@ class Fetcher:
             yield from self._fetch_archive(inner, kind, member, nested=True)
 
 
-def _read_more(location: bytes, offset: int, row: memoryview) -> int:
-    """Read on in a loose file; give how many bytes."""
-    handle = os.open(location, READ_FLAGS)
-    try:
-        return read_into(handle, offset, row)
-    finally:
-        os.close(handle)
-
-
 def _stored_in_zip(stream: IO[bytes], info: zipfile.ZipInfo) -> IO[bytes] | None:
     start = data_offset(stream, info)
     return None if start is None else section(stream, start, info.file_size)
@@ -615,20 +758,32 @@ def _reopen_member(found: Member) -> Iterator[Window | Failure]:
 
 
 class _Counted(Readable):
-    """A file whose reads are counted and whose errors are translated."""
+    """A file whose reads are counted and whose errors are translated.
+
+    Attributes
+    ----------
+    raw : file
+        The file itself.
+    budget : Budget
+        Of what is read and inflated of it.
+    zips : iterator of zipfile.ZipFile, or None
+        What it holds, where it was opened as a zip ahead of time.
+    """
 
     def __init__(
         self,
-        stream: io.FileIO,
-        tally: Tally,
+        stream: IO[bytes],
+        tally: Tally | None,
         budget: Budget,
         beat: Callable[[], None],
         refused: Callable[[], None],
     ) -> None:
         super().__init__()
+        self.raw = stream
+        self.budget = budget
+        self.zips: Iterator[zipfile.ZipFile] | None = None
         self._stream = stream
         self._tally = tally
-        self._budget = budget
         self._beat = beat
         self._refused = refused
 
@@ -655,9 +810,27 @@ class _Counted(Readable):
                 break
             self._beat()
             found += piece
-        self._tally.bytes_read += len(found)
-        self._budget.read += len(found)
+        if self._tally is not None:
+            self._tally.bytes_read += len(found)
+        self.budget.read += len(found)
         return bytes(found)
+
+    def expect(self, spans: Sequence[Span]) -> None:
+        """Tell what will be read."""
+        expect(self._stream, spans)
+
+    def prepare(self) -> None:
+        """Open it as a zip; what of it comes first is fetched from now on.
+
+        What is wrong with it shows again when it is its turn.
+        """
+        try:
+            zips = open_zips(cast(IO[bytes], self))
+            first = next(zips)
+            self.expect(spans_of(first, ends_of(first)))
+        except (HeaderError, *_DAMAGE, OSError, MemoryError, StopIteration):
+            return
+        self.zips = itertools.chain([first], zips)
 
     def read_at(self, offset: int, count: int) -> bytes:
         """Give bytes at an offset, as `Window` wants them."""
@@ -849,6 +1022,19 @@ def _member_place(archive: Place, name: str, size: int | None, protocol: str, ur
         etag=archive.etag,
         row=archive.row,
     )
+
+
+def _zips(stream: IO[bytes]) -> Iterator[zipfile.ZipFile]:
+    return getattr(stream, "zips", None) or open_zips(stream)
+
+
+def _one_ahead(items: Iterable[_Item]) -> Iterator[_Item]:
+    """Give items one behind: when one is given, the next has been begun."""
+    before: list[_Item] = []
+    for item in items:
+        yield from before
+        before = [item]
+    yield from before
 
 
 def _kind_by_name(stream: _Counted, head: bytes, name: str) -> str | None:

@@ -11,12 +11,13 @@ import itertools
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from typing import IO
+from typing import IO, cast
 
 from dcmdask.source.bounds import Budget
 from dcmdask.source.heads import AT_ONCE, place_table
+from dcmdask.source.origin import Span, deep_reach, expect
 from dcmdask.types import Failure, Place, Window
 from dcmdask.windows import WINDOW, Heads, Windows
 
@@ -41,6 +42,35 @@ def ends_of(archive: zipfile.ZipFile) -> dict[int, int]:
     """Give, for the offset of every member, that of what lies behind it: it may not reach further."""
     offsets = sorted({info.header_offset for info in archive.infolist()})
     return dict(itertools.pairwise([*offsets, archive.start_dir]))
+
+
+def in_order(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """Give the members in order of where they lie: a disk and a store like that best."""
+    return sorted(archive.infolist(), key=lambda info: info.header_offset)
+
+
+def spans_of(archive: zipfile.ZipFile, ends: dict[int, int]) -> list[Span]:
+    """Give which bytes will be read of the members of an archive, in that order.
+
+    Parameters
+    ----------
+    archive : zipfile.ZipFile
+        Of them.
+    ends : dict
+        From `ends_of`.
+    """
+    return [
+        span_of(info, ends[info.header_offset])
+        for info in in_order(archive)
+        if not info.filename.endswith("/")
+    ]
+
+
+def span_of(info: zipfile.ZipInfo, end: int, reach: int = WINDOW) -> Span:
+    """Give which bytes will be read of a member, for so many of its own."""
+    before = _LOCAL.size + len(info.orig_filename.encode("utf-8", "replace")) + _EXTRA
+    start = info.header_offset
+    return start, min(start + before + min(info.compress_size, reach + _SLACK), end)
 
 
 def quick_head(stream: IO[bytes], info: zipfile.ZipInfo, end: int) -> bytes | None:
@@ -174,11 +204,30 @@ class Members:
         """
         members, windows = self._members, self._windows
         assert windows is not None
+        head = windows.first(len(members))
+        ends: dict[int, dict[int, int]] = {}
+
+        def announce(wanted: Iterable[tuple[int, int]]) -> None:
+            spans: dict[int, list[Span]] = {}
+            for number, reach in wanted:
+                archive, info, *_ = members[number]
+                own = ends.setdefault(id(archive), ends_of(archive))
+                span = span_of(info, own[info.header_offset], reach)
+                spans.setdefault(id(archive), []).append(span)
+            streams = {id(archive): archive.fp for archive, *_ in members}
+            for archive_id, some in spans.items():
+                expect(cast(IO[bytes], streams[archive_id]), some)
+
+        def read_on(wanted: Sequence[tuple[int, int, memoryview]]) -> list[int]:
+            announce((number, at + len(row)) for number, at, row in wanted)
+            return [more(members[number], at, row) for number, at, row in wanted]
+
         return Heads(
             place_table([place for _, _, place, _ in members]),
-            windows.first(len(members)),
-            lambda number, offset, row: more(members[number], offset, row),
+            head,
+            read_on,
             lambda number: reopen(members[number]),
+            lambda numbers: announce((n, deep_reach(head, n)) for n in numbers),
         )
 
     def close(self) -> None:

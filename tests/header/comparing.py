@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,10 @@ def scan(files: list[bytes], garbage: int = 0) -> Scan:
         windows.filled[number] = len(head)
         windows.whole[number] = len(content) <= WINDOW
 
-    def more(number: int, offset: int, row: memoryview) -> int:
+    def more(wanted: Sequence[tuple[int, int, memoryview]]) -> list[int]:
+        return [read_on(*one) for one in wanted]
+
+    def read_on(number: int, offset: int, row: memoryview) -> int:
         found = files[number][offset : offset + WINDOW]
         row[: len(found)] = found
         return len(found)

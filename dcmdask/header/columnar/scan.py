@@ -66,7 +66,7 @@ def scan_windows(windows: Windows, more: More) -> Scan:
     Examples
     --------
     >>> from dcmdask.windows import Windows
-    >>> scan = scan_windows(Windows.empty(2), lambda number, offset, row: 0)
+    >>> scan = scan_windows(Windows.empty(2), lambda wanted: [])
     >>> scan.accepted.tolist(), dict(scan.reasons)
     ([False, False], {'no_prefix': 2})
     """
@@ -98,12 +98,11 @@ def _walk_second(state: State, implicit: Flags, more: More) -> None:
     if not waiting:
         return
     windows = state.windows
-    last = np.zeros(len(waiting), bool)
-    for spot, (number, offset) in enumerate(waiting):
-        row = windows.files + number
-        windows.filled[row] = more(number, offset, windows.row(row))
-        last[spot] = windows.filled[row] < WINDOW
     files, resume_at = np.array(waiting, np.int64).T
+    rows = [windows.row(windows.files + number) for number, _ in waiting]
+    wanted = [(*file, row) for file, row in zip(waiting, rows, strict=True)]
+    windows.filled[windows.files + files] = more(wanted)
+    last = windows.filled[windows.files + files] < WINDOW
     state.pending = {}
     state.resume(files, resume_at, last)
     files = state.still(files)

@@ -1,0 +1,311 @@
+"""Take a root in a container of a store; give manifest entries, from pages of its listing.
+
+Nothing is asked of a single object. Keys come in any order: a store may list them as it likes. One
+listing gives a page after the other, at a round trip each; where it turns out to be long, what lies
+below is listed prefix by prefix, many at a time, and no more pages are held than are waited for.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from dcmdask.config import RemoteOptions
+from dcmdask.errors import HeaderError, SourceError
+from dcmdask.remote.address import Address, before_keys, below
+from dcmdask.remote.client import Level, Listed
+from dcmdask.remote.remote import Remote, open_remote
+from dcmdask.source.entries import OUTPUTS, Entry, Root, top_level_case
+from dcmdask.types import PRIVATE, Kind
+
+LONG = 20_000
+"""Keys of one listing after which it is divided: twenty pages."""
+
+_AT_ONCE = 16
+_WAITING = 64
+_MOST_PREFIXES = 10_000
+_MOST_FOUND = 50_000
+_DEADLINE = 10.0
+"""Seconds for one level of keys: of one with millions of keys and no end, the first pages say so."""
+_BLINK = 0.2
+
+
+def container_root(source: str, options: RemoteOptions) -> Root:
+    """Give the root that a URL names: a container, a prefix in it, or one object.
+
+    Raises
+    ------
+    SourceError
+        There is nothing, or it cannot be listed.
+    UsageError, StoreError
+        The URL or the settings cannot be used; the store does not answer.
+    """
+    address = Address.parse(source)
+    remote = open_remote(address.root, options)
+    is_folder = source.endswith("/") or not address.key
+    if not is_folder and _is_object(remote, address):
+        holder, _, name = address.key.rpartition("/")
+        parent = Address(address.protocol, address.container, holder)
+        return Root(parent.url, parent.name, (name,))
+    try:
+        first = next(iter(remote.pages(_prefix(address.key))), [])
+    except HeaderError as error:
+        raise _refusal(source, error) from error
+    if not first and address.key and not any(remote.pages(_prefix(address.key))):
+        raise SourceError(source, "no such object, and none below it", "check the URL")
+    return Root(address.url, address.name)
+
+
+def _prefix(key: str) -> str:
+    return f"{key}/" if key else ""
+
+
+def _is_object(remote: Remote, address: Address) -> bool:
+    try:
+        remote.head(address.key)
+    except HeaderError as error:
+        # Whoever may not list is not told either that there is no such key.
+        if error.kind in (Kind.VANISHED, Kind.ACCESS_DENIED):
+            return False
+        raise _refusal(address.url, error) from error
+    return True
+
+
+def _refusal(source: str, error: HeaderError) -> SourceError:
+    if error.kind == Kind.ACCESS_DENIED:
+        remedy = (
+            "check the credentials (environment, profile, --storage-option), or add "
+            "--storage-option anon=true for public data"
+        )
+        return SourceError(source, error.message, remedy)
+    return SourceError(source, error.message, "check the URL and --storage-option")
+
+
+def list_container(
+    root: Root,
+    options: RemoteOptions,
+    *,
+    leave_out: frozenset[str] = frozenset(),
+    wanted: Callable[[str], bool] = lambda _path: True,
+    found_case: Callable[[str], None] = lambda _case: None,
+) -> Iterator[Entry]:
+    """List what lies in a root, in any order.
+
+    Parameters
+    ----------
+    root : Root
+        Where to begin.
+    options : RemoteOptions
+        How its container is reached.
+    leave_out : frozenset of str
+        URLs of prefixes of which nothing is listed: the output.
+    wanted : callable
+        Relative path to whether an object is listed.
+    found_case : callable
+        Told of every case.
+
+    Raises
+    ------
+    SourceError, StoreError
+        The listing does not come to its end: a part of it would be a wrong catalog.
+    """
+    address = Address.parse(root.path)
+    remote = open_remote(address.root, options)
+    prefix = _prefix(address.key)
+    own = before_keys(remote.root)
+    left_out = tuple(
+        f"{url.removeprefix(own).rstrip('/')}/" for url in leave_out if url.startswith(own)
+    )
+    try:
+        for page in _pages(root, remote, prefix):
+            for found in page:
+                path = found.key.removeprefix(prefix)
+                if _is_data(path, found) and wanted(path):
+                    if left_out and found.key.startswith(left_out):
+                        continue
+                    first, slash, _ = path.partition("/")
+                    case = first if slash else top_level_case(path, root.name)
+                    found_case(case)
+                    yield Entry(
+                        path,
+                        found.key.encode("utf-8", "surrogatepass"),
+                        case,
+                        found.size,
+                        found.modified,
+                        etag=found.etag,
+                    )
+    except HeaderError as error:
+        raise _refusal(root.path, error) from error
+
+
+def _pages(root: Root, remote: Remote, prefix: str) -> Iterator[list[Listed]]:
+    if root.only:
+        return iter([[remote.head(below(prefix.rstrip("/"), name)) for name in root.only]])
+    return list_keys(remote, prefix)
+
+
+def _is_data(path: str, found: Listed) -> bool:
+    """Tell whether a key is a file of anybody: no marker of a folder, nothing of a catalog."""
+    if not path or (path.endswith("/") and not found.size):
+        return False
+    folders = path.split("/")[:-1]
+    return PRIVATE not in folders and folders[:1] != [OUTPUTS]
+
+
+def list_keys(remote: Remote, prefix: str) -> Iterator[list[Listed]]:
+    """Give all keys below a prefix, page by page, each once.
+
+    Parameters
+    ----------
+    remote : Remote
+        The container.
+    prefix : str
+        Empty, or with a slash at its end.
+
+    Raises
+    ------
+    HeaderError, StoreError
+        A page cannot be had.
+    """
+    pages = remote.pages(prefix)
+    seen: set[str] = set()
+    for page in pages:
+        yield page
+        seen.update(found.key for found in page)
+        if len(seen) >= LONG:
+            break
+    else:
+        return
+    level = _divided(remote, prefix)
+    if level is None:
+        yield from pages
+        return
+    yield [found for found in level.found if found.key not in seen]
+    yield from _Listing(remote, level.prefixes, seen).pages()
+
+
+def _divided(remote: Remote, prefix: str) -> Level | None:
+    """Give the level of keys at which a long listing goes on; None where it has none of use."""
+    found: list[Listed] = []
+    while True:
+        level = _whole_level(remote, prefix)
+        if level is None or not level.prefixes:
+            return None
+        found += level.found
+        if len(level.prefixes) > 1:
+            return Level(level.prefixes, found)
+        # One folder that holds all.
+        prefix = level.prefixes[0]
+
+
+def _whole_level(remote: Remote, prefix: str) -> Level | None:
+    deadline = time.monotonic() + _DEADLINE
+    level = Level([], [])
+    for page in remote.levels(prefix):
+        level.prefixes.extend(page.prefixes)
+        level.found.extend(page.found)
+        too_many = len(level.prefixes) > _MOST_PREFIXES or len(level.found) > _MOST_FOUND
+        if too_many or time.monotonic() > deadline:
+            return None
+    return level
+
+
+class _Listing:
+    """Many prefixes that are listed at a time.
+
+    Parameters
+    ----------
+    remote : Remote
+        The container.
+    prefixes : list of str
+        What to list.
+    seen : set of str
+        Keys that were listed already.
+    """
+
+    def __init__(self, remote: Remote, prefixes: list[str], seen: set[str]) -> None:
+        self._remote = remote
+        self._prefixes = list(reversed(prefixes))
+        self._seen = seen
+        self._busy = 0
+        self._changed = threading.Condition()
+        self._ended = False
+        self._found: queue.Queue[list[Listed] | Exception | None] = queue.Queue(_WAITING)
+
+    def pages(self) -> Iterator[list[Listed]]:
+        """Give the pages as they come."""
+        threads = [
+            threading.Thread(target=self._work, daemon=True, name="dcmdask-listing")
+            for _ in range(_AT_ONCE)
+        ]
+        for thread in threads:
+            thread.start()
+        ended = 0
+        try:
+            while ended < len(threads):
+                found = self._found.get()
+                if isinstance(found, Exception):
+                    raise found
+                if found is None:
+                    ended += 1
+                else:
+                    yield found
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
+
+    def _work(self) -> None:
+        try:
+            while (prefix := self._next()) is not None:
+                self._list(prefix)
+                with self._changed:
+                    self._busy -= 1
+                    self._changed.notify_all()
+        except Exception as error:  # noqa: BLE001 - whoever waits for the pages gets it
+            self._put(error)
+        finally:
+            self._put(None)
+
+    def _next(self) -> str | None:
+        """Give a prefix to list; None when there is none and will be none."""
+        with self._changed:
+            while not self._prefixes and self._busy and not self._ended:
+                self._changed.wait()
+            if self._ended or not self._prefixes:
+                return None
+            self._busy += 1
+            return self._prefixes.pop()
+
+    def _list(self, prefix: str) -> None:
+        listed = 0
+        pages = self._remote.pages(prefix)
+        mine: set[str] = set()
+        for page in pages:
+            self._put([found for found in page if found.key not in self._seen])
+            mine.update(found.key for found in page)
+            listed += len(page)
+            if listed >= LONG and len(self._prefixes) < _AT_ONCE:
+                break
+        else:
+            return
+        level = _divided(self._remote, prefix)
+        if level is None:
+            for page in pages:
+                self._put([found for found in page if found.key not in self._seen])
+            return
+        self._put([found for found in level.found if found.key not in mine | self._seen])
+        with self._changed:
+            self._seen |= mine
+            self._prefixes.extend(reversed(level.prefixes))
+            self._changed.notify_all()
+
+    def _put(self, found: list[Listed] | Exception | None) -> None:
+        while not self._ended:
+            try:
+                self._found.put(found, timeout=_BLINK)
+            except queue.Full:
+                continue
+            return

@@ -1,0 +1,112 @@
+"""What the fetcher wants of wherever a root lies: this machine, or a container of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any, Protocol
+
+import pyarrow as pa
+
+from dcmdask.errors import HeaderError
+from dcmdask.windows import Windows
+
+Span = tuple[int, int]
+"""Start and stop of a range, bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """Whom an origin tells what it does.
+
+    Attributes
+    ----------
+    begin : callable
+        Told the number of each row before it is opened.
+    beat : callable
+        Told that something came.
+    count : callable
+        Told of bytes that came; from any thread.
+    """
+
+    begin: Callable[[int], None]
+    beat: Callable[[], None]
+    count: Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class FirstWindows:
+    """The first windows of some rows.
+
+    Attributes
+    ----------
+    windows : Windows
+        Of those that begin as DICOM does, row after row.
+    kept : list of int
+        Their positions among the rows. All others are for the reader that takes one at a time.
+    heads : dict
+        Position to the first bytes of others, where they came along; or to why there are none.
+    """
+
+    windows: Windows
+    kept: list[int]
+    heads: Mapping[int, bytes | HeaderError] = field(default_factory=dict)
+
+
+class Origin(Protocol):
+    """Where the files of a root are.
+
+    Attributes
+    ----------
+    at_once : int
+        Rows whose first windows are read together.
+    """
+
+    at_once: int
+
+    def begin_heads(
+        self, rows: pa.Table, numbers: Sequence[int | None], hearing: Hearing
+    ) -> Callable[[], FirstWindows]:
+        """Begin to read the first windows of some rows; give what waits for them.
+
+        Parameters
+        ----------
+        rows : pyarrow.Table
+            Of the manifest.
+        numbers : sequence of int or None
+            What each is called; None for one that is passed over.
+        hearing : Hearing
+            Whom to tell.
+        """
+        ...
+
+    def open(self, row: Mapping[str, Any], head: bytes | None, hearing: Hearing) -> IO[bytes]:
+        """Open the file of a row, whose first bytes may be there.
+
+        Raises
+        ------
+        OSError, HeaderError
+            It cannot be opened.
+        """
+        ...
+
+
+_SECOND = 24 * 1024
+"""Bytes of a header that are fetched ahead behind its first window, for one that is read deeply."""
+
+_PIXEL_DATA = b"\xe0\x7f\x10\x00"
+
+
+def deep_reach(windows: Windows, number: int) -> int:
+    """Give how many bytes of a file are likely to be needed by who reads its header deeply."""
+    filled = int(windows.filled[number])
+    # Where the pixel data begin in the first window, so does whatever a header has.
+    if windows.whole[number] or _PIXEL_DATA in bytes(windows.row(number)[:filled]):
+        return filled
+    return filled + _SECOND
+
+
+def expect(stream: IO[bytes], spans: Sequence[Span]) -> None:
+    """Tell a file what will be read of it, if it is one that fetches ahead."""
+    if spans and (ahead := getattr(stream, "expect", None)) is not None:
+        ahead(spans)
