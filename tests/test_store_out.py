@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -340,17 +340,15 @@ def test_a_put_that_fails_while_publishing(
     write_synthetic(source / "a", patients=1, slices=6)
     before = crawl(source, bucket)
     write_synthetic(source / "b", patients=1, slices=6, seed=1)
-    real = Remote.begin_put
+    real = Remote.put
 
-    def begin_put(self: Remote, key: str, *what: Any) -> Any:
+    def put(self: Remote, key: str, *what: Any) -> Any:
         if name in key:
-            refused: Future[str] = Future()
-            refused.set_exception(HeaderError(Kind.ACCESS_DENIED, "the store denies access"))
-            return refused
+            raise HeaderError(Kind.ACCESS_DENIED, "the store denies access")
         return real(self, key, *what)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Remote, "begin_put", begin_put)
+        patch.setattr(Remote, "put", put)
         with pytest.raises(OutputError, match="the store denies access; look at the credentials"):
             crawl(source, bucket)
     assert before.run == Catalog(bucket.url, told(bucket)).run

@@ -42,17 +42,12 @@ STRICT = 3
     default=1_000_000,
     help="Crawls of fewer files run without a cluster, which would cost more than it brings.",
 )
-@option(
-    "--storage-option",
-    metavar="KEY=VALUE",
-    multiple=True,
-    help="How stores are reached: key, secret, endpoint_url, profile, anon, ... Repeatable.",
-)
-@option("--requests", type=int, default=256, help="Reads of a store under way at a time.")
+@storage_option
+@option("--requests", type=int, default=REQUESTS, help="Reads of a store under way at a time.")
 @option(
     "--join-gap",
     type=int,
-    default=64 * 1024,
+    default=JOIN_GAP,
     help="Bytes between two ranges in a store below which they are read as one.",
 )
 @option("--full", is_flag=True, help="Read everything again, also what has not changed.")
@@ -69,14 +64,6 @@ STRICT = 3
 @option("--move-top-level-zips", is_flag=True, help="First move SOURCE/x.zip to SOURCE/x/x.zip.")
 @option("--projectid-map", metavar="PATH", help="JSON file of ProjectIDs. Default: in OUT.")
 @option("--excel", is_flag=True, help="CSV made for a spreadsheet: BOM, no formulas.")
-@storage_option
-@option("--requests", type=int, default=REQUESTS, help="Requests to stores under way at a time.")
-@option(
-    "--join-gap",
-    type=int,
-    default=JOIN_GAP,
-    help="Bytes between two ranges of an archive in a store below which they are read as one.",
-)
 @option("--strict", is_flag=True, help="Exit with 3 if any file failed.")
 @option("--quiet", "-q", is_flag=True, help="No progress, no summary.")
 @option("--log-file", type=click.Path(path_type=Path), help="Write progress and summary there.")

@@ -39,7 +39,7 @@ def option(*names: str, **settings: Any) -> Callable[[Command], Command]:
 
 def storage_option(command: Command) -> Command:
     """Declare ``--storage-option``. Its default is never shown: a settings file may hold secrets."""
-    words = "KEY=VALUE: how a store is reached, e.g. endpoint_url=..., profile=... Repeatable."
+    words = "How stores are reached: key, secret, endpoint_url, profile, anon, ... Repeatable."
     return click.option(
         "--storage-option",
         metavar="KEY=VALUE",
