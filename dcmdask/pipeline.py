@@ -194,6 +194,7 @@ def _run(sources: Iterable[str], options: RunOptions, watch: Watch) -> dict[str,
         watch(_progress("publish", listing, totals))
         catalog = _catalog(options, roots, listing, totals, assembled, moved)
         names = _write_numbers(store, map_path, numbers)
+        store.send()
         clock.stop("publish")
         catalog["run"] = _told_of(clock, begun, changes, store)
         catalog = store.publish(catalog, state, (*PUBLISHED, *names))

@@ -95,6 +95,7 @@ class RemoteStore(Staging):
         self.interrupted: str | None = None
         self.read_anew: str | None = None
         self._options = options
+        self._token = secrets.token_hex(8)
         self._fresh = fresh
         self._elsewhere = elsewhere
         self._scratch = scratch
@@ -241,13 +242,24 @@ class RemoteStore(Staging):
         """Give the names of the files of instances in OUT: those of the parts that hold them."""
         return [f"{PRIVATE}/{PARTS}/{name}" for name in parts.instance_names()]
 
+    def send(self) -> None:
+        """Put what is prepared into a folder that nothing names yet."""
+        before = self.numbers()
+        if before.exists() and not (self.prepared / DEFAULT_MAP).exists():
+            # Those of the catalog before stay: they are promised for ever.
+            with self.open_output(DEFAULT_MAP) as stream:
+                stream.write(before.read_bytes())
+        names = [f"{_FOLDER}{self._token}/{name}" for name in self.sizes()]
+        own = [self.prepared / name for name in self.sizes()]
+        upload(self._remote, list(zip(map(self.output.key, names), own, strict=True)))
+
     def publish(
         self,
         catalog: dict[str, Any],
         state: State,
         replaced: Sequence[str],  # noqa: ARG002 - every catalog has a folder of its own
     ) -> dict[str, Any]:
-        """Put what is prepared into a folder, and then name that folder.
+        """Name the folder that what is prepared was sent to.
 
         Parameters
         ----------
@@ -270,20 +282,13 @@ class RemoteStore(Staging):
         OutputError, StoreError
             The store does not take it. The previous catalog stands.
         """
-        self._keep_numbers()
-        token = secrets.token_hex(8)
+        token = self._token
         index = self._private.mirror / index_name(token)
         write_index(index, self.parts, state.parts)
         state = replace(state, index=check_of(index), published=self.sizes())
-        folder = f"{_FOLDER}{token}"
-        names = state.published
-        upload(
-            self._remote,
-            [(self.output.key(f"{folder}/{name}"), self.prepared / name) for name in names],
-        )
         self._private.keep([index_name(token)])
         self._write(state_name(token), asdict(state))
-        catalog = {**catalog, "state": token, "folder": folder}
+        catalog = {**catalog, "state": token, "folder": f"{_FOLDER}{token}"}
         before = self._files_beside()
         self._name(catalog)
         with suppress(OutputError, StoreError, HeaderError):
@@ -297,13 +302,6 @@ class RemoteStore(Staging):
         self._name(catalog)
         with suppress(OutputError, StoreError, HeaderError):
             remove_others(self.parts, state.parts)
-
-    def _keep_numbers(self) -> None:
-        """See that the ProjectIDs of the catalog before stay: they are promised for ever."""
-        before = self.numbers()
-        if before.exists() and not (self.prepared / DEFAULT_MAP).exists():
-            with self.open_output(DEFAULT_MAP) as stream:
-                stream.write(before.read_bytes())
 
     def _files_beside(self) -> list[str]:
         """Give the files of a catalog that lies beside its catalog file: a copy of a local one."""

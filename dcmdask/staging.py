@@ -52,6 +52,9 @@ class Staging:
         names = parts.publish_instances(self.prepared / "instances")
         return [f"instances/{name}" for name in names]
 
+    def send(self) -> None:
+        """Bring what is prepared to where it will be published, if that is not here."""
+
     def sizes(self) -> dict[str, int]:
         """Give the size of every file that is prepared."""
         return {
