@@ -24,7 +24,7 @@ def crawl(
     sources : str, pathlib.Path, or an iterable of them
         Folders, files and archives.
     out : str or pathlib.Path, optional
-        Output folder; by default ``.imgtools/<name>`` beside the one source.
+        Output folder or URL; by default ``.imgtools/<name>`` beside the one source.
     **options
         Fields of `dcmdask.config.RunOptions`: the options of ``dcmdask run`` with underscores.
 
@@ -47,11 +47,18 @@ def crawl(
         sources = [sources]
     place = None if out is None else str(out)
     done = run([str(source) for source in sources], RunOptions(out=place, **options))
-    return Catalog(done["out"])
+    return Catalog(done["out"], options.get("storage_option", ()))
 
 
-def open_catalog(out: str | Path) -> Catalog:
+def open_catalog(out: str | Path, storage_option: Iterable[str] = ()) -> Catalog:
     """Open the catalog that a run left in `out`.
+
+    Parameters
+    ----------
+    out : str or pathlib.Path
+        Folder or URL.
+    storage_option : iterable of str
+        ``KEY=VALUE``: how a store is reached.
 
     Raises
     ------
@@ -60,4 +67,4 @@ def open_catalog(out: str | Path) -> Catalog:
     """
     from dcmdask.catalog import Catalog
 
-    return Catalog(out)
+    return Catalog(out, storage_option)

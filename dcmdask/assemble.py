@@ -39,7 +39,7 @@ from dcmdask.schema import (
     stamped,
 )
 from dcmdask.spill import Key, Shelf, Stream, cut, one_by_one, sort_text
-from dcmdask.store import Store
+from dcmdask.staging import Staging
 
 LARGEST_RANGE = 131_072
 """Instances held at once."""
@@ -100,7 +100,7 @@ class Assembled:
 class _Work:
     """What every stage needs."""
 
-    store: Store
+    store: Staging
     parts: Parts
     instances: Stream
     project_ids: Mapping[str, int]
@@ -128,7 +128,7 @@ class _Work:
 
 
 def assemble(
-    store: Store,
+    store: Staging,
     parts: Parts,
     listed: Mapping[str, tuple[int, int]],
     count: int,
@@ -139,8 +139,8 @@ def assemble(
 
     Parameters
     ----------
-    store : Store
-        The output folder, locked.
+    store : Staging
+        Where it is prepared.
     parts : Parts
         What partitions left.
     listed : mapping
@@ -152,6 +152,7 @@ def assemble(
     options : RunOptions
         What to write.
     """
+    parts.fetch()
     work = _Work(store, parts, _instances(parts, count), project_ids, options)
     merged = _merge(work)
     resolved = _resolve(work, merged)
@@ -173,9 +174,8 @@ def assemble(
     kinds: Counter[str] = Counter()
     for (_, kind), failures in outcomes.items():
         kinds[kind] += failures
-    files = parts.publish_instances(store.prepared / "instances")
     return Assembled(
-        files=[f"instances/{name}" for name in files],
+        files=store.publish_instances(parts),
         series=sum(written.cases.values()),
         references=resolved.rows,
         unresolved=resolved.unresolved,

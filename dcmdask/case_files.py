@@ -13,14 +13,14 @@ from dcmdask.config import RunOptions
 from dcmdask.outputs.csv import render_header, render_lines
 from dcmdask.outputs.json import as_list, render_records
 from dcmdask.schema import CASE_ROWS, TEMPLATE
-from dcmdask.store import Store
+from dcmdask.staging import Staging
 from dcmdask.writing import writing
 
 _COLUMNS = ("ProjectID", *TEMPLATE)
 
 
 def write_cases(
-    store: Store,
+    store: Staging,
     ranges: Iterable[pa.Table],
     project_ids: Mapping[str, int],
     options: RunOptions,
@@ -29,8 +29,8 @@ def write_cases(
 
     Parameters
     ----------
-    store : Store
-        The output folder.
+    store : Staging
+        Where they are prepared.
     ranges : iterable of pyarrow.Table
         `dcmdask.schema.CASE_ROWS`, sorted by ProjectID, FileName and path over all ranges.
     project_ids : mapping
@@ -71,7 +71,7 @@ def _merged_files(options: RunOptions) -> dict[str, Callable[[pa.Table], pa.Tabl
 class _CaseFiles:
     """The files of all cases, of which one at most is begun and not ended."""
 
-    def __init__(self, store: Store, project_ids: Mapping[str, int], options: RunOptions) -> None:
+    def __init__(self, store: Staging, project_ids: Mapping[str, int], options: RunOptions) -> None:
         stems = cases.file_stems(project_ids)
         self._waiting = sorted((number, stems[case]) for case, number in project_ids.items())[::-1]
         self._options = options

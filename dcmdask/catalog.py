@@ -1,16 +1,20 @@
-"""Take an output folder; give its tables as Arrow."""
+"""Take an output, a folder or a URL; give its tables as Arrow."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dcmdask.config import RunOptions
 from dcmdask.errors import CatalogError
+from dcmdask.folder import scratch_folder
+from dcmdask.output import FolderOutput, open_output
 from dcmdask.schema import INSTANCES
-from dcmdask.store import read_catalog_file
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pds
@@ -22,7 +26,9 @@ class Catalog:
     Parameters
     ----------
     out : str or pathlib.Path
-        Output folder of a run.
+        Output of a run: a folder, or the URL of one.
+    storage_option : iterable of str
+        ``KEY=VALUE``: how a store is reached.
 
     Raises
     ------
@@ -31,15 +37,18 @@ class Catalog:
 
     Attributes
     ----------
-    out : pathlib.Path
-        The folder.
+    out : pathlib.Path or str
+        The folder, or its URL.
     run : dict
         Content of ``catalog.json``.
     """
 
-    def __init__(self, out: str | Path) -> None:
-        self.out = Path(out).expanduser().absolute()
-        self.run: dict[str, Any] = read_catalog_file(self.out)
+    def __init__(self, out: str | Path, storage_option: Iterable[str] = ()) -> None:
+        self._options = RunOptions(storage_option=tuple(storage_option)).remote
+        self._output = open_output(out, self._options, partial(scratch_folder, self))
+        here = self._output
+        self.out: Path | str = here.out if isinstance(here, FolderOutput) else here.place
+        self.run: dict[str, Any] = self._output.read_catalog()
         self._state = self.run.get("state")
 
     def __repr__(self) -> str:
@@ -54,10 +63,11 @@ class Catalog:
         """All instances; a dataset, as they may be many: ``.to_table()`` loads them."""
         import pyarrow.dataset as pds
 
-        files = [str(self.out / name) for name in self.run.get("instances", [])]
-        if not files:
+        names = self.run.get("instances", [])
+        if not names:
             return pds.dataset(INSTANCES.empty_table())
-        return pds.dataset(files, format="parquet")
+        files, system = self._output.locate(names)
+        return pds.dataset(files, format="parquet", filesystem=system)
 
     @property
     def crawl_db(self) -> pa.Table:
@@ -85,21 +95,26 @@ class Catalog:
         return self._table("cases")
 
     def _table(self, name: str) -> pa.Table:
-        path = self.out / f"{name}.parquet"
+        file = f"{name}.parquet"
+        path = None
         try:
+            path = self._output.fetch(file)
             table = pq.read_table(path)
         except FileNotFoundError as error:
             self._check()
-            raise CatalogError(str(self.out), f"{path.name} is gone", "run again") from error
+            raise CatalogError(str(self.out), f"{file} is gone", "run again") from error
         except (OSError, pa.ArrowInvalid) as error:
             self._check()
             remedy = "run again with --full"
-            raise CatalogError(str(self.out), f"{path.name} is damaged", remedy) from error
+            raise CatalogError(str(self.out), f"{file} is damaged", remedy) from error
+        finally:
+            if path is not None:
+                self._output.release(path)
         self._check()
         return table
 
     def _check(self) -> None:
         """Raise `CatalogError` where another catalog has taken the place of this one."""
-        if read_catalog_file(self.out).get("state") != self._state:
+        if self._output.read_catalog().get("state") != self._state:
             words = "another run has published there since it was opened"
             raise CatalogError(str(self.out), words, "open it again")

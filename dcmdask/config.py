@@ -59,7 +59,7 @@ class ReadOptions:
     roots : tuple of str
         Names of the source roots, by number.
     parts : str
-        Folder that parts go to.
+        Folder that parts go to, or its URL.
     desensitize : bool
         Whether PatientName leaves the worker only as a pseudonym.
     timeout : float
@@ -72,6 +72,8 @@ class ReadOptions:
         URLs of the containers of the roots, by number; None for a folder of this machine.
     remote : RemoteOptions
         How they are reached, and the parts where they go to a store.
+    mirror : str
+        Folder of the machine that the run is on, for what it reads of parts that are in a store.
     """
 
     roots: tuple[str, ...]
@@ -82,6 +84,7 @@ class ReadOptions:
     settings: str
     containers: tuple[str | None, ...] = ()
     remote: RemoteOptions = AS_USUAL
+    mirror: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class RunOptions:
     Attributes
     ----------
     out : str or None
-        Output folder; None for ``.imgtools/<name>`` beside the one source.
+        Output folder or its URL; None for ``.imgtools/<name>`` beside the one source.
     workers : int
         Worker processes on this machine; 0 for the cores it may use.
     scheduler : str or None

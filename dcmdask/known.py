@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dcmdask.fingerprint import Fingerprints
-from dcmdask.parts import read_part, read_summary
+from dcmdask.folder import Folder
+from dcmdask.parts import fetch_summaries, read_part, read_summary
 from dcmdask.types import PartitionSummary
 from dcmdask.writing import writing
 
@@ -31,14 +32,14 @@ _HELD_ROWS = 500_000
 _ABSENT, _MET, _KEPT = range(3)
 
 
-def write_index(path: Path, folder: Path, stems: Sequence[str]) -> None:
+def write_index(path: Path, folder: Folder, stems: Sequence[str]) -> None:
     """Write the index of some parts.
 
     Parameters
     ----------
     path : pathlib.Path
         Of the index.
-    folder : pathlib.Path
+    folder : Folder
         Where the parts are.
     stems : sequence of str
         Which; their positions are what the index names.
@@ -69,7 +70,7 @@ def write_index(path: Path, folder: Path, stems: Sequence[str]) -> None:
             _write_sorted(sink, rows, _buckets(np.memmap(spill, _ENTRY, "r")))
 
 
-def _entries(folder: Path, stem: str, part: int) -> Any:
+def _entries(folder: Folder, stem: str, part: int) -> Any:
     names = ("key", "key_more", "facts")
     read = read_part(folder, stem, "read", names)
     entries = np.zeros(read.num_rows, _ENTRY)
@@ -203,7 +204,7 @@ class Known:
 
     Parameters
     ----------
-    folder : pathlib.Path
+    folder : Folder
         Where parts are.
     reading : str
         Digest of the settings that they must have been read with.
@@ -212,7 +213,7 @@ class Known:
 
     Attributes
     ----------
-    folder : pathlib.Path
+    folder : Folder
         Where parts are.
     reading : str
         As given.
@@ -222,7 +223,7 @@ class Known:
 
     def __init__(
         self,
-        folder: Path,
+        folder: Folder,
         reading: str,
         published: tuple[Path, Sequence[str]] | None = None,
         unfinished: tuple[Path, Sequence[str]] | None = None,
@@ -245,6 +246,7 @@ class Known:
         if given is None:
             return None
         path, stems = given
+        fetch_summaries(self.folder, stems)
         found = [read_summary(self.folder, stem, self.reading, thorough=thorough) for stem in stems]
         first = len(self.summaries)
         self.summaries += found

@@ -23,7 +23,8 @@ from dcmdask.errors import UsageError
 from dcmdask.fingerprint import Fingerprints, fingerprints
 from dcmdask.known import Known
 from dcmdask.manifest import PieceWriter
-from dcmdask.remote.address import is_url, local_path
+from dcmdask.output import checked_url
+from dcmdask.remote.address import Address, is_url, local_path
 from dcmdask.source.entries import ARCHIVE_SUFFIXES, OUTPUTS, Entry, Root
 from dcmdask.source.keys import container_root, list_container
 from dcmdask.source.local import list_root, root_of
@@ -130,6 +131,11 @@ def open_roots(sources: Iterable[str], remote: RemoteOptions = AS_USUAL) -> list
     return sorted(roots.values(), key=lambda root: root.path)
 
 
+def left_out(out: Path | str) -> frozenset[str]:
+    """Give what of the output is never listed: its real path, or its URL."""
+    return frozenset({os.path.realpath(out) if isinstance(out, Path) else out})
+
+
 def _real(root: Root) -> str:
     return root.path if root.is_remote else os.path.realpath(root.path)
 
@@ -140,16 +146,19 @@ def _with_separator(root: Root, path: str) -> str:
     return path if path.endswith("://") else f"{path}/"
 
 
-def output_of(roots: list[Root], out: str | None) -> Path:
-    """Give the output folder: as asked, else ``.imgtools/<name>`` beside the one source.
+def output_of(roots: list[Root], out: str | None) -> Path | str:
+    """Give the output, a folder or a URL: as asked, else ``.imgtools/<name>`` beside the one source.
 
     Raises
     ------
     UsageError
-        There are several sources and no folder was named, or the folder is a source.
+        There are several sources and none was named, it is a source, or nothing can be written
+        there.
     """
+    if out is not None and is_url(out):
+        return _checked_out(roots, out)
     if out is not None:
-        place = Path(out).expanduser().absolute()
+        place = Path(local_path(out)).expanduser().absolute()
         if any(not root.only and _is_same(place, root.path) for root in roots):
             raise UsageError(f"--out {out} is a source", "name a folder in it or beside it")
         return place
@@ -162,6 +171,15 @@ def output_of(roots: list[Root], out: str | None) -> Path:
         name = Path(root.only[0]).name.split(".")[0] or "crawl"
         return Path(root.path) / OUTPUTS / name
     return Path(root.path).parent / OUTPUTS / root.name
+
+
+def _checked_out(roots: list[Root], out: str) -> str:
+    url = checked_url(out)
+    if Address.parse(url).protocol in ("http", "https"):
+        raise UsageError(f"--out {url}: a web server takes no files", "name a bucket or a folder")
+    if any(not root.only and root.path == url for root in roots):
+        raise UsageError(f"--out {url} is a source", "name a place below it or beside it")
+    return url
 
 
 def _is_same(path: Path, other: str) -> bool:
@@ -432,7 +450,7 @@ class _Cut:
         """Write a piece; now its partitions can be read."""
         if not self._cuts:
             return
-        piece = str(self._writer.flush())
+        piece = self._writer.flush()
         start = 0
         for stop, first in self._cuts:
             number = len(self._listing.partitions)

@@ -6,12 +6,16 @@ Only one piece is held at a time.
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
 
+from dcmdask.config import AS_USUAL, RemoteOptions
 from dcmdask.errors import OutputError
+from dcmdask.folder import Folder, StoreFolder, home_of, keep, read_whole
+from dcmdask.remote.address import is_url
 from dcmdask.schema import MANIFEST
 from dcmdask.types import Partition
 from dcmdask.writing import writing
@@ -28,11 +32,11 @@ class PieceWriter:
 
     Parameters
     ----------
-    folder : pathlib.Path
+    folder : Folder
         Where pieces go.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._rows: list[tuple[Any, ...]] = []
         self._pieces = 0
@@ -46,9 +50,10 @@ class PieceWriter:
         """Add one row of `dcmdask.schema.MANIFEST`."""
         self._rows.append(row)
 
-    def flush(self) -> Path:
-        """Write what is held as a piece; give its path."""
-        path = self._folder / f"{self._pieces:05d}.arrow"
+    def flush(self) -> str:
+        """Write what is held as a piece; give its path or URL."""
+        name = f"{self._pieces:05d}.arrow"
+        path = home_of(self._folder) / name
         columns = dict(zip(MANIFEST.names, zip(*self._rows, strict=True), strict=True))
         table = pa.table({name: list(c) for name, c in columns.items()}, schema=MANIFEST)
         with (
@@ -59,23 +64,42 @@ class PieceWriter:
             writer.write_table(table, max_chunksize=_BATCH_ROWS)
         self._rows = []
         self._pieces += 1
-        return path
+        if isinstance(self._folder, StoreFolder):
+            keep(self._folder, [name])
+            return f"{self._folder.url}/{name}"
+        return str(path)
 
 
-def read_manifest(partition: Partition) -> pa.Table:
+def read_manifest(partition: Partition, options: RemoteOptions = AS_USUAL) -> pa.Table:
     """Give the manifest rows of a partition; reads only the batches that hold them.
+
+    Parameters
+    ----------
+    partition : Partition
+        Which.
+    options : RemoteOptions
+        How its piece is reached, where that is in a store.
 
     Raises
     ------
     OutputError
         The manifest is not there: on a cluster, where OUT is not seen by every worker.
     """
-    if not os.path.exists(partition.piece):
-        remedy = "OUT must lie where every worker sees it, and stay until the run ends"
-        raise OutputError(partition.piece, "the manifest is not there", remedy)
     first, last = partition.start // _BATCH_ROWS, (partition.stop - 1) // _BATCH_ROWS
-    with pa.memory_map(partition.piece) as source, pa.ipc.open_file(source) as reader:
+    with _piece(partition.piece, options) as source, pa.ipc.open_file(source) as reader:
         batches = [reader.get_batch(number) for number in range(first, last + 1)]
         table = pa.Table.from_batches(batches, schema=MANIFEST)
         begin = first * _BATCH_ROWS
         return table.slice(partition.start - begin, partition.stop - partition.start)
+
+
+@contextmanager
+def _piece(place: str, options: RemoteOptions) -> Iterator[Any]:
+    if is_url(place):
+        yield pa.BufferReader(read_whole(place, options))
+        return
+    if not os.path.exists(place):
+        remedy = "OUT must lie where every worker sees it, and stay until the run ends"
+        raise OutputError(place, "the manifest is not there", remedy)
+    with pa.memory_map(place) as source:
+        yield source

@@ -13,7 +13,7 @@ import secrets
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,6 +23,17 @@ import pyarrow.parquet as pq
 
 from dcmdask._version import __version__
 from dcmdask.errors import CatalogError
+from dcmdask.folder import (
+    Folder,
+    StoreFolder,
+    fetch,
+    file_of,
+    home_of,
+    keep,
+    names_of,
+    remove,
+    size_of,
+)
 from dcmdask.schema import DESCRIBED, FAILURES, INSTANCES, NAMED, READ, ROW, SEEN, stamped
 from dcmdask.types import PRIVATE, SKIPS, HeaderTables, PartitionSummary, Piece
 from dcmdask.writing import writing
@@ -42,7 +53,7 @@ _BLOCK = 1 << 20
 
 
 def write_part(
-    folder: Path,
+    folder: Folder,
     position: int,
     tables: HeaderTables,
     read: pa.Table,
@@ -54,7 +65,7 @@ def write_part(
 
     Parameters
     ----------
-    folder : pathlib.Path
+    folder : Folder
         Where parts are.
     position : int
         Of its first row in the listing.
@@ -78,24 +89,31 @@ def write_part(
     summary = _summary(stem, position, tables, read, bytes_read)
     # Instances are written as they will be published.
     schema = stamped(INSTANCES, __version__, reading)
-    with writing(folder):
+    home = home_of(folder)
+    with writing(home):
         written = []
         if tables.instances.num_rows:
-            path = _path(folder, stem, _INSTANCES)
+            path = home / _name(stem, _INSTANCES)
             pq.write_table(tables.instances.cast(schema), path, compression="zstd")
             written.append(_INSTANCES)
         for kind in _KINDS:
             table: pa.Table = read if kind == "read" else getattr(tables, kind)
             if table.num_rows:
-                _write_ipc(table, _path(folder, stem, kind))
+                _write_ipc(table, home / _name(stem, kind))
                 written.append(kind)
-        checks = {kind: check_of(_path(folder, stem, kind)) for kind in written}
-        _write_summary(folder, summary, reading, checks)
+        checks = {kind: check_of(home / _name(stem, kind)) for kind in written}
+        _write_summary(home, summary, reading, checks)
+    keep(folder, [_name(stem, kind) for kind in written])
+    keep(folder, [_name(stem, _SUMMARY)])
     return summary
 
 
-def _path(folder: Path, stem: str, kind: str) -> Path:
-    return folder / (f"{stem}.{kind}" if kind in (_INSTANCES, _SUMMARY) else f"{stem}.{kind}.arrow")
+def _name(stem: str, kind: str) -> str:
+    return f"{stem}.{kind}" if kind in (_INSTANCES, _SUMMARY) else f"{stem}.{kind}.arrow"
+
+
+def _path(folder: Folder, stem: str, kind: str) -> Path:
+    return file_of(folder, _name(stem, kind))
 
 
 def _summary(
@@ -155,9 +173,9 @@ def check_of(path: Path) -> list[int]:
 
 
 def _write_summary(
-    folder: Path, summary: PartitionSummary, reading: str, checks: dict[str, list[int]]
+    home: Path, summary: PartitionSummary, reading: str, checks: dict[str, list[int]]
 ) -> None:
-    path = _path(folder, summary.part, _SUMMARY)
+    path = home / _name(summary.part, _SUMMARY)
     fresh = path.with_suffix(".new")
     said = {"summary": asdict(summary), "reading": reading, "files": checks}
     fresh.write_text(json.dumps(said), encoding="utf-8")
@@ -165,13 +183,13 @@ def _write_summary(
 
 
 def read_summary(
-    folder: Path, stem: str, reading: str, *, thorough: bool
+    folder: Folder, stem: str, reading: str, *, thorough: bool
 ) -> PartitionSummary | None:
     """Give the summary of a part; None where the part is not whole, or was read otherwise.
 
     Parameters
     ----------
-    folder : pathlib.Path
+    folder : Folder
         Where parts are.
     stem : str
         Of the part.
@@ -187,38 +205,42 @@ def read_summary(
         if said["reading"] != reading:
             return None
         for kind, (size, check) in said["files"].items():
-            path = _path(folder, stem, kind)
-            if path.stat().st_size != size or (thorough and check_of(path) != [size, check]):
+            if size_of(folder, _name(stem, kind)) != size:
+                return None
+            if thorough and check_of(_path(folder, stem, kind)) != [size, check]:
                 return None
         return PartitionSummary(**said["summary"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
-def list_stems(folder: Path) -> list[str]:
+def list_stems(folder: Folder) -> list[str]:
     """Give the parts in a folder that have a summary, in order of names."""
-    with suppress(FileNotFoundError), os.scandir(folder) as items:
-        names = sorted(item.name for item in items if item.name.endswith(f".{_SUMMARY}"))
-        return [name.removesuffix(f".{_SUMMARY}") for name in names]
-    return []
+    names = (name for name in names_of(folder) if name.endswith(f".{_SUMMARY}"))
+    return sorted(name.removesuffix(f".{_SUMMARY}") for name in names)
 
 
-def remove_others(folder: Path, kept: Iterable[str]) -> None:
+def remove_others(folder: Folder, kept: Iterable[str]) -> None:
     """Remove what is in a folder of parts and of no part that is kept."""
     stems = set(kept)
-    with suppress(FileNotFoundError), os.scandir(folder) as items:
-        for item in items:
-            if item.name.partition(".")[0] not in stems:
-                with suppress(OSError):
-                    os.unlink(item.path)
+    remove(folder, (name for name in names_of(folder) if name.partition(".")[0] not in stems))
 
 
-def remove_parts(folder: Path, stems: Iterable[str]) -> None:
+def remove_parts(folder: Folder, stems: Iterable[str]) -> None:
     """Remove some parts, their summaries first."""
-    for stem in stems:
-        for kind in (_SUMMARY, _INSTANCES, *_KINDS):
-            with suppress(OSError):
-                _path(folder, stem, kind).unlink(missing_ok=True)
+    gone = list(stems)
+    remove(folder, [_name(stem, _SUMMARY) for stem in gone])
+    remove(folder, [_name(stem, kind) for stem in gone for kind in (_INSTANCES, *_KINDS)])
+
+
+def fetch_summaries(folder: Folder, stems: Iterable[str]) -> None:
+    """Begin to fetch the summaries of some parts: they will be asked for one after the other."""
+    fetch(folder, (_name(stem, _SUMMARY) for stem in stems))
+
+
+def names_of_part(stem: str) -> tuple[list[str], str]:
+    """Give the names of the files that a part may have, and that of its summary."""
+    return [_name(stem, kind) for kind in (_INSTANCES, *_KINDS)], _name(stem, _SUMMARY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,19 +249,28 @@ class Parts:
 
     Attributes
     ----------
-    folder : pathlib.Path
+    folder : Folder
         Where they are.
     stems : tuple of str
         Of their files, in order.
     """
 
-    folder: Path
+    folder: Folder
     stems: tuple[str, ...]
+
+    def fetch(self) -> None:
+        """Begin to fetch all that a catalog is made of: it will be asked for file by file."""
+        kinds = ("references", _INSTANCES, "described", "failures", "read")
+        fetch(self.folder, (_name(stem, kind) for kind in kinds for stem in self.stems))
+
+    def instance_names(self) -> list[str]:
+        """Give the names of the files of instances, in order of parts."""
+        names = (_name(stem, _INSTANCES) for stem in self.stems)
+        return [name for name in names if size_of(self.folder, name) is not None]
 
     def instance_files(self) -> list[Path]:
         """Give the files of instances, in order of parts."""
-        paths = (_path(self.folder, stem, _INSTANCES) for stem in self.stems)
-        return [path for path in paths if path.exists()]
+        return [file_of(self.folder, name) for name in self.instance_names()]
 
     def publish_instances(self, staged: Path) -> list[str]:
         """Put the instances into a folder under the names they are published by; give the names.
@@ -258,8 +289,8 @@ class Parts:
 
     def instance_batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Give some columns of all instances, piece by piece."""
-        for path in self.instance_files():
-            with _reading(self.folder), pq.ParquetFile(path) as file:
+        for name in self.instance_names():
+            with _reading(self.folder), pq.ParquetFile(file_of(self.folder, name)) as file:
                 yield from file.iter_batches(columns=list(columns))
 
     def batches(self, kind: str) -> Iterator[pa.RecordBatch]:
@@ -269,12 +300,14 @@ class Parts:
             yield from read_part(self.folder, stem, kind, names).to_batches()
 
 
-def read_part(folder: Path, stem: str, kind: str, columns: Sequence[str] | None = None) -> pa.Table:
+def read_part(
+    folder: Folder, stem: str, kind: str, columns: Sequence[str] | None = None
+) -> pa.Table:
     """Give a table of one part, or some of its columns.
 
     Parameters
     ----------
-    folder, stem : pathlib.Path, str
+    folder, stem : Folder, str
         Of the part.
     kind : str
         ``read``, ``seen``, ``described``, ``references`` or ``failures``.
@@ -302,16 +335,24 @@ def read_part(folder: Path, stem: str, kind: str, columns: Sequence[str] | None 
 
 
 @contextmanager
-def _reading(folder: Path) -> Iterator[None]:
+def _reading(folder: Folder) -> Iterator[None]:
     """Turn what a damaged part makes Arrow say into one line with its remedy."""
     try:
         yield
     except (OSError, pa.ArrowInvalid) as error:
         words = f"a part in {PRIVATE} is damaged"
-        raise CatalogError(str(folder.parent.parent), words, "run again with --full") from error
+        raise CatalogError(_output_of(folder), words, "run again with --full") from error
 
 
-def read_part_instances(folder: Path, stem: str, columns: Sequence[str] | None = None) -> pa.Table:
+def _output_of(folder: Folder) -> str:
+    if isinstance(folder, StoreFolder):
+        return folder.url.rpartition(f"/{PRIVATE}/")[0] or folder.url
+    return str(folder.parent.parent)
+
+
+def read_part_instances(
+    folder: Folder, stem: str, columns: Sequence[str] | None = None
+) -> pa.Table:
     """Give the instances of one part, or some of their columns."""
     chosen = INSTANCES.names if columns is None else list(columns)
     path = _path(folder, stem, _INSTANCES)

@@ -22,20 +22,28 @@ from dcmdask.carry import carry, rows_to_describe
 from dcmdask.config import ReadOptions, RunOptions, digest_of
 from dcmdask.errors import InvariantError, OutputError, UsageError
 from dcmdask.known import Changes, Known
-from dcmdask.listing import Listing, open_roots, output_of, write_again, write_manifest
+from dcmdask.listing import (
+    Listing,
+    left_out,
+    open_roots,
+    output_of,
+    write_again,
+    write_manifest,
+)
+from dcmdask.output import CATALOG, DEFAULT_MAP, State, is_whole, state_of, token_of
 from dcmdask.parts import Parts
+from dcmdask.remote.address import is_url
+from dcmdask.remote_store import RemoteStore
 from dcmdask.schema import VERSION, reading_digest
 from dcmdask.source.entries import Root
 from dcmdask.source.local import move_archives_into_folders
-from dcmdask.store import CATALOG, State, Store, is_whole, read_catalog_file, read_state
+from dcmdask.store import Store
 from dcmdask.supervisor import read_partition, start_reader, stop_readers
 from dcmdask.types import PRIVATE, Partition, PartitionSummary, Progress
 from dcmdask.writing import writing
 
 if TYPE_CHECKING:
     from dask.bag import Bag
-
-DEFAULT_MAP = "projectid_map.json"
 
 _SUMMED = (
     "files",
@@ -57,6 +65,13 @@ _SUMMED = (
 Watch = Callable[[Progress], None]
 
 
+AnyStore = Store | RemoteStore
+
+
+def _ignore_part(_stem: str) -> None:
+    """Do nothing with a part."""
+
+
 def _ignore(_progress: Progress) -> None:
     """Watch nothing."""
 
@@ -68,6 +83,7 @@ class Totals:
     counts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     parts: list[tuple[int, str]] = field(default_factory=list)
+    took: Callable[[str], None] = _ignore_part
 
     def add(self, summary: PartitionSummary) -> None:
         """Add one partition."""
@@ -76,6 +92,7 @@ class Totals:
         self.counts["listed"] += summary.listed
         self.reasons.update(summary.reasons)
         self.parts.append((summary.position, summary.part))
+        self.took(summary.part)
 
     def add_all(self, summaries: Iterable[PartitionSummary]) -> None:
         """Add some partitions."""
@@ -141,27 +158,28 @@ def _run(sources: Iterable[str], options: RunOptions, watch: Watch) -> dict[str,
     clock = Stopwatch()
     roots = open_roots(sources, options.remote)
     out = output_of(roots, options.out)
-    map_path = _map_path(options, out)
-    with Store(out, fresh=options.fresh) as store:
+    own_map = _own_map(options, out)
+    with _open_store(out, options) as store:
         # Under the lock: what a killed run had set aside is back, and no other run is under way that
         # gives numbers or reads what is about to be moved.
+        map_path = own_map or store.numbers()
         saved = cases.read_projectid_map(map_path)
         moved = [move for root in roots for move in _moved(root, options)]
         known = store.known(reading_digest(options.reading()), full=options.full)
         if options.scheduler is None and not known:
             # It loads while the first sources are listed.
             start_reader()
-        listing, totals = _crawl(roots, store, known, options, watch, clock)
+        listing, totals = _crawl(roots, out, store, known, options, watch, clock)
         totals.check(listing.files)
         clock.stop("read")
         changes = known.changes()
         numbers = cases.assign_project_ids(listing.cases, saved)
         state = _state(known, options, listing, numbers, totals)
-        if numbers == saved and map_path.exists() and _is_as_published(out, changes, state):
-            catalog = {**read_catalog_file(out), **_listed(roots, listing, moved)}
+        if numbers == saved and map_path.exists() and _is_as_published(store, changes, state):
+            catalog = {**store.output.read_catalog(), **_listed(roots, listing, moved)}
             catalog["run"] = _told_of(clock, begun, changes, store)
             store.confirm(catalog, state)
-            return {**catalog, "out": str(out)}
+            return {**catalog, "out": store.place}
         watch(_progress("assemble", listing, totals))
         parts = Parts(store.parts, tuple(state.parts))
         assembled = assemble(
@@ -176,10 +194,11 @@ def _run(sources: Iterable[str], options: RunOptions, watch: Watch) -> dict[str,
         watch(_progress("publish", listing, totals))
         catalog = _catalog(options, roots, listing, totals, assembled, moved)
         names = _write_numbers(store, map_path, numbers)
+        store.send()
         clock.stop("publish")
         catalog["run"] = _told_of(clock, begun, changes, store)
         catalog = store.publish(catalog, state, (*PUBLISHED, *names))
-    return {**catalog, "out": str(out)}
+    return {**catalog, "out": store.place}
 
 
 def _state(
@@ -201,32 +220,45 @@ def _state(
     )
 
 
-def _is_as_published(out: Path, changes: Changes, state: State) -> bool:
+def _is_as_published(store: AnyStore, changes: Changes, state: State) -> bool:
     """Tell whether the catalog in OUT is what this run would publish, and is all there."""
-    before = read_state(out)
+    before = state_of(store.output, token_of(store.output.catalog()))
     if before is None or not changes.nothing:
         return False
     same = before == replace(
         state, parts=before.parts, index=before.index, published=before.published
     )
-    return same and is_whole(out, before)
+    return same and is_whole(store.output, before)
 
 
-def _map_path(options: RunOptions, out: Path) -> Path:
-    """Give the file of ProjectIDs; what cannot become one is said now, not after the crawl."""
-    own = out / DEFAULT_MAP
+def _open_store(out: Path | str, options: RunOptions) -> AnyStore:
+    if isinstance(out, Path):
+        return Store(out, fresh=options.fresh)
+    elsewhere = options.scheduler is not None
+    return RemoteStore(out, options.remote, fresh=options.fresh, elsewhere=elsewhere)
+
+
+def _own_map(options: RunOptions, out: Path | str) -> Path | None:
+    """Give the file of ProjectIDs, unless it is the one in OUT.
+
+    What cannot become one is said now, not after the crawl.
+    """
     if options.projectid_map is None:
-        return own
+        return None
+    if is_url(options.projectid_map):
+        words = f"--projectid-map {options.projectid_map}"
+        raise UsageError(words, "name a file of this machine; without it they are kept in OUT")
     path = Path(options.projectid_map).expanduser().absolute()
     inside = Path(os.path.realpath(path))
-    if inside == Path(os.path.realpath(own)):
-        return own
-    with suppress(ValueError):
-        parts = inside.relative_to(os.path.realpath(out)).parts
-        if not parts or parts[0] in (*PUBLISHED, CATALOG, PRIVATE):
-            raise UsageError(
-                f"--projectid-map {path} lies in what a run replaces", "name a file beside it"
-            )
+    if isinstance(out, Path):
+        if inside == Path(os.path.realpath(out / DEFAULT_MAP)):
+            return None
+        with suppress(ValueError):
+            parts = inside.relative_to(os.path.realpath(out)).parts
+            if not parts or parts[0] in (*PUBLISHED, CATALOG, PRIVATE):
+                raise UsageError(
+                    f"--projectid-map {path} lies in what a run replaces", "name a file beside it"
+                )
     holder = next(parent for parent in path.parents if parent.exists())
     if not holder.is_dir() or not os.access(holder, os.W_OK | os.X_OK):
         words = "no permission to write" if holder.is_dir() else "no folder"
@@ -243,7 +275,8 @@ def _moved(root: Root, options: RunOptions) -> list[tuple[str, str]]:
 
 def _crawl(
     roots: list[Root],
-    store: Store,
+    out: Path | str,
+    store: AnyStore,
     known: Known,
     options: RunOptions,
     watch: Watch,
@@ -252,13 +285,13 @@ def _crawl(
     """List the sources, and read what is listed and not known while that goes on."""
     reading = ReadOptions(
         roots=tuple(root.name for root in roots),
-        parts=str(store.parts),
         desensitize=options.desensitize,
         timeout=options.timeout,
         read_timeout=options.read_timeout,
         settings=known.reading,
         containers=tuple(root.container for root in roots),
         remote=options.remote,
+        **store.reading(),
     )
     writer = store.piece_writer()
     growing = write_manifest(
@@ -266,11 +299,11 @@ def _crawl(
         known,
         writer,
         partition_size=options.partition_size,
-        leave_out=frozenset({os.path.realpath(store.out)}),
+        leave_out=left_out(out),
         wanted=options.wanted(),
         remote=options.remote,
     )
-    listing, totals = Listing(roots), Totals()
+    listing, totals = Listing(roots), Totals(took=store.took)
     begun = 0
     with cluster.connect(options, partial(stop_readers, reading.parts)) as computing:
 
@@ -364,11 +397,11 @@ def _listed(roots: list[Root], listing: Listing, moved: list[tuple[str, str]]) -
     }
 
 
-def _write_numbers(store: Store, path: Path, numbers: dict[str, int]) -> list[str]:
+def _write_numbers(store: AnyStore, path: Path, numbers: dict[str, int]) -> list[str]:
     """Save the ProjectIDs; give their name, if they are published with the catalog."""
     text = json.dumps(dict(sorted(numbers.items())), ensure_ascii=False, indent=2) + "\n"
     content = text.encode("utf-8", "replace")
-    if path == store.out / DEFAULT_MAP:
+    if path == store.numbers():
         with store.open_output(DEFAULT_MAP) as stream:
             stream.write(content)
         return [DEFAULT_MAP]
@@ -382,7 +415,7 @@ def _write_numbers(store: Store, path: Path, numbers: dict[str, int]) -> list[st
 
 
 def _told_of(
-    clock: Stopwatch, begun: dt.datetime, changes: Changes, store: Store
+    clock: Stopwatch, begun: dt.datetime, changes: Changes, store: AnyStore
 ) -> dict[str, Any]:
     """Give what is told of the run itself."""
     return {

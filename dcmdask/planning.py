@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from dcmdask.config import RunOptions
 from dcmdask.known import Changes
-from dcmdask.listing import Listing, open_roots, output_of, write_manifest
+from dcmdask.listing import Listing, left_out, open_roots, output_of, write_manifest
 from dcmdask.manifest import PieceWriter
+from dcmdask.output import known_of, open_output
 from dcmdask.schema import reading_digest
-from dcmdask.store import CATALOG, known_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,7 @@ class Plan:
     ----------
     listing : Listing
         What there is.
-    out : pathlib.Path
+    out : str
         Where the run would write.
     changes : Changes or None
         Against the catalog there; None where there is none.
@@ -32,7 +31,7 @@ class Plan:
     """
 
     listing: Listing
-    out: Path
+    out: str
     changes: Changes | None
     read_anew: str | None
 
@@ -51,19 +50,22 @@ def plan(sources: Iterable[str], options: RunOptions, folder: Path) -> Plan:
     """
     roots = open_roots(sources, options.remote)
     out = output_of(roots, options.out)
+    output = open_output(out, options.remote, lambda: folder / "mirror")
     reading = reading_digest(options.reading())
-    known, read_anew = known_of(out, reading, full=options.full, scratch=folder)
+    known, read_anew, there = known_of(output, reading, full=options.full, scratch=folder)
+    own = folder / "pieces"
+    own.mkdir()
     growing = write_manifest(
         roots,
         known,
-        PieceWriter(folder),
+        PieceWriter(own),
         partition_size=options.partition_size,
-        leave_out=frozenset({os.path.realpath(out)}),
+        leave_out=left_out(out),
         wanted=options.wanted(),
         remote=options.remote,
     )
     listing = Listing(roots)
     for listing in growing:  # noqa: B007 - the last one is complete
         pass
-    changes = known.changes() if known or (out / CATALOG).exists() else None
-    return Plan(listing, out, changes, read_anew)
+    changes = known.changes() if known or there else None
+    return Plan(listing, output.place, changes, read_anew)

@@ -15,67 +15,46 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields, replace
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from dcmdask.errors import CatalogError, LockedError, OutputError
+from dcmdask.errors import LockedError, OutputError
 from dcmdask.known import Known, write_index
-from dcmdask.manifest import PieceWriter
+from dcmdask.output import (
+    CATALOG,
+    DEFAULT_MAP,
+    MOVES,
+    UNFINISHED,
+    FolderOutput,
+    State,
+    index_name,
+    is_of_use,
+    known_of,
+    state_name,
+    state_of,
+    token_of,
+)
 from dcmdask.parts import check_of, list_stems, remove_others
+from dcmdask.staging import Staging
 from dcmdask.types import PRIVATE
 from dcmdask.writing import output_error, writing
 
-CATALOG = "catalog.json"
 FOLDERS = ("cases", "instances")
 """Folders of a catalog: such a one in an OUT without a catalog is the user's, and is not touched."""
 
-_UNFINISHED = "unfinished.json"
-_MOVES = "moves.json"
 _HEARTBEAT = 10.0
 _STALE = 60.0
 """Seconds without a heartbeat after which a run on another machine is taken for dead."""
-_PUBLISHING = 5.0
-"""Seconds that a reader waits for a catalog that is being put in place."""
-_BLINK = 0.01
 _SYNCING = 16
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """What a run leaves for the next one, beside the catalog.
-
-    Attributes
-    ----------
-    reading : str
-        Digest of the settings that decide what is read of a file.
-    settings : str
-        Digest of all settings that decide what the catalog holds.
-    cases, project_ids : str
-        Digests of the cases and their files, and of their numbers.
-    parts : list of str
-        Stems.
-    index : list of int
-        Size and check sum of the index of the parts.
-    published : dict
-        Name in OUT to its size.
-    """
-
-    reading: str
-    settings: str
-    cases: str
-    project_ids: str
-    parts: list[str]
-    index: list[int]
-    published: dict[str, int]
-
-
-class Store:
+class Store(Staging):
     """The output folder of a run.
 
     Parameters
@@ -103,16 +82,17 @@ class Store:
     """
 
     def __init__(self, out: Path, *, fresh: bool = False) -> None:
+        super().__init__(out / PRIVATE / "staging")
         self.out = out
-        self.private = out / PRIVATE
-        self.parts = self.private / "parts"
-        self.staging = self.private / "staging"
+        self.place = str(out)
+        self.output = FolderOutput(out)
+        self.private = self.output.private
+        self.parts = self.output.parts
         self.interrupted: str | None = None
         self.read_anew: str | None = None
         self._fresh = fresh
-        self.prepared = self.staging / "publish"
         self._previous = self.private / "previous"
-        self._moves = self.private / _MOVES
+        self._moves = self.private / MOVES
         self._lock = FileLock(self.private / "lock")
         self._holder = _Holder(self.private / "holder.json")
         self._made: list[Path] = []
@@ -194,12 +174,13 @@ class Store:
         """Remove what neither the catalog nor the next run needs; give the parts that stay."""
         stems = list_stems(self.parts)
         remove_others(self.parts, stems)
-        state, token = read_state(self.out), _token(self.out)
+        token = self._token()
+        state = state_of(self.output, token)
         for path in self.private.glob("state-*"):
             if path.stem != f"state-{token}":
                 _remove(path)
         if not set(stems) - set(state.parts if state else ()):
-            _remove(self.private / _UNFINISHED)
+            _remove(self.private / UNFINISHED)
         return stems
 
     def _remove_made(self) -> None:
@@ -221,38 +202,34 @@ class Store:
             Whether to know nothing of what is published: all is read again. What a full run that
             was ended has read is known all the same.
         """
-        if not _is_of_use(self.out, reading, full=full):
+        token = self._token()
+        if not is_of_use(self.output, token, reading, full=full):
             self._forget_unfinished()
-        said = {"reading": reading, "full": full, "after": _token(self.out)}
+        said = {"reading": reading, "full": full, "after": token}
         with writing(self.private):
-            (self.private / _UNFINISHED).write_text(json.dumps(said))
+            (self.private / UNFINISHED).write_text(json.dumps(said))
         # What a task was writing when its run was ended, and nobody will end.
         remove_others(self.parts, list_stems(self.parts))
-        known, self.read_anew = known_of(self.out, reading, full=full, scratch=self.staging)
+        known, self.read_anew, _ = known_of(self.output, reading, full=full, scratch=self.staging)
         return known
+
+    def _token(self) -> str | None:
+        return token_of(self.output.catalog())
+
+    def numbers(self) -> Path:
+        """Give the file of ProjectIDs in OUT, whether it is there or not."""
+        return self.out / DEFAULT_MAP
+
+    def reading(self) -> dict[str, Any]:
+        """Give what a worker must know of where parts go: fields of `ReadOptions`."""
+        return {"parts": str(self.parts)}
+
+    def took(self, stem: str) -> None:
+        """Note that a worker has left a part."""
 
     def _forget_unfinished(self) -> None:
         state = read_state(self.out)
         remove_others(self.parts, [] if state is None else state.parts)
-
-    # -- staging ---------------------------------------------------------------------------------
-
-    def piece_writer(self) -> PieceWriter:
-        """Give a writer for the manifest of this run."""
-        return PieceWriter(self.staging / "manifest")
-
-    def staged(self, name: str) -> Path:
-        """Give the path under which an output is prepared; its folder exists."""
-        path = self.prepared / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
-
-    @contextmanager
-    def open_output(self, name: str) -> Iterator[BinaryIO]:
-        """Open one file to be prepared."""
-        path = self.staged(name)
-        with writing(path), open(path, "wb") as stream:
-            yield stream
 
     # -- publishing ------------------------------------------------------------------------------
 
@@ -282,11 +259,13 @@ class Store:
         """
         token = secrets.token_hex(8)
         moves = sorted(entry.name for entry in self.prepared.iterdir())
-        index = _index_file(self.out, token)
+        index = self.private / index_name(token)
         write_index(index, self.parts, state.parts)
-        state = replace(state, index=check_of(index), published=_sizes(self.prepared))
+        state = replace(state, index=check_of(index), published=self.sizes())
         with writing(self.private):
-            _state_file(self.out, token).write_text(json.dumps(asdict(state)), encoding="utf-8")
+            (self.private / state_name(token)).write_text(
+                json.dumps(asdict(state)), encoding="utf-8"
+            )
         catalog = {**catalog, "state": token}
         self._prepare_catalog(catalog)
         with writing(self.out):
@@ -328,7 +307,7 @@ class Store:
     def _sync(self, token: str, state: State) -> None:
         """See that all of the catalog is on disk before its names are: the power may fail."""
         files = [self.prepared / name for name in (*state.published, CATALOG)]
-        files += [_state_file(self.out, token), _index_file(self.out, token)]
+        files += [self.private / state_name(token), self.private / index_name(token)]
         stems = set(state.parts)
         with os.scandir(self.parts) as items:
             files += [Path(item.path) for item in items if item.name.partition(".")[0] in stems]
@@ -431,120 +410,10 @@ def _sync(path: Path, flags: int = os.O_RDWR) -> None:
             os.close(handle)
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def _state_file(out: Path, token: str) -> Path:
-    return out / PRIVATE / f"state-{token}.json"
-
-
-def _index_file(out: Path, token: str) -> Path:
-    return out / PRIVATE / f"state-{token}.index"
-
-
-def _token(out: Path) -> str | None:
-    """Give what names the state of the catalog in an output."""
-    catalog = _read_json(out / CATALOG)
-    token = catalog.get("state") if isinstance(catalog, dict) else None
-    return token if isinstance(token, str) else None
-
-
-def _is_of_use(out: Path, reading: str, *, full: bool) -> bool:
-    """Tell whether what a run that was ended has read is what this one would read."""
-    said = _read_json(out / PRIVATE / _UNFINISHED)
-    if not isinstance(said, dict) or said.get("reading") != reading:
-        return False
-    # Where a catalog has been published since, the parts beside its own are what it superseded.
-    return said.get("after") == _token(out) and (not full or said.get("full") is True)
-
-
 def read_state(out: Path) -> State | None:
     """Give what the run that published a catalog left for the next one; None if there is nothing."""
-    return _state_of(out, _token(out))
-
-
-def _state_of(out: Path, token: str | None) -> State | None:
-    said = None if token is None else _read_json(_state_file(out, token))
-    kinds = {"parts": list, "index": list, "published": dict}
-    names = {field.name for field in fields(State)}
-    if not isinstance(said, dict) or set(said) != names:
-        return None
-    if not all(isinstance(said[name], kinds.get(name, str)) for name in names):
-        return None
-    return State(**said)
-
-
-def is_whole(out: Path, state: State) -> bool:
-    """Tell whether all that was published is there, as large as it was."""
-    try:
-        return all((out / name).stat().st_size == size for name, size in state.published.items())
-    except OSError:
-        return False
-
-
-def _sizes(folder: Path) -> dict[str, int]:
-    """Give the size of every file below a folder."""
-    return {
-        path.relative_to(folder).as_posix(): path.stat().st_size
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def _is_intact(index: Path, state: State) -> bool:
-    try:
-        return check_of(index) == state.index
-    except OSError:
-        return False
-
-
-def _why_anew(state: State | None, index: Path, reading: str, *, full: bool) -> str | None:
-    """Say why nothing of a catalog is of use; None where it is."""
-    if full:
-        return "--full"
-    if state is None or not _is_intact(index, state):
-        return "what was kept of the catalog there is not whole"
-    return None if state.reading == reading else "it was read with other settings or releases"
-
-
-def known_of(out: Path, reading: str, *, full: bool, scratch: Path) -> tuple[Known, str | None]:
-    """Give what earlier runs into an output have read.
-
-    Parameters
-    ----------
-    out : pathlib.Path
-        The output.
-    reading : str
-        Digest of the settings that decide what is read of a file.
-    full : bool
-        Whether to know nothing of what is published.
-    scratch : pathlib.Path
-        Folder for an index.
-
-    Returns
-    -------
-    known : Known
-        Of the catalog there, as far as it is of use, and of a run that was ended.
-    read_anew : str or None
-        Why nothing of the catalog is of use, where there is one.
-    """
-    token = _token(out)
-    state, index = _state_of(out, token), _index_file(out, token or "")
-    folder = out / PRIVATE / "parts"
-    stems = [] if state is None else state.parts
-    there = (out / CATALOG).exists()
-    read_anew = _why_anew(state, index, reading, full=full) if there else None
-    published = (index, stems) if there and read_anew is None else None
-    others = sorted(set(list_stems(folder)) - set(stems))
-    unfinished = None
-    if others and _is_of_use(out, reading, full=full):
-        unfinished = (scratch / "unfinished.index", others)
-        write_index(unfinished[0], folder, others)
-    return Known(folder, reading, published, unfinished), read_anew
+    output = FolderOutput(out)
+    return state_of(output, token_of(output.catalog()))
 
 
 def read_catalog_file(out: Path) -> dict[str, Any]:
@@ -555,23 +424,4 @@ def read_catalog_file(out: Path) -> dict[str, Any]:
     CatalogError
         There is none, or it is no JSON object.
     """
-    path = out / CATALOG
-    deadline = time.monotonic() + _PUBLISHING
-    while not path.exists() and _is_publishing(out) and time.monotonic() < deadline:
-        time.sleep(_BLINK)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        if _is_publishing(out):
-            words = "a run was ended while it put the catalog in place"
-            raise CatalogError(str(out), words, "run again: it is all there") from error
-        raise CatalogError(str(out), "no catalog.json there", "name the --out of a run") from error
-    except (OSError, ValueError) as error:
-        raise CatalogError(str(out), "catalog.json cannot be read", "run again") from error
-    if not isinstance(content, dict):
-        raise CatalogError(str(out), "catalog.json is no JSON object", "run again")
-    return content
-
-
-def _is_publishing(out: Path) -> bool:
-    return (out / PRIVATE / _MOVES).exists()
+    return FolderOutput(out).read_catalog()

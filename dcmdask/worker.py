@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,6 +9,7 @@ import pyarrow.compute as pc
 from dcmdask.config import ReadOptions
 from dcmdask.errors import DcmdaskError, ReaderError
 from dcmdask.fingerprint import NEVER, fingerprints
+from dcmdask.folder import opened
 from dcmdask.header.reader import read_headers
 from dcmdask.manifest import read_manifest
 from dcmdask.parts import write_part
@@ -29,7 +28,7 @@ def process_partition(partition: Partition, options: ReadOptions) -> PartitionSu
     ReaderError
         Something nobody foresaw, told by its class and place only.
     """
-    manifest = read_manifest(partition)
+    manifest = read_manifest(partition, options.remote)
     fetcher = Fetcher(Roots(options.roots, options.containers, options.remote))
     windows = fetcher.fetch(manifest)
     try:
@@ -39,14 +38,15 @@ def process_partition(partition: Partition, options: ReadOptions) -> PartitionSu
     except Exception as error:
         # The one place: whatever it is, the supervisor finds the file that it costs.
         raise ReaderError(_where(error), no_memory=isinstance(error, MemoryError)) from error
-    return write_part(
-        Path(options.parts),
-        partition.position,
-        tables,
-        _read(manifest, options.roots, tables.failures, fetcher),
-        options.settings,
-        bytes_read=fetcher.tally.bytes_read,
-    )
+    with opened(options.parts, options.remote, options.mirror) as folder:
+        return write_part(
+            folder,
+            partition.position,
+            tables,
+            _read(manifest, options.roots, tables.failures, fetcher),
+            options.settings,
+            bytes_read=fetcher.tally.bytes_read,
+        )
 
 
 def _read(

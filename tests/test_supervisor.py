@@ -354,7 +354,7 @@ def test_a_file_that_never_shows_is_found_by_halves(tmp_path: Path, singly: bool
             f"worker.{where} = odd\n"
             "reads = []\n"
             "read_manifest = worker.read_manifest\n"
-            "worker.read_manifest = lambda part: reads.append(read_manifest(part)) or reads[-1]\n"
+            "worker.read_manifest = lambda *of: reads.append(read_manifest(*of)) or reads[-1]\n"
             f"{ReaderProcess.program}"
         )
 

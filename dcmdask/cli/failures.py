@@ -7,6 +7,7 @@ from collections import defaultdict
 import click
 
 from dcmdask.catalog import Catalog
+from dcmdask.cli.settings import storage_option
 from dcmdask.cli.summary import counted
 from dcmdask.cli.terminal import one_line, say
 from dcmdask.errors import UsageError
@@ -34,9 +35,12 @@ _REMEDIES = {
 @click.option("--kind", type=click.Choice([str(kind) for kind in Kind]), help="Only this kind.")
 @click.option("--all", "show_all", is_flag=True, help=f"All files, not {_SHOWN} a kind.")
 @click.option("--skips", is_flag=True, help="Also what was skipped as no DICOM.")
-def command(out: str, kind: str | None, show_all: bool, skips: bool) -> None:
+@storage_option
+def command(
+    out: str, kind: str | None, show_all: bool, skips: bool, storage_option: tuple[str, ...]
+) -> None:
     """Show what could not be read in the run that left OUT, by kind, with the files."""
-    table = Catalog(out).failures
+    table = Catalog(out, storage_option).failures
     if kind is not None and kind in SKIPS:
         skips = True
     groups: dict[Kind, list[tuple[str, str]]] = defaultdict(list)

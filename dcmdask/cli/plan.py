@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from dcmdask.cli.settings import option
+from dcmdask.cli.settings import option, storage_option
 from dcmdask.cli.summary import changed_words, counted, resumed_words
 from dcmdask.cli.terminal import say
 from dcmdask.config import RunOptions
@@ -18,11 +18,14 @@ _MEGA = 1_000_000
 
 @click.command("plan")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@option("--out", "-o", metavar="OUT", help="Output folder of the run. Default as for run.")
+@option(
+    "--out", "-o", metavar="OUT", help="Output of the run, a folder or URL. Default as for run."
+)
 @option("--partition-size", type=int, default=4096, help="Files of one task.")
 @option("--include", metavar="GLOB", multiple=True, help="List only paths that fit. Repeatable.")
 @option("--exclude", metavar="GLOB", multiple=True, help="Leave out paths that fit. Repeatable.")
 @option("--desensitize", is_flag=True, help="As for the run: a change of it reads all again.")
+@storage_option
 @option("--full", is_flag=True, help="As for the run: all is read again.")
 def command(
     sources: tuple[str, ...],
@@ -32,6 +35,7 @@ def command(
     exclude: tuple[str, ...],
     desensitize: bool,
     full: bool,
+    storage_option: tuple[str, ...],
 ) -> None:
     """List SOURCEs and say what a run would read, without opening a file or writing anything."""
     from dcmdask.planning import plan
@@ -43,6 +47,7 @@ def command(
         exclude=exclude,
         desensitize=desensitize,
         full=full,
+        storage_option=storage_option,
     )
     with tempfile.TemporaryDirectory(prefix="dcmdask-plan-") as folder:
         found = plan(sources, options, Path(folder))

@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from dcmdask.cli.display import watching
-from dcmdask.cli.settings import option, read_config
+from dcmdask.cli.settings import option, read_config, said_storage_options, storage_option
 from dcmdask.cli.summary import closing_lines, summary_lines
 from dcmdask.cli.terminal import complain, say
-from dcmdask.config import LAYOUTS, RunOptions
+from dcmdask.config import JOIN_GAP, LAYOUTS, REQUESTS, RunOptions
 from dcmdask.supervisor import do_without_pandas, start_reader
 
 STRICT = 3
@@ -21,7 +21,10 @@ STRICT = 3
 @click.command("run")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @option(
-    "--out", "-o", metavar="OUT", help="Output folder. Default: .imgtools/<name> beside the source."
+    "--out",
+    "-o",
+    metavar="OUT",
+    help="Output folder or URL. Default: .imgtools/<name> beside the source.",
 )
 @option("--workers", "-n", type=int, default=0, help="Worker processes; 0: the cores it may use.")
 @option("--scheduler", metavar="ADDRESS", help="Use a running Dask cluster, e.g. tcp://host:8786.")
@@ -39,17 +42,12 @@ STRICT = 3
     default=1_000_000,
     help="Crawls of fewer files run without a cluster, which would cost more than it brings.",
 )
-@option(
-    "--storage-option",
-    metavar="KEY=VALUE",
-    multiple=True,
-    help="How stores are reached: key, secret, endpoint_url, profile, anon, ... Repeatable.",
-)
-@option("--requests", type=int, default=256, help="Reads of a store under way at a time.")
+@storage_option
+@option("--requests", type=int, default=REQUESTS, help="Reads of a store under way at a time.")
 @option(
     "--join-gap",
     type=int,
-    default=64 * 1024,
+    default=JOIN_GAP,
     help="Bytes between two ranges in a store below which they are read as one.",
 )
 @option("--full", is_flag=True, help="Read everything again, also what has not changed.")
@@ -107,7 +105,7 @@ def command(
 
         catalog = run(sources, options, watch)
     out = catalog.pop("out")
-    lines = [*summary_lines(catalog), *closing_lines(catalog, out)]
+    lines = [*summary_lines(catalog), *closing_lines(catalog, out, said_storage_options())]
     if log_file is not None:
         try:
             with open(log_file, "a", encoding="utf-8", errors="backslashreplace") as stream:

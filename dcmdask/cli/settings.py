@@ -8,8 +8,25 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from dcmdask.errors import UsageError
+
+_OPEN = (
+    "endpoint_url",
+    "endpoint",
+    "region",
+    "region_name",
+    "anon",
+    "profile",
+    "requester_pays",
+    "virtual_hosted",
+    "verify",
+    "account_name",
+    "use_emulator",
+    "project",
+)
+"""Storage options that may be shown: none of them is a secret."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -18,6 +35,33 @@ def option(*names: str, **settings: Any) -> Callable[[Command], Command]:
     """Declare an option that may also be set as ``DCMDASK_<NAME>`` or in the settings file."""
     words = names[0].lstrip("-").replace("-", "_")
     return click.option(*names, envvar=f"DCMDASK_{words.upper()}", show_default=True, **settings)
+
+
+def storage_option(command: Command) -> Command:
+    """Declare ``--storage-option``. Its default is never shown: a settings file may hold secrets."""
+    words = "How stores are reached: key, secret, endpoint_url, profile, anon, ... Repeatable."
+    return click.option(
+        "--storage-option",
+        metavar="KEY=VALUE",
+        multiple=True,
+        envvar="DCMDASK_STORAGE_OPTION",
+        help=words,
+    )(command)
+
+
+def said_storage_options() -> tuple[str, ...]:
+    """Give the storage options of this command as the next one needs them, without secrets.
+
+    Those of the environment are there for the next command as well.
+    """
+    context = click.get_current_context()
+    if context.get_parameter_source("storage_option") == ParameterSource.ENVIRONMENT:
+        return ()
+    shown = []
+    for one in context.params["storage_option"]:
+        name = one.partition("=")[0]
+        shown.append(one if name.rpartition(":")[2] in _OPEN else f"{name}=...")
+    return tuple(shown)
 
 
 def read_config(context: click.Context, _parameter: click.Parameter, path: Path | None) -> None:

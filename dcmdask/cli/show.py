@@ -12,6 +12,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from dcmdask.catalog import Catalog
+from dcmdask.cli.settings import storage_option
 from dcmdask.cli.summary import counted, summary_lines
 from dcmdask.cli.terminal import one_line, say
 
@@ -29,9 +30,12 @@ _INFERRED = "frame_of_reference"
 )
 @click.option("--all", "show_all", is_flag=True, help="All patients.")
 @click.option("--uids", is_flag=True, help="Whole UIDs instead of their last part.")
-def command(out: str, patients: int, show_all: bool, uids: bool) -> None:
+@storage_option
+def command(
+    out: str, patients: int, show_all: bool, uids: bool, storage_option: tuple[str, ...]
+) -> None:
     """Show the catalog in OUT as a tree: patients, studies, series, and who refers to whom."""
-    catalog = Catalog(out)
+    catalog = Catalog(out, storage_option)
     say("\n".join(summary_lines(catalog.run)))
     left_out = print_trees(catalog, None if show_all else patients, whole=uids)
     if left_out:

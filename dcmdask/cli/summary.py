@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dcmdask.types import SKIPS
@@ -116,16 +116,22 @@ def _history_lines(run: dict[str, Any]) -> Iterator[str]:
         yield f"  {resumed_words(changes['resumed'])}"
 
 
-def closing_lines(catalog: dict[str, Any], out: str) -> Iterator[str]:
+def closing_lines(
+    catalog: dict[str, Any], out: str, storage_option: Iterable[str] = ()
+) -> Iterator[str]:
     """Say where the catalog is, how long it took, and what to do next."""
+    words = [out, *(word for one in storage_option for word in ("--storage-option", one))]
+    place = " ".join(map(_quoted, words))
     seconds = sum(catalog["run"]["seconds"].values())
     files = catalog["counts"]["files"]
     rate = f", {files / seconds:,.0f} files/s" if seconds else ""
     yield f"catalog: {out} ({counted(files, 'file')} in {seconds:.1f} s{rate})"
-    yield f"next: dcmdask show {_quoted(out)}"
+    if folder := catalog.get("folder"):
+        yield f"files: {out}/{folder}"
+    yield f"next: dcmdask show {place}"
     kinds = catalog["counts"]["kinds"]
     if any(kind not in SKIPS for kind in kinds):
-        yield f"      dcmdask failures {_quoted(out)}"
+        yield f"      dcmdask failures {place}"
 
 
 def _quoted(path: str) -> str:

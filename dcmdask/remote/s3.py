@@ -275,6 +275,7 @@ def _translated() -> Iterator[None]:
         BotoCoreError,
         ClientError,
         ConnectionClosedError,
+        EndpointConnectionError,
         HTTPClientError,
         NoCredentialsError,
         PartialCredentialsError,
@@ -286,7 +287,7 @@ def _translated() -> Iterator[None]:
         raise _error(error.response) from error
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise HeaderError(Kind.ACCESS_DENIED, "no credentials were found") from error
-    except (HTTPClientError, ConnectionClosedError, OSError) as error:
+    except (HTTPClientError, ConnectionClosedError, EndpointConnectionError, OSError) as error:
         raise PassingError("the connection failed") from error
     except BotoCoreError as error:
         words = f"the store gives no answer that is understood ({type(error).__name__})"
