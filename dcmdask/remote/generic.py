@@ -53,6 +53,8 @@ class FsspecClient:
     ------
     UsageError
         fsspec does not know the protocol, lacks what it needs for it, or the options.
+    ImportError
+        It lacks what it needs for the web, which is an extra.
     """
 
     def __init__(
@@ -73,6 +75,8 @@ class FsspecClient:
         except ValueError as error:
             raise UsageError(words, "fsspec knows no such protocol; check the URL") from error
         except ImportError as error:
+            if self._is_web:
+                raise
             raise UsageError(words, f"it needs what is not installed: {error}") from error
         except TypeError as error:
             remedy = "check --storage-option: fsspec takes none of that name for it"

@@ -43,7 +43,7 @@ _DOWN = 3
 _PROBE = 3
 """Pauses between such questions are those before this attempt: some of a second."""
 
-_EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure"}
+_EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure", "http": "http", "https": "http"}
 
 
 class Remote:
