@@ -162,10 +162,15 @@ class FsspecClient:
 
     def levels(self, prefix: str) -> Iterator[Level]:
         """List one level of keys: as much at once as the file system gives."""
-        with _translated():
-            # A listing that an earlier one left behind is not what is there now.
-            self._fs.invalidate_cache()
-            found = self._fs.ls(self._path(prefix.rstrip("/")), detail=True)
+        # A listing that an earlier one left behind is not what is there now.
+        self._fs.invalidate_cache()
+        try:
+            found = self._call("ls", self._path(prefix.rstrip("/")), detail=True)
+        except HeaderError as error:
+            if error.kind != Kind.VANISHED:
+                raise
+            # No folder, nothing in it: as in a bucket.
+            found = []
         own = prefix.rstrip("/")
         below_it = [info for info in found if self._key(info["name"]).rstrip("/") != own]
         if self._is_web:
