@@ -149,11 +149,11 @@ class Roots:
     def place(self, row: Mapping[str, Any], number: int) -> Place:
         """Give the place of a manifest row, which has a number in its partition."""
         path = row["path"]
-        parent, name = posixpath.split(path)
+        parent, _, name = path.rpartition("/")
         container = self.containers[row["root"]] if self.containers else None
-        folder = (
-            posixpath.join(self.names[row["root"]], parent) if parent else self.names[row["root"]]
-        )
+        root = self.names[row["root"]]
+        # As `place_columns` has it, whatever a key looks like.
+        folder = f"{root}/{parent}" if parent else root
         if container is None:
             location = shown(os.fsdecode(row["location"])).replace(os.sep, "/")
             url = f"file://{location}" if location.startswith("/") else f"file:///{location}"

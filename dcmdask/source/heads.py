@@ -158,7 +158,7 @@ def place_columns(
 
 
 def _before(container: str | None) -> str:
-    return "file://" if container is None else url_of(container, "/").rstrip("/") + "/"
+    return "file://" if container is None else url_of(container, "x").removesuffix("x")
 
 
 def place_table(places: list[Place]) -> pa.Table:
