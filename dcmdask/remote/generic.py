@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+from fsspec.asyn import sync
 
 from dcmdask.errors import HeaderError, UsageError
 from dcmdask.remote.address import below
@@ -107,20 +108,38 @@ class FsspecClient:
 
     def get(self, key: str, start: int, stop: int, etag: str | None, _patience: float) -> bytes:
         """Give bytes of a key; whether it has changed is asked where there is a tag."""
+        if self._is_web:
+            with _translated():
+                return bytes(sync(self._fs.loop, self._get_part, key, start, stop, etag))
         if etag is not None and (self.head(key)).etag not in (etag, None):
             raise changed()
-        found: bytes = self._call("cat_file", self._path(key), start=start, end=stop)
-        if len(found) <= stop - start:
-            return found
-        # A web server may answer with the whole file instead.
-        if len(found) > _BODY:
-            raise HeaderError(Kind.UNEXPECTED, "the server does not give parts of a file")
-        return found[start:stop]
+        return bytes(self._call("cat_file", self._path(key), start=start, end=stop))
+
+    async def _get_part(self, key: str, start: int, stop: int, etag: str | None) -> bytes:
+        """Read of a web server, which may answer with the whole file instead: up to there, then."""
+        session = await self._fs.set_session()
+        given = self._fs.kwargs
+        wanted = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+        settings = {**given, "headers": {**given.get("headers", {}), **wanted}}
+        async with session.get(self._fs.encode_url(self._path(key)), **settings) as answer:
+            if answer.status >= 400:
+                raise of_status(answer.status)
+            if etag is not None and answer.headers.get("ETag") not in (etag, None):
+                raise changed()
+            if answer.status == 206:
+                return bytes(await answer.read())
+            if start and stop > _BODY:
+                words = "the server does not give parts of a file"
+                raise HeaderError(Kind.UNEXPECTED, words)
+            found = bytearray()
+            while len(found) < stop and (piece := await answer.content.read(stop - len(found))):
+                found += piece
+            return bytes(found[start:])
 
     def head(self, key: str) -> Listed:
         """Say what a listing would say of a key."""
         info = self._call("info", self._path(key))
-        if info.get("type") == "directory":
+        if info.get("type") == "directory" or (self._is_web and _is_page(info)):
             raise vanished()
         return self._listed(info)
 
@@ -196,6 +215,11 @@ class FsspecClient:
             with suppress(FileNotFoundError, OSError):
                 return self._listed({**info, **self._fs.info(info["name"])})
         return self._listed(info)
+
+
+def _is_page(info: Mapping[str, Any]) -> bool:
+    """Tell whether a web server answers with the page of a folder, there or elsewhere."""
+    return str(info.get("url", "")).partition("?")[0].endswith("/")
 
 
 def _web_timeout(stall: float) -> Any:
