@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+from fsspec.asyn import sync
 
 from dcmdask.errors import HeaderError, UsageError
 from dcmdask.remote.address import below
@@ -54,6 +55,8 @@ class FsspecClient:
     ------
     UsageError
         fsspec does not know the protocol, lacks what it needs for it, or the options.
+    ImportError
+        It lacks what it needs for the web, which is an extra.
     """
 
     def __init__(
@@ -74,6 +77,8 @@ class FsspecClient:
         except ValueError as error:
             raise UsageError(words, "fsspec knows no such protocol; check the URL") from error
         except ImportError as error:
+            if self._is_web:
+                raise
             raise UsageError(words, f"it needs what is not installed: {error}") from error
         except TypeError as error:
             remedy = "check --storage-option: fsspec takes none of that name for it"
@@ -104,20 +109,38 @@ class FsspecClient:
 
     def get(self, key: str, start: int, stop: int, etag: str | None, _patience: float) -> bytes:
         """Give bytes of a key; whether it has changed is asked where there is a tag."""
+        if self._is_web:
+            with _translated():
+                return bytes(sync(self._fs.loop, self._get_part, key, start, stop, etag))
         if etag is not None and (self.head(key)).etag not in (etag, None):
             raise changed()
-        found: bytes = self._call("cat_file", self._path(key), start=start, end=stop)
-        if len(found) <= stop - start:
-            return found
-        # A web server may answer with the whole file instead.
-        if len(found) > _BODY:
-            raise HeaderError(Kind.UNEXPECTED, "the server does not give parts of a file")
-        return found[start:stop]
+        return bytes(self._call("cat_file", self._path(key), start=start, end=stop))
+
+    async def _get_part(self, key: str, start: int, stop: int, etag: str | None) -> bytes:
+        """Read of a web server, which may answer with the whole file instead: up to there, then."""
+        session = await self._fs.set_session()
+        given = self._fs.kwargs
+        wanted = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+        settings = {**given, "headers": {**given.get("headers", {}), **wanted}}
+        async with session.get(self._fs.encode_url(self._path(key)), **settings) as answer:
+            if answer.status >= 400:
+                raise of_status(answer.status)
+            if etag is not None and answer.headers.get("ETag") not in (etag, None):
+                raise changed()
+            if answer.status == 206:
+                return bytes(await answer.read())
+            if start and stop > _BODY:
+                words = "the server does not give parts of a file"
+                raise HeaderError(Kind.UNEXPECTED, words)
+            found = bytearray()
+            while len(found) < stop and (piece := await answer.content.read(stop - len(found))):
+                found += piece
+            return bytes(found[start:])
 
     def head(self, key: str) -> Listed:
         """Say what a listing would say of a key."""
         info = self._call("info", self._path(key))
-        if info.get("type") == "directory":
+        if info.get("type") == "directory" or (self._is_web and _is_page(info)):
             raise vanished()
         return self._listed(info)
 
@@ -166,10 +189,15 @@ class FsspecClient:
 
     def levels(self, prefix: str) -> Iterator[Level]:
         """List one level of keys: as much at once as the file system gives."""
-        with _translated():
-            # A listing that an earlier one left behind is not what is there now.
-            self._fs.invalidate_cache()
-            found = self._fs.ls(self._path(prefix.rstrip("/")), detail=True)
+        # A listing that an earlier one left behind is not what is there now.
+        self._fs.invalidate_cache()
+        try:
+            found = self._call("ls", self._path(prefix.rstrip("/")), detail=True)
+        except HeaderError as error:
+            if error.kind != Kind.VANISHED:
+                raise
+            # No folder, nothing in it: as in a bucket.
+            found = []
         own = prefix.rstrip("/")
         below_it = [info for info in found if self._key(info["name"]).rstrip("/") != own]
         if self._is_web:
@@ -195,6 +223,11 @@ class FsspecClient:
             with suppress(FileNotFoundError, OSError):
                 return self._listed({**info, **self._fs.info(info["name"])})
         return self._listed(info)
+
+
+def _is_page(info: Mapping[str, Any]) -> bool:
+    """Tell whether a web server answers with the page of a folder, there or elsewhere."""
+    return str(info.get("url", "")).partition("?")[0].endswith("/")
 
 
 def _web_timeout(stall: float) -> Any:

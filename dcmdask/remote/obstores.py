@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _STATUS = re.compile(r"status code: (\d{3})")
 _CONNECT = 5
 _PATIENT = 10.0
+_BRIEF = 5.0
+"""Seconds for an answer that has no body."""
 _LONGEST = 3600
 """Seconds that a transfer may take of which something comes again and again."""
 _ILLEGAL = re.compile(r"[\x00-\x1f\x7f]")
@@ -97,7 +99,7 @@ class ObstoreClient:
         import obstore
 
         with translated():
-            return _listed(obstore.head(self._store, key))
+            return _listed(obstore.head(self._of_patience(_BRIEF), key))
 
     def put(self, key: str, content: bytes | Path, only: str | None) -> str | None:
         """Write a key."""

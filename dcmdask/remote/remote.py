@@ -34,7 +34,16 @@ _IN_ALL = 4
 """Times the longest stall after which no other attempt is begun: whoever watches over the process
 that reads would take a longer silence for a hang."""
 
-_EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure"}
+_NOWHERE = ".dcmdask/nowhere"
+"""A key that is not there: of a store that is not down, this is said at once."""
+
+_DOWN = 3
+"""Times the longest stall in which nothing at all comes of a store before it is down."""
+
+_PROBE = 3
+"""Pauses between such questions are those before this attempt: some of a second."""
+
+_EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure", "http": "http", "https": "http"}
 
 
 class Remote:
@@ -57,7 +66,8 @@ class Remote:
         self.root = root
         self._options = options
         self._client = _client(Address.parse(root), options)
-        self._health = Health(root)
+        self._health = Health(root, _DOWN * options.stall)
+        self._probing = threading.Lock()
         # First windows of thousands of objects, and all else, which must not wait behind them.
         self._many = ThreadPoolExecutor(options.requests, "dcmdask-windows")
         self._pool = ThreadPoolExecutor(max(options.requests // 2, 1), "dcmdask-reads")
@@ -135,6 +145,10 @@ class Remote:
         """Say what a listing would say of a key."""
         return self._insist(lambda _patience: self._client.head(key))
 
+    def renew(self) -> None:
+        """Forget that the store was down."""
+        self._health.renew()
+
     def check(self) -> None:
         """Raise `StoreError` where the store was down: whoever met that may not have passed it on."""
         self._health.check()
@@ -202,15 +216,16 @@ class Remote:
 
     def _insist(self, attempt: Callable[[float], Result]) -> Result:
         """Try until it comes to something."""
-        words = ""
+        words, tried = "", 0
         begun = time.monotonic()
-        for number in range(ATTEMPTS):
-            if number:
-                time.sleep(pause_before(number))
+        while tried < ATTEMPTS:
+            if tried:
+                time.sleep(pause_before(tried))
             if time.monotonic() - begun > _IN_ALL * self._options.stall:
                 break
+            self._health.check()
             try:
-                found = attempt(min(self._options.stall, _FIRST_STALL * 2**number))
+                found = attempt(min(self._options.stall, _FIRST_STALL * 2**tried))
             except PassingError as error:
                 words = error.words
             except (HeaderError, ConflictError, BehindEndError):
@@ -219,8 +234,39 @@ class Remote:
             else:
                 self._health.succeed()
                 return found
-            self._health.fail(words)
-        raise HeaderError(Kind.UNEXPECTED, f"given up after {number} attempts: {words}")
+            tried += 1
+            self._health.fail()
+            if self._health.is_silent:
+                self._probe(words)
+        self._probe(words)
+        raise HeaderError(Kind.UNEXPECTED, f"given up after {tried} attempts: {words}")
+
+    def _probe(self, words: str) -> None:
+        """Wait until the store answers anything, so that it is this one key which it does not give.
+
+        Raises
+        ------
+        StoreError
+            It is down.
+        """
+        with self._probing:
+            self._health.check()
+            while not self._answers():
+                self._health.fail()
+                if self._health.is_silent:
+                    raise self._health.lose(words)
+                time.sleep(pause_before(_PROBE))
+            self._health.succeed()
+
+    def _answers(self) -> bool:
+        try:
+            self._client.get(_NOWHERE, 0, 1, None, min(self._options.stall, _FIRST_STALL))
+        except PassingError:
+            return False
+        except (HeaderError, BehindEndError):
+            # A refusal is an answer.
+            pass
+        return True
 
 
 class _Shared:
@@ -236,7 +282,6 @@ class _Shared:
             return next(self._items, None)
 
 
-@cache
 def open_remote(root: str, options: RemoteOptions) -> Remote:
     """Give a container; the same for the same settings, so that all share its connections.
 
@@ -245,7 +290,12 @@ def open_remote(root: str, options: RemoteOptions) -> Remote:
     UsageError
         The protocol or an option is not known, or an extra is missing.
     """
-    return Remote(root, options)
+    remote = _kept(root, options)
+    remote.renew()
+    return remote
+
+
+_kept = cache(Remote)
 
 
 def _client(address: Address, options: RemoteOptions) -> Client:

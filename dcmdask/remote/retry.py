@@ -13,10 +13,8 @@ ATTEMPTS = 9
 
 _PAUSE = 0.1
 _LONGEST_PAUSE = 10.0
-_DOWN = 30.0
-"""Seconds in which nothing at all comes of a store before it is down."""
 _LEAST = 6
-"""Attempts that must have failed in them: one slow read alone says nothing."""
+"""Attempts that must have failed before a store may be down: one slow read alone says nothing."""
 
 
 def pause_before(attempt: int) -> float:
@@ -34,39 +32,46 @@ class Health:
     ----------
     url : str
         Of the container.
+    longest : float
+        Seconds in which nothing at all comes of it before it is asked whether it is down.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, longest: float) -> None:
         self._url = url
+        self._longest = longest
         self._lock = threading.Lock()
         self._failed = 0
         self._since = 0.0
         self._down: StoreError | None = None
 
+    def renew(self) -> None:
+        """Forget what was: whoever begins now finds out by himself."""
+        self._failed = 0
+        self._down = None
+
     def succeed(self) -> None:
         """Note that it answered."""
         self._failed = 0
 
-    def fail(self, words: str) -> None:
-        """Note that it did not.
-
-        Raises
-        ------
-        StoreError
-            It is down.
-        """
+    def fail(self) -> None:
+        """Note that it did not."""
         with self._lock:
-            now = time.monotonic()
             if not self._failed:
-                self._since = now
+                self._since = time.monotonic()
             self._failed += 1
-            down = self._failed >= _LEAST and now - self._since > _DOWN
-        if down:
-            self._down = self.down(words)
-            raise self._down
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing at all has come of it for so long that it may be down."""
+        return self._failed >= _LEAST and time.monotonic() - self._since > self._longest
+
+    def lose(self, words: str) -> StoreError:
+        """Note that it is down; give the error that says so."""
+        self._down = self.down(words)
+        return self._down
 
     def check(self) -> None:
-        """Raise what `fail` has raised, if it has: a reader may have taken it for another error."""
+        """Raise what `lose` gave, if it did: a reader may have taken it for another error."""
         if self._down is not None:
             raise self._down
 

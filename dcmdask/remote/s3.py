@@ -161,6 +161,8 @@ class S3Client:
 
     def head(self, key: str) -> Listed:
         """Say what a listing would say of a key."""
+        if is_plain(key):
+            return self._fast.head(key)
         with _translated():
             said = self._s3.head_object(**self._named(key))
         return Listed(
@@ -240,7 +242,7 @@ def _botocore(given: Mapping[str, str], stall: float) -> tuple[Any, Any]:
         connect_timeout=_CONNECT,
         read_timeout=stall,
         # A page that does not come is asked for again here: the token of the next one is inside.
-        retries={"mode": "standard", "total_max_attempts": 6},
+        retries={"mode": "standard", "total_max_attempts": 5},
         max_pool_connections=_CONNECTIONS,
         signature_version=UNSIGNED if anonymous else None,
         s3={"addressing_style": "path" if given.get("endpoint_url") and style == "auto" else style},
@@ -274,12 +276,11 @@ def _translated() -> Iterator[None]:
     from botocore.exceptions import (
         BotoCoreError,
         ClientError,
-        ConnectionClosedError,
-        EndpointConnectionError,
         HTTPClientError,
         NoCredentialsError,
         PartialCredentialsError,
     )
+    from botocore.exceptions import ConnectionError as NoConnectionError
 
     try:
         yield
@@ -287,7 +288,7 @@ def _translated() -> Iterator[None]:
         raise _error(error.response) from error
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise HeaderError(Kind.ACCESS_DENIED, "no credentials were found") from error
-    except (HTTPClientError, ConnectionClosedError, EndpointConnectionError, OSError) as error:
+    except (HTTPClientError, NoConnectionError, OSError) as error:
         raise PassingError("the connection failed") from error
     except BotoCoreError as error:
         words = f"the store gives no answer that is understood ({type(error).__name__})"

@@ -150,11 +150,11 @@ class Roots:
     def place(self, row: Mapping[str, Any], number: int) -> Place:
         """Give the place of a manifest row, which has a number in its partition."""
         path = row["path"]
-        parent, name = posixpath.split(path)
+        parent, _, name = path.rpartition("/")
         container = self.containers[row["root"]] if self.containers else None
-        folder = (
-            posixpath.join(self.names[row["root"]], parent) if parent else self.names[row["root"]]
-        )
+        root = self.names[row["root"]]
+        # As `place_columns` has it, whatever a key looks like.
+        folder = f"{root}/{parent}" if parent else root
         if container is None:
             location = shown(os.fsdecode(row["location"])).replace(os.sep, "/")
             url = f"file://{location}" if location.startswith("/") else f"file:///{location}"
@@ -593,6 +593,9 @@ class Fetcher:
                     )
                     if len(self._members) == AT_ONCE:
                         yield from self._fetched_members()
+                    if isinstance(stream, _Counted) and stream.lost is not None:
+                        # One failure, not one of each member that is left.
+                        raise stream.lost
         if nested:
             # It lies in memory.
             yield from self._fetched_members()
@@ -778,6 +781,8 @@ def _open_member(
         return Failure(member, Kind.ENCRYPTED_ARCHIVE, "the member is encrypted", _STAGE)
     try:
         return archive.open(info)
+    except HeaderError as error:
+        return Failure(member, Kind(error.kind), error.message, _STAGE)
     except NotImplementedError:
         words = f"it is compressed by method {info.compress_type}, which is not read"
         return Failure(member, Kind.CORRUPT_ARCHIVE, words, _STAGE)
@@ -828,6 +833,8 @@ class _Counted(Readable):
         Of what is read and inflated of it.
     zips : iterator of Opened, or None
         What it holds, where it was opened as a zip ahead of time.
+    lost : HeaderError or None
+        Why nothing more can be had of it.
     """
 
     def __init__(
@@ -862,7 +869,7 @@ class _Counted(Readable):
             wanted = -1 if count is None or count < 0 else count - len(found)
             try:
                 piece = self._stream.read(wanted)
-            except OSError:
+            except (OSError, HeaderError):
                 # Whoever reads an archive may take it for damage, and says so.
                 self._refused()
                 raise
@@ -874,6 +881,10 @@ class _Counted(Readable):
             self._tally.bytes_read += len(found)
         self.budget.read += len(found)
         return bytes(found)
+
+    @property
+    def lost(self) -> HeaderError | None:
+        return getattr(self._stream, "lost", None)
 
     def expect(self, spans: Sequence[Span]) -> None:
         """Tell what will be read."""

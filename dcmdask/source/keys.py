@@ -46,7 +46,9 @@ def container_root(source: str, options: RemoteOptions) -> Root:
     remote = open_remote(address.root, options)
     is_folder = source.endswith("/") or not address.key
     if not is_folder and _is_object(remote, address):
-        holder, _, name = address.key.rpartition("/")
+        # Empty parts of a key belong to the name: an address has none at its end.
+        holder = address.key.rpartition("/")[0].rstrip("/")
+        name = address.key.removeprefix(_prefix(holder))
         parent = Address(address.protocol, address.container, holder)
         return Root(parent.url, parent.name, (name,))
     try:
@@ -125,8 +127,9 @@ def list_container(
                 if _is_data(path, found) and wanted(path):
                     if left_out and found.key.startswith(left_out):
                         continue
-                    first, slash, _ = path.partition("/")
-                    case = first if slash else top_level_case(path, root.name)
+                    tidy = path.lstrip("/")
+                    first, slash, _ = tidy.partition("/")
+                    case = first if slash else top_level_case(tidy, root.name)
                     found_case(case)
                     yield Entry(
                         path,

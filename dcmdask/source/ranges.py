@@ -18,7 +18,6 @@ from dcmdask.errors import HeaderError
 from dcmdask.remote.remote import Remote
 from dcmdask.source.origin import Span
 from dcmdask.source.streams import Sized
-from dcmdask.types import Kind
 
 LARGEST = 1024 * 1024
 """Bytes of ranges that are joined: more would keep readers of the first ones waiting."""
@@ -171,6 +170,9 @@ class RangeFile(Sized):
         HeaderError
             They cannot be had.
         """
+        if self.lost is not None:
+            # Another part would be tried as long, and be of another object maybe.
+            raise self.lost
         left = max(self._size - self._at, 0)
         wanted = left if count is None or count < 0 else min(count, left)
         found = bytearray()
@@ -243,7 +245,7 @@ class RangeFile(Sized):
             try:
                 piece.content = self._wait(piece.future)
             except HeaderError as error:
-                self.lost = self.lost or (error if error.kind == Kind.VANISHED else None)
+                self.lost = error
                 self._drop(piece)
                 raise
             piece.future = None

@@ -43,7 +43,8 @@ class Sized(Readable):
         if whence:
             offset += self._at if whence == 1 else self._size
         if offset < 0:
-            raise ValueError("an offset before the beginning")
+            # Of a file shorter than the end of a zip, `zipfile` expects what a system says.
+            raise (OSError if whence == 2 else ValueError)("an offset before the beginning")
         self._at = offset
         return offset
 
