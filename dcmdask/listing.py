@@ -10,18 +10,22 @@ import hashlib
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from dcmdask import manifest
+from dcmdask.config import RunOptions
 from dcmdask.errors import UsageError
 from dcmdask.fingerprint import Fingerprints, fingerprints
 from dcmdask.known import Known
 from dcmdask.manifest import PieceWriter
 from dcmdask.source.entries import ARCHIVE_SUFFIXES, OUTPUTS, Entry, Root
+from dcmdask.source.inventory import Inventory
 from dcmdask.source.local import list_root, root_of
 from dcmdask.types import Partition, Piece
 
@@ -65,6 +69,8 @@ class Listing:
         Of these, the ones that are not known: files of which any row is not, and these rows.
     digest : str
         Of path, size and modification time of every entry, in order.
+    passed_over : int
+        Lines of a list that name no file that is there: delete markers, old versions.
     """
 
     roots: list[Root]
@@ -79,6 +85,45 @@ class Listing:
     bytes_to_read: int = 0
     weight_to_read: int = 0
     digest: str = ""
+    passed_over: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What is to be listed.
+
+    Attributes
+    ----------
+    roots : list of Root
+        Of the sources, in order.
+    inventory : Inventory or None
+        What is listed of them instead of what is there.
+    """
+
+    roots: list[Root]
+    inventory: Inventory | None = None
+
+
+@contextmanager
+def choose(sources: Iterable[str], options: RunOptions) -> Iterator[Chosen]:
+    """Open sources, and the list of their files where one is named.
+
+    Raises
+    ------
+    SourceError
+        A source is missing or cannot be read.
+    UsageError
+        There is none, one lies in another, or the list cannot be read or understood.
+    """
+    named = list(sources)
+    if options.from_list is None:
+        yield Chosen(open_roots(named))
+        return
+    roots = open_roots(named) if named else []
+    if not roots and options.out is None:
+        raise UsageError("--from-list without SOURCE", "say where the catalog goes with --out")
+    with closing(Inventory(options.from_list, roots, options.remote)) as inventory:
+        yield Chosen(inventory.roots, inventory)
 
 
 def open_roots(sources: Iterable[str]) -> list[Root]:
@@ -178,13 +223,14 @@ def write_manifest(
     partition_size: int,
     leave_out: frozenset[str],
     wanted: Callable[[str], bool],
+    inventory: Inventory | None = None,
 ) -> Iterator[Listing]:
     """List all roots; give the listing as it grows, and last when it is complete.
 
     Parameters
     ----------
     roots : list of Root
-        From `open_roots`.
+        From `choose`.
     known : Known
         What need not be read; afterwards it knows what of it is still there.
     writer : PieceWriter
@@ -195,13 +241,15 @@ def write_manifest(
         Real paths of folders that are not entered.
     wanted : callable
         Relative path to whether a file is listed.
+    inventory : Inventory or None
+        What is listed of the roots instead of what is there.
 
     Yields
     ------
     Listing
         The same object, after every so many entries and at the end.
     """
-    listing = Listing(roots)
+    listing = Listing(roots, passed_over=inventory.passed_over if inventory else 0)
     digest = hashlib.sha256()
     cut = _Cut(partition_size, listing, writer)
     names = CaseNames()
@@ -212,7 +260,12 @@ def write_manifest(
         def found(case: str) -> None:
             listing.cases.setdefault(names.name(case), (0, 0))
 
-        walk = list_root(root, leave_out=leave_out, inside=inside, wanted=wanted, found_case=found)
+        how: Any = {"leave_out": leave_out, "wanted": wanted, "found_case": found}
+        walk = (
+            list_root(root, inside=inside, **how)
+            if inventory is None
+            else inventory.list_root(number, **how)
+        )
         # In chunks: what is done once for many entries is not done for each.
         while chunk := list(itertools.islice(walk, _REPORT_EVERY)):
             named = [names.rename(entry) for entry in chunk]

@@ -22,7 +22,7 @@ from dcmdask.carry import carry, rows_to_describe
 from dcmdask.config import ReadOptions, RunOptions, digest_of
 from dcmdask.errors import InvariantError, OutputError, UsageError
 from dcmdask.known import Changes, Known
-from dcmdask.listing import Listing, open_roots, output_of, write_again, write_manifest
+from dcmdask.listing import Chosen, Listing, choose, output_of, write_again, write_manifest
 from dcmdask.parts import Parts
 from dcmdask.schema import VERSION, reading_digest
 from dcmdask.source.entries import Root
@@ -114,7 +114,7 @@ def run(sources: Iterable[str], options: RunOptions, watch: Watch = _ignore) -> 
     Parameters
     ----------
     sources : iterable of str
-        Folders, files and archives of this machine.
+        Folders, files and archives of this machine; none where ``from_list`` names all.
     options : RunOptions
         How, and what of it to write.
     watch : callable
@@ -130,16 +130,19 @@ def run(sources: Iterable[str], options: RunOptions, watch: Watch = _ignore) -> 
     DcmdaskError
         The run could not start or end; nothing was published.
     """
+    begun = dt.datetime.now(dt.UTC)
+    clock = Stopwatch()
     try:
-        return _run(sources, options, watch)
+        with choose(sources, options) as chosen:
+            return _run(chosen, options, watch, begun, clock)
     finally:
         stop_readers()
 
 
-def _run(sources: Iterable[str], options: RunOptions, watch: Watch) -> dict[str, Any]:
-    begun = dt.datetime.now(dt.UTC)
-    clock = Stopwatch()
-    roots = open_roots(sources)
+def _run(
+    chosen: Chosen, options: RunOptions, watch: Watch, begun: dt.datetime, clock: Stopwatch
+) -> dict[str, Any]:
+    roots = chosen.roots
     out = output_of(roots, options.out)
     map_path = _map_path(options, out)
     with Store(out, fresh=options.fresh) as store:
@@ -151,7 +154,7 @@ def _run(sources: Iterable[str], options: RunOptions, watch: Watch) -> dict[str,
         if options.scheduler is None and not known:
             # It loads while the first sources are listed.
             start_reader()
-        listing, totals = _crawl(roots, store, known, options, watch, clock)
+        listing, totals = _crawl(chosen, store, known, options, watch, clock)
         totals.check(listing.files)
         clock.stop("read")
         changes = known.changes()
@@ -242,7 +245,7 @@ def _moved(root: Root, options: RunOptions) -> list[tuple[str, str]]:
 
 
 def _crawl(
-    roots: list[Root],
+    chosen: Chosen,
     store: Store,
     known: Known,
     options: RunOptions,
@@ -250,6 +253,7 @@ def _crawl(
     clock: Stopwatch,
 ) -> tuple[Listing, Totals]:
     """List the sources, and read what is listed and not known while that goes on."""
+    roots = chosen.roots
     reading = ReadOptions(
         roots=tuple(root.name for root in roots),
         parts=str(store.parts),
@@ -268,6 +272,7 @@ def _crawl(
         partition_size=options.partition_size,
         leave_out=frozenset({os.path.realpath(store.out)}),
         wanted=options.wanted(),
+        inventory=chosen.inventory,
     )
     listing, totals = Listing(roots), Totals()
     begun = 0
@@ -359,6 +364,7 @@ def _listed(roots: list[Root], listing: Listing, moved: list[tuple[str, str]]) -
             {"path": root.path, "name": root.name, "only": list(root.only)} for root in roots
         ],
         "listing": listing.digest,
+        "passed_over": listing.passed_over,
         "moved": [list(pair) for pair in moved],
     }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dcmdask.config import RunOptions
 from dcmdask.known import Changes
-from dcmdask.listing import Listing, open_roots, output_of, write_manifest
+from dcmdask.listing import Chosen, Listing, choose, output_of, write_manifest
 from dcmdask.manifest import PieceWriter
 from dcmdask.schema import reading_digest
 from dcmdask.store import CATALOG, known_of
@@ -49,19 +49,24 @@ def plan(sources: Iterable[str], options: RunOptions, folder: Path) -> Plan:
     folder : pathlib.Path
         An empty folder for the manifest.
     """
-    roots = open_roots(sources)
-    out = output_of(roots, options.out)
+    with choose(sources, options) as chosen:
+        return _plan(chosen, options, folder)
+
+
+def _plan(chosen: Chosen, options: RunOptions, folder: Path) -> Plan:
+    out = output_of(chosen.roots, options.out)
     reading = reading_digest(options.reading())
     known, read_anew = known_of(out, reading, full=options.full, scratch=folder)
     growing = write_manifest(
-        roots,
+        chosen.roots,
         known,
         PieceWriter(folder),
         partition_size=options.partition_size,
         leave_out=frozenset({os.path.realpath(out)}),
         wanted=options.wanted(),
+        inventory=chosen.inventory,
     )
-    listing = Listing(roots)
+    listing = Listing(chosen.roots)
     for listing in growing:  # noqa: B007 - the last one is complete
         pass
     changes = known.changes() if known or (out / CATALOG).exists() else None
