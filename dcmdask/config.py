@@ -121,6 +121,8 @@ class RunOptions:
         CSV made for a spreadsheet.
     include, exclude : tuple of str
         Globs over relative paths; a file is listed if any of the first and none of the second fits.
+    from_list : str or None
+        Path or URL of a list of files, instead of listing sources.
     storage_option : tuple of str
         ``KEY=VALUE``, for a protocol ``s3:KEY=VALUE``: how stores are reached. Secrets are among them.
     requests : int
@@ -148,6 +150,7 @@ class RunOptions:
     excel: bool = False
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    from_list: str | None = None
     storage_option: tuple[str, ...] = field(default=(), repr=False)
     requests: int = REQUESTS
     join_gap: int = JOIN_GAP
@@ -164,6 +167,9 @@ class RunOptions:
                 raise UsageError("--storage-option without =", "write KEY=VALUE")
         _above_zero("--timeout", self.timeout)
         _above_zero("--read-timeout", self.read_timeout)
+        if self.move_top_level_zips and self.from_list is not None:
+            words = "--move-top-level-zips with --from-list"
+            raise UsageError(words, "its list would name what has been moved")
         if self.layout not in LAYOUTS:
             raise UsageError(f"--layout {self.layout}", f"write one of {', '.join(LAYOUTS)}")
         if self.layout in ("native", "imgtools"):
@@ -201,6 +207,7 @@ class RunOptions:
             "full",
             "fresh",
             "projectid_map",
+            "from_list",
             "storage_option",
             "requests",
             "join_gap",

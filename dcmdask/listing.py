@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from dcmdask import manifest
-from dcmdask.config import AS_USUAL, RemoteOptions
+from dcmdask.config import AS_USUAL, RemoteOptions, RunOptions
 from dcmdask.errors import UsageError
 from dcmdask.fingerprint import Fingerprints, fingerprints
 from dcmdask.known import Known
@@ -26,6 +27,7 @@ from dcmdask.manifest import PieceWriter
 from dcmdask.output import checked_url
 from dcmdask.remote.address import Address, is_url, local_path
 from dcmdask.source.entries import ARCHIVE_SUFFIXES, OUTPUTS, Entry, Root
+from dcmdask.source.inventory import Inventory
 from dcmdask.source.keys import container_root, list_container
 from dcmdask.source.local import list_root, root_of
 from dcmdask.types import Partition, Piece
@@ -71,6 +73,8 @@ class Listing:
         Of these, the ones that are not known: files of which any row is not, and these rows.
     digest : str
         Of path, size, modification time and entity tag of every entry, in any order.
+    passed_over : int
+        Lines of a list that name no file that is there: delete markers, old versions.
     """
 
     roots: list[Root]
@@ -85,6 +89,45 @@ class Listing:
     bytes_to_read: int = 0
     weight_to_read: int = 0
     digest: str = ""
+    passed_over: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What is to be listed.
+
+    Attributes
+    ----------
+    roots : list of Root
+        Of the sources, in order.
+    inventory : Inventory or None
+        What is listed of them instead of what is there.
+    """
+
+    roots: list[Root]
+    inventory: Inventory | None = None
+
+
+@contextmanager
+def choose(sources: Iterable[str], options: RunOptions) -> Iterator[Chosen]:
+    """Open sources, and the list of their files where one is named.
+
+    Raises
+    ------
+    SourceError
+        A source is missing or cannot be read.
+    UsageError
+        There is none, one lies in another, or the list cannot be read or understood.
+    """
+    named = list(sources)
+    if options.from_list is None:
+        yield Chosen(open_roots(named, options.remote))
+        return
+    roots = open_roots(named, options.remote) if named else []
+    if not roots and options.out is None:
+        raise UsageError("--from-list without SOURCE", "say where the catalog goes with --out")
+    with closing(Inventory(options.from_list, roots, options.remote)) as inventory:
+        yield Chosen(inventory.roots, inventory)
 
 
 def open_roots(sources: Iterable[str], remote: RemoteOptions = AS_USUAL) -> list[Root]:
@@ -225,13 +268,14 @@ def write_manifest(
     leave_out: frozenset[str],
     wanted: Callable[[str], bool],
     remote: RemoteOptions = AS_USUAL,
+    inventory: Inventory | None = None,
 ) -> Iterator[Listing]:
     """List all roots; give the listing as it grows, and last when it is complete.
 
     Parameters
     ----------
     roots : list of Root
-        From `open_roots`.
+        From `choose`.
     known : Known
         What need not be read; afterwards it knows what of it is still there.
     writer : PieceWriter
@@ -244,13 +288,15 @@ def write_manifest(
         Relative path to whether a file is listed.
     remote : RemoteOptions
         How stores are reached.
+    inventory : Inventory or None
+        What is listed of the roots instead of what is there.
 
     Yields
     ------
     Listing
         The same object, after every so many entries and at the end.
     """
-    listing = Listing(roots)
+    listing = Listing(roots, passed_over=inventory.passed_over if inventory else 0)
     digest = 0
     cut = _Cut(partition_size, listing, writer)
     names = CaseNames()
@@ -262,11 +308,13 @@ def write_manifest(
         def found(case: str) -> None:
             listing.cases.setdefault(names.name(case), (0, 0))
 
-        settings: Any = {"leave_out": leave_out, "wanted": wanted, "found_case": found}
-        if root.is_remote:
-            walk = list_container(root, remote, **settings)
+        how: Any = {"leave_out": leave_out, "wanted": wanted, "found_case": found}
+        if inventory is not None:
+            walk = inventory.list_root(number, **how)
+        elif root.is_remote:
+            walk = list_container(root, remote, **how)
         else:
-            walk = list_root(root, inside=inside, **settings)
+            walk = list_root(root, inside=inside, **how)
         # In chunks: what is done once for many entries is not done for each.
         while chunk := list(itertools.islice(walk, _REPORT_EVERY)):
             named = [names.rename(entry) for entry in chunk]

@@ -23,9 +23,10 @@ from dcmdask.config import ReadOptions, RunOptions, digest_of
 from dcmdask.errors import InvariantError, OutputError, UsageError
 from dcmdask.known import Changes, Known
 from dcmdask.listing import (
+    Chosen,
     Listing,
+    choose,
     left_out,
-    open_roots,
     output_of,
     write_again,
     write_manifest,
@@ -131,7 +132,7 @@ def run(sources: Iterable[str], options: RunOptions, watch: Watch = _ignore) -> 
     Parameters
     ----------
     sources : iterable of str
-        Folders, files and archives of this machine.
+        Folders, files and archives of this machine; none where ``from_list`` names all.
     options : RunOptions
         How, and what of it to write.
     watch : callable
@@ -147,16 +148,19 @@ def run(sources: Iterable[str], options: RunOptions, watch: Watch = _ignore) -> 
     DcmdaskError
         The run could not start or end; nothing was published.
     """
+    begun = dt.datetime.now(dt.UTC)
+    clock = Stopwatch()
     try:
-        return _run(sources, options, watch)
+        with choose(sources, options) as chosen:
+            return _run(chosen, options, watch, begun, clock)
     finally:
         stop_readers()
 
 
-def _run(sources: Iterable[str], options: RunOptions, watch: Watch) -> dict[str, Any]:
-    begun = dt.datetime.now(dt.UTC)
-    clock = Stopwatch()
-    roots = open_roots(sources, options.remote)
+def _run(
+    chosen: Chosen, options: RunOptions, watch: Watch, begun: dt.datetime, clock: Stopwatch
+) -> dict[str, Any]:
+    roots = chosen.roots
     out = output_of(roots, options.out)
     own_map = _own_map(options, out)
     with _open_store(out, options) as store:
@@ -169,7 +173,7 @@ def _run(sources: Iterable[str], options: RunOptions, watch: Watch) -> dict[str,
         if options.scheduler is None and not known:
             # It loads while the first sources are listed.
             start_reader()
-        listing, totals = _crawl(roots, out, store, known, options, watch, clock)
+        listing, totals = _crawl(chosen, out, store, known, options, watch, clock)
         totals.check(listing.files)
         clock.stop("read")
         changes = known.changes()
@@ -274,7 +278,7 @@ def _moved(root: Root, options: RunOptions) -> list[tuple[str, str]]:
 
 
 def _crawl(
-    roots: list[Root],
+    chosen: Chosen,
     out: Path | str,
     store: AnyStore,
     known: Known,
@@ -283,6 +287,7 @@ def _crawl(
     clock: Stopwatch,
 ) -> tuple[Listing, Totals]:
     """List the sources, and read what is listed and not known while that goes on."""
+    roots = chosen.roots
     reading = ReadOptions(
         roots=tuple(root.name for root in roots),
         desensitize=options.desensitize,
@@ -302,6 +307,7 @@ def _crawl(
         leave_out=left_out(out),
         wanted=options.wanted(),
         remote=options.remote,
+        inventory=chosen.inventory,
     )
     listing, totals = Listing(roots), Totals(took=store.took)
     begun = 0
@@ -393,6 +399,7 @@ def _listed(roots: list[Root], listing: Listing, moved: list[tuple[str, str]]) -
             {"path": root.path, "name": root.name, "only": list(root.only)} for root in roots
         ],
         "listing": listing.digest,
+        "passed_over": listing.passed_over,
         "moved": [list(pair) for pair in moved],
     }
 

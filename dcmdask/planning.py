@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dcmdask.config import RunOptions
 from dcmdask.known import Changes
-from dcmdask.listing import Listing, left_out, open_roots, output_of, write_manifest
+from dcmdask.listing import Chosen, Listing, choose, left_out, output_of, write_manifest
 from dcmdask.manifest import PieceWriter
 from dcmdask.output import known_of, open_output
 from dcmdask.schema import reading_digest
@@ -48,23 +48,28 @@ def plan(sources: Iterable[str], options: RunOptions, folder: Path) -> Plan:
     folder : pathlib.Path
         An empty folder for the manifest.
     """
-    roots = open_roots(sources, options.remote)
-    out = output_of(roots, options.out)
+    with choose(sources, options) as chosen:
+        return _plan(chosen, options, folder)
+
+
+def _plan(chosen: Chosen, options: RunOptions, folder: Path) -> Plan:
+    out = output_of(chosen.roots, options.out)
     output = open_output(out, options.remote, lambda: folder / "mirror")
     reading = reading_digest(options.reading())
     known, read_anew, there = known_of(output, reading, full=options.full, scratch=folder)
     own = folder / "pieces"
     own.mkdir()
     growing = write_manifest(
-        roots,
+        chosen.roots,
         known,
         PieceWriter(own),
         partition_size=options.partition_size,
         leave_out=left_out(out),
         wanted=options.wanted(),
         remote=options.remote,
+        inventory=chosen.inventory,
     )
-    listing = Listing(roots)
+    listing = Listing(chosen.roots)
     for listing in growing:  # noqa: B007 - the last one is complete
         pass
     changes = known.changes() if known or there else None

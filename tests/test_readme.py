@@ -74,7 +74,7 @@ def test_the_session_prints_what_is_shown(
 ) -> None:
     """Every command of the console blocks, in order, gives the output that stands below it."""
     folder, ran = session
-    assert len(ran) == 10
+    assert len(ran) == 12
     for done, (_, expected) in zip(ran, sessions(), strict=True):
         assert done.returncode == 0, done.stderr
         assert settled(expected, folder) == settled(done.stdout, folder)

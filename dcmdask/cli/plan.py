@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from dcmdask.cli.settings import option, storage_option
+from dcmdask.cli.settings import check_sources, option, storage_option
 from dcmdask.cli.summary import changed_words, counted, resumed_words
 from dcmdask.cli.terminal import say
 from dcmdask.config import RunOptions
@@ -17,13 +17,14 @@ _MEGA = 1_000_000
 
 
 @click.command("plan")
-@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.argument("sources", nargs=-1, metavar="SOURCE...")
 @option(
     "--out", "-o", metavar="OUT", help="Output of the run, a folder or URL. Default as for run."
 )
 @option("--partition-size", type=int, default=4096, help="Files of one task.")
 @option("--include", metavar="GLOB", multiple=True, help="List only paths that fit. Repeatable.")
 @option("--exclude", metavar="GLOB", multiple=True, help="Leave out paths that fit. Repeatable.")
+@option("--from-list", metavar="FILE", help="As for the run: a list of files instead of listing.")
 @option("--desensitize", is_flag=True, help="As for the run: a change of it reads all again.")
 @storage_option
 @option("--full", is_flag=True, help="As for the run: all is read again.")
@@ -33,6 +34,7 @@ def command(
     partition_size: int,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
+    from_list: str | None,
     desensitize: bool,
     full: bool,
     storage_option: tuple[str, ...],
@@ -40,11 +42,13 @@ def command(
     """List SOURCEs and say what a run would read, without opening a file or writing anything."""
     from dcmdask.planning import plan
 
+    check_sources(sources, from_list)
     options = RunOptions(
         out=out,
         partition_size=partition_size,
         include=include,
         exclude=exclude,
+        from_list=from_list,
         desensitize=desensitize,
         full=full,
         storage_option=storage_option,
@@ -53,6 +57,11 @@ def command(
         found = plan(sources, options, Path(folder))
     listing = found.listing
     say(f"{counted(listing.files, 'file')}, {listing.bytes / _MEGA:,.1f} MB")
+    if listing.passed_over:
+        say(
+            f"  passed over: {counted(listing.passed_over, 'line')} of the list "
+            "(old versions, delete markers, folders)"
+        )
     say(f"  archives by name: {listing.archives:,}; members are counted when they are read")
     say(f"  cases: {len(listing.cases):,}")
     say(f"  tasks: {len(listing.partitions):,} of about {counted(partition_size, 'file')}")

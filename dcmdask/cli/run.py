@@ -9,7 +9,13 @@ from typing import Any
 import click
 
 from dcmdask.cli.display import watching
-from dcmdask.cli.settings import option, read_config, said_storage_options, storage_option
+from dcmdask.cli.settings import (
+    check_sources,
+    option,
+    read_config,
+    said_storage_options,
+    storage_option,
+)
 from dcmdask.cli.summary import closing_lines, summary_lines
 from dcmdask.cli.terminal import complain, say
 from dcmdask.config import JOIN_GAP, LAYOUTS, REQUESTS, RunOptions
@@ -19,7 +25,7 @@ STRICT = 3
 
 
 @click.command("run")
-@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.argument("sources", nargs=-1, metavar="SOURCE...")
 @option(
     "--out",
     "-o",
@@ -54,6 +60,12 @@ STRICT = 3
 @option("--fresh", is_flag=True, help="Throw away what a run that was ended has read.")
 @option("--include", metavar="GLOB", multiple=True, help="List only paths that fit. Repeatable.")
 @option("--exclude", metavar="GLOB", multiple=True, help="Leave out paths that fit. Repeatable.")
+@option(
+    "--from-list",
+    metavar="FILE",
+    help="With a text list, CSV or Parquet (S3 Inventory's columns are understood) instead of "
+    "listing. What it does not name is gone. Without SOURCE its paths are absolute, or URLs.",
+)
 @option(
     "--layout", type=click.Choice(LAYOUTS), default="all", help="Which files beside the tables."
 )
@@ -95,6 +107,7 @@ def command(
     and gz files, which are read in place. Settings may also come from the environment
     (DCMDASK_WORKERS=4) or a file (--config); the command line outranks both.
     """
+    check_sources(sources, settings["from_list"])
     options = RunOptions(**settings)
     do_without_pandas()
     with watching(quiet=quiet or as_json, log_file=log_file) as watch:

@@ -64,6 +64,12 @@ def said_storage_options() -> tuple[str, ...]:
     return tuple(shown)
 
 
+def check_sources(sources: tuple[str, ...], from_list: str | None) -> None:
+    """Raise click's own error where nothing says what to list."""
+    if not sources and from_list is None:
+        raise click.UsageError("Missing argument 'SOURCE...'", click.get_current_context())
+
+
 def read_config(context: click.Context, _parameter: click.Parameter, path: Path | None) -> None:
     """Take a settings file as defaults: keys are option names, with ``-`` or ``_``.
 

@@ -1,0 +1,329 @@
+"""Take a list of files instead of a walk; give the entries of each root, in order of names.
+
+Lines come in any order and some twice: they are sorted, so many as may be held at a time, and what
+is more is kept in files without a name.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+import pickle
+import re
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+from typing import IO, Any
+
+from dcmdask.config import RemoteOptions
+from dcmdask.errors import UsageError
+from dcmdask.remote.address import Address, is_url, local_path
+from dcmdask.source.entries import OUTPUTS, Entry, Root, shown, top_level_case
+from dcmdask.source.lines import Line, read_lines
+from dcmdask.types import PRIVATE, Kind
+from dcmdask.writing import writing
+
+HELD = 200_000
+"""Lines that are held to be sorted: a hundred megabytes."""
+
+_BATCH = 1_000
+_UNTIDY = re.compile(r"(^|/)\.{0,2}(/|$)")
+_Row = tuple[str, str, int | None, int | None, str | None]
+"""Which root, by what sorts as roots do; location; size, time and entity tag."""
+
+_place_of = itemgetter(0, 1)
+
+
+def _facts_of(row: _Row) -> tuple[int, int, str]:
+    # The latest that is said of a file, whichever line says it first.
+    return (-1 if row[3] is None else row[3], -1 if row[2] is None else row[2], row[4] or "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Prefix:
+    """What lines of one root begin with.
+
+    Attributes
+    ----------
+    text : str
+        With what parts it from the rest.
+    rank : str
+        Of the root.
+    root : Root
+        Itself.
+    """
+
+    text: str
+    rank: str
+    root: Root
+
+
+class Inventory:
+    """A list of files.
+
+    Parameters
+    ----------
+    place : str
+        Path or URL of the list.
+    roots : list of Root
+        That its files lie below; empty where it decides: one root for the files of this machine,
+        the folder that holds all of them, and one for each bucket.
+    remote : RemoteOptions
+        How URLs are reached.
+
+    Attributes
+    ----------
+    roots : list of Root
+        In order.
+    passed_over : int
+        Lines that are delete markers, versions that another has followed, or folders of a bucket.
+
+    Raises
+    ------
+    UsageError
+        The list cannot be read, or one line not understood: it is named.
+    """
+
+    def __init__(self, place: str, roots: list[Root], remote: RemoteOptions) -> None:
+        self.passed_over = 0
+        self._place = place
+        self._given = roots
+        self._prefixes = list(_prefixes(roots))
+        self._held: list[_Row] = []
+        self._files: list[IO[bytes]] = []
+        self._common: str | None = None
+        self._containers: set[str] = set()
+        self._output = ""
+        try:
+            self._read(remote)
+        except BaseException:
+            self.close()
+            raise
+        self.roots = roots or self._found_roots()
+        ranks = [f"{number:06d}" for number in range(len(roots))]
+        self._ranks = ranks or ([""] if self._common else []) + sorted(self._containers)
+        self._rows = self._chosen()
+        self._next = next(self._rows, None)
+
+    def close(self) -> None:
+        """Let go of what was kept."""
+        for file in self._files:
+            file.close()
+        self._files = []
+
+    # -- reading the list ------------------------------------------------------------------------
+
+    def _read(self, remote: RemoteOptions) -> None:
+        for line in read_lines(self._place, remote):
+            if not line.is_current or (line.place.endswith("/") and not line.size):
+                self.passed_over += 1
+                continue
+            rank, location = self._located(line)
+            self._held.append((rank, location, line.size, line.modified, line.etag))
+            if len(self._held) >= HELD:
+                self._spill()
+        self._held.sort(key=_place_of)
+
+    def _spill(self) -> None:
+        self._held.sort(key=_place_of)
+        with writing(Path(tempfile.gettempdir())):
+            file = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
+            self._files.append(file)
+            for start in range(0, len(self._held), _BATCH):
+                pickle.dump(self._held[start : start + _BATCH], file)
+        self._held = []
+
+    def _located(self, line: Line) -> tuple[str, str]:
+        """Give the rank of a line's root, and its location: an absolute path, or a key."""
+        place = line.place
+        if not place or "\0" in place:
+            raise self._wrong(line, "it names no file", "correct that line")
+        if is_url(place):
+            address = Address.parse(place)
+            return self._in_container(line, address.root, address.key)
+        path = local_path(place)
+        if not os.path.isabs(path):
+            if len(self._given) != 1:
+                words = f"{shown(place)} is a relative path"
+                raise self._wrong(line, words, "name the one SOURCE that it is relative to")
+            root = self._given[0]
+            if root.is_remote:
+                address = Address.parse(root.path)
+                key = f"{address.key}/{place}" if address.key else place
+                return self._in_container(line, address.root, key)
+            path = os.path.join(root.path, path)
+        return self._on_this_machine(line, path)
+
+    def _in_container(self, line: Line, container: str, key: str) -> tuple[str, str]:
+        if not key:
+            raise self._wrong(line, f"{line.place} names no object", "write bucket and key")
+        if not self._given:
+            self._containers.add(container)
+            return container, key
+        url = f"{container}/{key}"
+        for prefix in self._prefixes:
+            if prefix.root.is_remote and _begins(url, prefix):
+                return prefix.rank, key
+        raise self._outside(line)
+
+    def _on_this_machine(self, line: Line, path: str) -> tuple[str, str]:
+        if _UNTIDY.search(path[1:]) or os.sep != "/":
+            path = os.path.normpath(path)
+        if not self._given:
+            self._hold_common(os.path.dirname(path))
+            return "", path
+        for prefix in self._prefixes:
+            if not prefix.root.is_remote and _begins(path, prefix):
+                return prefix.rank, os.path.join(prefix.root.path, path[len(prefix.text) :])
+        raise self._outside(line)
+
+    def _hold_common(self, folder: str) -> None:
+        if self._common is None:
+            self._common = folder
+        elif folder != self._common and not folder.startswith(self._common.rstrip("/") + "/"):
+            self._common = os.path.commonpath([self._common, folder])
+
+    def _outside(self, line: Line) -> UsageError:
+        return self._wrong(line, f"{shown(line.place)} lies in no SOURCE", "name its SOURCE too")
+
+    def _wrong(self, line: Line, words: str, remedy: str) -> UsageError:
+        return UsageError(f"--from-list {self._place}, {line.where}: {words}", remedy)
+
+    def _found_roots(self) -> list[Root]:
+        roots = []
+        if self._common is not None:
+            roots.append(Root(self._common, shown(os.path.basename(self._common)) or "root"))
+        return [*roots, *(Root(one, Address.parse(one).name) for one in sorted(self._containers))]
+
+    # -- giving entries --------------------------------------------------------------------------
+
+    def _chosen(self) -> Iterator[_Row]:
+        """Give every file once, in order of roots and locations."""
+        rows = heapq.merge(*map(_read_back, self._files), self._held, key=_place_of)
+        for _, same in itertools.groupby(rows, key=_place_of):
+            yield max(same, key=_facts_of)
+
+    def list_root(
+        self,
+        number: int,
+        *,
+        leave_out: frozenset[str] = frozenset(),
+        wanted: Callable[[str], bool] = lambda _path: True,
+        found_case: Callable[[str], None] = lambda _case: None,
+    ) -> Iterator[Entry]:
+        """Give what is listed of a root, as `dcmdask.source.local.list_root` would; once, in order.
+
+        Parameters
+        ----------
+        number : int
+            Of the root.
+        leave_out : frozenset of str
+            Real paths of folders that nothing is listed of: the output.
+        wanted : callable
+            Relative posix path to whether a file is listed.
+        found_case : callable
+            Told of every case.
+
+        Yields
+        ------
+        Entry
+            A file. Size and time of one of this machine are looked up where the list lacks them.
+        """
+        root, rank = self.roots[number], self._ranks[number]
+        holder = Address.parse(root.path).key if root.is_remote else root.path
+        begin = len(holder.rstrip("/")) + 1 if holder else 0
+        real = "" if root.is_remote else os.path.realpath(root.path)
+        while self._next is not None and self._next[0] == rank:
+            row, self._next = self._next, next(self._rows, None)
+            relative = row[1][begin:].replace(os.sep, "/")
+            path = shown(relative)
+            if self._is_output(relative) or not wanted(path):
+                continue
+            if not root.is_remote and _lies_in(os.path.join(real, relative), leave_out):
+                continue
+            case = path.partition("/")[0]
+            if "/" not in relative:
+                case = top_level_case(relative, root.name)
+            found_case(case)
+            yield (
+                _remote_entry(row, path, case) if root.is_remote else _local_entry(row, path, case)
+            )
+        self._output = ""
+
+    def _is_output(self, path: str) -> bool:
+        """Tell whether a file is of a catalog, which is nobody's data: as they are not walked."""
+        if path.startswith(f"{OUTPUTS}/"):
+            return True
+        if self._output and path.startswith(self._output):
+            return True
+        before, mark, _ = f"/{path}".partition(f"/{PRIVATE}/")
+        if mark:
+            # The rest of it follows, in this order.
+            self._output = f"{before[1:]}/" if before else ""
+        return bool(mark)
+
+
+def _prefixes(roots: list[Root]) -> Iterator[_Prefix]:
+    for number, root in enumerate(roots):
+        rank = f"{number:06d}"
+        if root.is_remote:
+            address = Address.parse(root.path)
+            key = f"{address.key}/" if address.key else ""
+            yield _Prefix(f"{address.root}/{key}", rank, root)
+            continue
+        # A list may name what a link leads to.
+        for folder in dict.fromkeys((root.path, os.path.realpath(root.path))):
+            yield _Prefix(folder.rstrip(os.sep) + os.sep, rank, root)
+
+
+def _begins(place: str, prefix: _Prefix) -> bool:
+    only = prefix.root.only
+    return place.startswith(prefix.text) and (not only or place[len(prefix.text) :] in only)
+
+
+def _lies_in(path: str, folders: frozenset[str]) -> bool:
+    return any(path == one or path.startswith(one.rstrip(os.sep) + os.sep) for one in folders)
+
+
+def _read_back(file: IO[bytes]) -> Iterator[_Row]:
+    file.seek(0)
+    while True:
+        try:
+            batch = pickle.load(file)  # noqa: S301 - written above
+        except EOFError:
+            return
+        yield from batch
+
+
+def _remote_entry(row: _Row, path: str, case: str) -> Entry:
+    _, key, size, modified, etag = row
+    location = key.encode("utf-8", "surrogateescape")
+    return Entry(path, location, case, size, modified, etag=etag)
+
+
+def _local_entry(row: _Row, path: str, case: str) -> Entry:
+    _, place, size, modified, etag = row
+    location = os.fsencode(place)
+    if size is not None and modified is not None:
+        return Entry(path, location, case, size, modified, etag=etag)
+    given: dict[str, Any] = {"etag": etag}
+    try:
+        status = os.stat(place)
+    except (FileNotFoundError, NotADirectoryError):
+        words = "it is listed and not there"
+        return Entry(path, location, case, None, None, Kind.VANISHED, words, **given)
+    except (OSError, ValueError) as error:
+        kind = Kind.ACCESS_DENIED if isinstance(error, PermissionError) else Kind.UNEXPECTED
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        words = f"listing: {reason}"
+        return Entry(path, location, case, None, None, kind, words, **given)
+    modified = status.st_mtime_ns // 1000 if modified is None else modified
+    if not stat.S_ISREG(status.st_mode):
+        words = "a folder or special file is not opened"
+        return Entry(path, location, case, None, modified, Kind.NOT_DICOM, words, **given)
+    size = status.st_size if size is None else size
+    return Entry(path, location, case, size, modified, **given)
