@@ -40,6 +40,7 @@ __all__ = [
     "make_bucket",
     "open_store",
     "put",
+    "put_public",
     "remove",
     "storage_options",
     "weed",
@@ -331,6 +332,11 @@ def fill(server: Server, bucket: str, folder: Path, prefix: str = "") -> list[st
         if path.is_file()
     }
     return put(server, bucket, ((key, path.read_bytes()) for key, path in files.items()))
+
+
+def put_public(server: Server, bucket: str, key: str, content: bytes) -> None:
+    """Put one object that anybody may read."""
+    _client(server).put_object(Bucket=bucket, Key=key, Body=content, ACL="public-read")
 
 
 def put(server: Server, bucket: str, objects: Iterable[tuple[str, bytes]]) -> list[str]:
