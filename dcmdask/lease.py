@@ -71,6 +71,7 @@ class Lease:
         self._beats = 0
         self._lost: str | None = None
         self._held = False
+        self._renewed = 0.0
         self._ended = threading.Event()
         self._lock = threading.Lock()
         began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -134,13 +135,17 @@ class Lease:
         """Say that this run lives; tell whether the condition held and nobody else was faster."""
         self._beats += 1
         text = json.dumps({**self._said, "beats": self._beats}).encode()
+        began = time.monotonic()
         try:
             with reaching(self._place):
                 self._etag = self._remote.put(self._key, text, only)
+            is_own = self._etag is not None or self._is_own()
         except ConflictError:
             # An answer may have been lost, and the attempt after it met what it had written itself.
-            return self._is_own()
-        return self._etag is not None or self._is_own()
+            is_own = self._is_own()
+        if is_own:
+            self._renewed = began
+        return is_own
 
     def _is_own(self) -> bool:
         seen = self._look()
@@ -185,13 +190,18 @@ class Lease:
                 self._lost = "no run" if seen is None else seen.who
             elif self._lost is None:
                 self._lost = "another run"
-        words = f"{self._lost} writes there now: this one was taken for dead"
-        raise LockedError(self._place, words, "run again: it goes on where it stopped")
+        self.check()
+
+    def check(self) -> None:
+        """Raise `LockedError` where it is known that another run has taken the place of this one."""
+        if self._lost is not None:
+            words = f"{self._lost} writes there now: this one was taken for dead"
+            raise LockedError(self._place, words, "run again: it goes on where it stopped")
 
     @property
     def is_held(self) -> bool:
-        """Whether it is held, as far as is known."""
-        return self._held and self._lost is None
+        """Whether it is held, and the last sign of life is none that nobody believes any more."""
+        return self._held and self._lost is None and time.monotonic() - self._renewed < STALE
 
     def end(self) -> None:
         """Say nothing any more."""
@@ -201,7 +211,7 @@ class Lease:
         """Let go of it."""
         self.end()
         with self._lock:
-            if self.is_held and self._is_own():
+            if self._held and self._lost is None and self._is_own():
                 self._remote.delete([self._key])
             self._held = False
 

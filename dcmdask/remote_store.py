@@ -132,9 +132,11 @@ class RemoteStore(Staging):
     def _leave(self, *, reachable: bool) -> None:
         """Leave what is published and what was read; let go of the lease last."""
         try:
-            if reachable and self._lease.is_held:
+            if reachable:
                 # Where this fails, the next run does it.
                 with suppress(OutputError, StoreError, HeaderError):
+                    # This process may have been stopped for an hour, and be the wrong one by now.
+                    self._lease.renew()
                     self._tidy()
                 with suppress(OutputError, StoreError, HeaderError):
                     self._lease.drop()
@@ -223,7 +225,14 @@ class RemoteStore(Staging):
         return Address.parse(self.place).protocol in _OF_THIS_PROCESS
 
     def took(self, stem: str) -> None:
-        """Note that a worker has left a part; put it into a store that the worker cannot see."""
+        """Note that a worker has left a part; put it into a store that the worker cannot see.
+
+        Raises
+        ------
+        LockedError
+            This run was taken for dead: what it reads now it would read in vain.
+        """
+        self._lease.check()
         if self._is_of_this_process:
             files, summary = names_of_part(stem)
             self.parts.keep([name for name in files if (self.parts.mirror / name).exists()])

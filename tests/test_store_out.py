@@ -500,6 +500,27 @@ def test_a_run_that_was_taken_for_dead_publishes_nothing(
     assert gone or b"elsewhere" in bucket.get(".dcmdask/holder.json")
 
 
+def test_a_run_that_was_taken_for_dead_stops_reading(
+    source: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It need not come to its end to see that it works in vain."""
+    monkeypatch.setattr(lease, "HEARTBEAT", 0.05)
+    real, calls = RemoteStore.took, [0]
+
+    def took(self: RemoteStore, stem: str) -> None:
+        calls[0] += 1
+        if calls[0] == 2:
+            _left_behind(bucket)
+            assert wait_for(lambda: not self._lease.is_held)
+        real(self, stem)
+
+    monkeypatch.setattr(RemoteStore, "took", took)
+    with pytest.raises(LockedError, match=r"process 77 on elsewhere, begun .* taken for dead"):
+        crawl(source, bucket)
+    assert 2 == calls[0]
+    assert b"elsewhere" in bucket.get(".dcmdask/holder.json")
+
+
 def test_a_catalog_that_somebody_else_published_is_not_written_over(
     source: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
