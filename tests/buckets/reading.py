@@ -25,8 +25,6 @@ from dcmdask.source.keys import container_root, list_container
 OF_THE_PLACE = ("url", "representative_url", "etag", "modified")
 """Columns that say where something lies, or since when."""
 
-CHILD = "from dcmdask.supervisor import serve; serve()"
-
 
 def storage(options: Mapping[str, str]) -> tuple[str, ...]:
     """Give storage options as they are written on a command line."""
@@ -105,8 +103,3 @@ def read_url(url: str, remote: RemoteOptions, *, singly: bool = False) -> Readin
 def read_bucket(place: Bucket, **settings: Any) -> Reading:
     """List and read a bucket's prefix in this process."""
     return read_url(place.url, remote_options(place.options, **settings))
-
-
-def child_with(*lines: str) -> str:
-    """Give the program of a reading process that runs some lines first."""
-    return "\n".join([*lines, CHILD])

@@ -6,11 +6,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from buckets.reading import crawl_bucket, instances, read_bucket
 from servers import Answer, Bucket, Count, Exchange, FaultProxy, Seaweed, fresh
-from source.making import bulky, instance, noise, tar_of, zip_of
+from source.making import Reading, bulky, instance, noise, tar_of, zip_of
 from support import published
 
 from dcmdask.errors import StoreError
@@ -32,12 +33,17 @@ def filled(seaweed: Seaweed) -> Bucket:
     return place
 
 
+def by_path(reading: Reading) -> list[dict[str, Any]]:
+    """Give the instances in order of their paths: that of rows is no promise."""
+    return sorted(reading.instances, key=lambda row: str(row["path"]))
+
+
 @pytest.mark.parametrize(
     ("faults", "met"),
     [
         ({"reset": 0.05}, {"reset"}),
         ({"stall": 0.05}, {"stall"}),
-        ({"burst": (0.2, 0.6)}, {"answered"}),
+        ({"burst": (0.1, 0.8)}, {"answered"}),
         ({"reset": 0.03, "stall": 0.03, "refuse": 0.05}, {"reset", "stall", "answered"}),
     ],
     ids=["resets", "stalls", "bursts", "all"],
@@ -49,11 +55,13 @@ def test_faults_that_pass_leave_no_trace(
     expected = read_bucket(filled)
     proxy = proxied(filled.server, seed=3, **faults)
     begun = time.monotonic()
-    reading = read_bucket(filled.behind(proxy), stall=0.4)
+    # What is tried in all is a multiple of it: enough for several bursts.
+    reading = read_bucket(filled.behind(proxy), stall=2.0 if "burst" in faults else 0.5)
     assert met <= proxy.met.keys()
-    assert expected.instances == reading.instances
+    assert {} == reading.messages
+    assert expected.paths == reading.paths
+    assert by_path(expected) == by_path(reading)
     assert 216 == len(reading.instances)
-    assert {} == reading.kinds
     assert time.monotonic() - begun < 30
 
 
@@ -130,9 +138,9 @@ def test_what_is_refused_is_a_failure_at_once_and_read_by_the_next_run(
     assert [] == gets(proxy, "fine.dcm") + gets(proxy, "second.dcm") + gets(proxy, "fine.zip")
 
 
-@pytest.mark.parametrize("many", [3, 60])
+@pytest.mark.parametrize("after", [25, 60], ids=["in the middle", "near the end"])
 def test_a_store_that_goes_down_ends_the_run_which_can_be_resumed(
-    bucket: Bucket, proxied: Proxied, tmp_path: Path, many: int
+    bucket: Bucket, proxied: Proxied, tmp_path: Path, after: int
 ) -> None:
     """Nothing is published, however little is left to read; then only what is missing is read."""
     for number in range(60):
@@ -141,7 +149,7 @@ def test_a_store_that_goes_down_ends_the_run_which_can_be_resumed(
         bucket.put(f"Z{number}.zip", zip_of({"x.dcm": bulky(number + 100)}))
     crawl_bucket(bucket, tmp_path / "undisturbed")
     proxy = proxied(bucket.server)
-    stopped = threading.Thread(target=_stop, args=(proxy, 60 if many == 3 else 25))
+    stopped = threading.Thread(target=_stop, args=(proxy, after))
     stopped.start()
     near, out = bucket.behind(proxy), tmp_path / "out"
     settings = {"partition_size": 10, "requests": 4, "read_timeout": 2}
