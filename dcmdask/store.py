@@ -414,14 +414,3 @@ def read_state(out: Path) -> State | None:
     """Give what the run that published a catalog left for the next one; None if there is nothing."""
     output = FolderOutput(out)
     return state_of(output, token_of(output.catalog()))
-
-
-def read_catalog_file(out: Path) -> dict[str, Any]:
-    """Give the content of ``catalog.json``.
-
-    Raises
-    ------
-    CatalogError
-        There is none, or it is no JSON object.
-    """
-    return FolderOutput(out).read_catalog()

@@ -25,10 +25,11 @@ from dcmdask.catalog import Catalog
 from dcmdask.config import RunOptions
 from dcmdask.errors import CatalogError, LockedError, OutputError
 from dcmdask.header.reader import read_headers
+from dcmdask.output import FolderOutput
 from dcmdask.parts import list_stems, write_part
 from dcmdask.pipeline import run
 from dcmdask.schema import READ
-from dcmdask.store import CATALOG, FOLDERS, State, Store, read_catalog_file, read_state
+from dcmdask.store import CATALOG, FOLDERS, State, Store, read_state
 from dcmdask.types import PRIVATE
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals and mounts of POSIX")
@@ -520,7 +521,7 @@ def test_what_is_no_catalog_is_said(tmp_path: Path, content: bytes | None, words
     if content is not None:
         (tmp_path / CATALOG).write_bytes(content)
     with pytest.raises(CatalogError) as caught:
-        read_catalog_file(tmp_path)
+        FolderOutput(tmp_path).read_catalog()
     assert f"catalog {tmp_path}: {words}" == str(caught.value)
 
 
@@ -537,7 +538,7 @@ def test_while_publishing_there_is_no_half_catalog(
         real(source, target)
         if (out / CATALOG).exists():
             texts = {text for name, text in _content(out).items() if name != CATALOG}
-            seen.append(f"{read_catalog_file(out)['text']} {texts}")
+            seen.append(f"{FolderOutput(out).read_catalog()['text']} {texts}")
 
     monkeypatch.setattr(os, "replace", move)
     _publish(out, "new")

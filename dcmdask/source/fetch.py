@@ -48,7 +48,7 @@ from dcmdask.source.members import (
     quick_head,
     spans_of,
 )
-from dcmdask.source.origin import FirstWindows, Hearing, Span, expect
+from dcmdask.source.origin import FirstWindows, Hearing, Origin, Span, expect
 from dcmdask.source.sniff import archive_kind, is_tar, unread_format
 from dcmdask.source.streams import Readable
 from dcmdask.types import ELSEWHERE, NO_ROW, WHOLE, Failure, Kind, Piece, Place, Window
@@ -208,13 +208,13 @@ class _Chunk:
         Of the manifest.
     numbers : list of int
         What each is called.
-    origin : Disk or Bucket
+    origin : Origin
         Where they lie.
     """
 
     rows: pa.Table
     numbers: list[int]
-    origin: Disk | Bucket
+    origin: Origin
 
     @property
     def regular(self) -> list[int]:
@@ -249,7 +249,7 @@ class Fetcher:
     inside: dict[int, tuple[int, int]] = field(default_factory=dict)
     refused: set[int] = field(default_factory=set)
     watch: ClassVar[RowWatch] = RowWatch()
-    _origins: dict[int, Disk | Bucket] = field(default_factory=dict)
+    _origins: dict[int, Origin] = field(default_factory=dict)
     _counting: threading.Lock = field(default_factory=threading.Lock)
     _members: Members = field(default_factory=Members)
     _budget: Budget = field(default_factory=Budget)
@@ -305,7 +305,7 @@ class Fetcher:
         candidates = chunk.rows.take(pa.array(chunk.regular, pa.int64()))
         return chunk, chunk.origin.begin_heads(candidates, wanted, self._hearing())
 
-    def _origin(self, root: int) -> Disk | Bucket:
+    def _origin(self, root: int) -> Origin:
         """Give where a root lies."""
         if root not in self._origins:
             container = self.roots.containers[root] if self.roots.containers else None
@@ -328,7 +328,7 @@ class Fetcher:
             self.tally.bytes_read += count
 
     def _heads(
-        self, manifest: pa.Table, windows: Windows, numbers: list[int], origin: Disk | Bucket
+        self, manifest: pa.Table, windows: Windows, numbers: list[int], origin: Origin
     ) -> Heads:
         """Give loose files with their first windows."""
         root = manifest["root"][0].as_py()
@@ -503,7 +503,7 @@ class Fetcher:
                 yield waiting.popleft()
 
     def _open(
-        self, origin: Disk | Bucket, row: Mapping[str, Any], place: Place, head: bytes | None
+        self, origin: Origin, row: Mapping[str, Any], place: Place, head: bytes | None
     ) -> _Counted | Failure:
         """Open the file of a row; of a zip in a store, begin to fetch its directory and members."""
         try:

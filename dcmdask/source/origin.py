@@ -81,7 +81,7 @@ class Origin(Protocol):
         ...
 
     def open(self, row: Mapping[str, Any], head: bytes | None, hearing: Hearing) -> IO[bytes]:
-        """Open the file of a row, whose first bytes may be there.
+        """Open the file of a row, whose first bytes may be there already.
 
         Raises
         ------

@@ -126,10 +126,6 @@ class RangeFile(Sized):
         self._waiting.extendleft(reversed(list(joined(spans, self._gap, self._size))))
         self._top_up()
 
-    def expect_end(self) -> None:
-        """Fetch ahead the end, where a zip has its directory."""
-        self._begin(*self._end())
-
     def _end(self) -> Span:
         wanted = min(max(self._size // _END_PART, _LEAST_END), _LARGEST_END)
         return max(self._size - wanted, 0), self._size

@@ -75,7 +75,6 @@ steps = st.lists(
         st.tuples(st.just("end"), st.integers(-300, 20)),
         st.tuples(st.just("hold"), st.tuples(offsets, st.integers(0, 100))),
         st.tuples(st.just("expect"), spans),
-        st.tuples(st.just("expect_end"), st.none()),
         st.tuples(st.just("stride"), st.tuples(offsets, st.integers(1, 90), st.integers(1, 12))),
     ),
     max_size=30,
@@ -112,8 +111,6 @@ def test_what_is_read_are_the_bytes_of_the_object(
             file.hold(start, content[start : start + count])
         elif what == "expect":
             file.expect([(start, start + count) for start, count in words])
-        elif what == "expect_end" and size:
-            file.expect_end()
         elif what == "stride":
             start, step, count = words
             for spot in range(start, start + step * count, step):
