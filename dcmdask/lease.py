@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dcmdask.errors import HeaderError, LockedError, StoreError
+from dcmdask.errors import HeaderError, LockedError, OutputError, StoreError
 from dcmdask.folder import reaching, read_now
 from dcmdask.remote.client import ConflictError
 from dcmdask.remote.remote import Remote
@@ -166,7 +166,7 @@ class Lease:
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT):
             # The next one may arrive.
-            with suppress(LockedError, HeaderError, StoreError):
+            with suppress(OutputError, HeaderError, StoreError):
                 self.renew()
 
     def renew(self) -> None:
