@@ -472,6 +472,23 @@ def test_of_many_who_find_a_dead_run_one_takes_its_place(
     assert [] == bucket.keys()
 
 
+def test_a_run_is_respected_where_a_store_passes_over_conditions(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some servers of S3 write whatever the condition is, and say that all is well."""
+    put = obstores.ObstoreClient.put
+    monkeypatch.setattr(
+        obstores.ObstoreClient,
+        "put",
+        lambda client, key, content, _only: put(client, key, content, None),
+    )
+    with _store(bucket):
+        first = bucket.get(".dcmdask/holder.json")
+        with pytest.raises(LockedError, match="writes there now"):
+            _lease(bucket).take()
+        assert first == bucket.get(".dcmdask/holder.json")
+
+
 def test_a_run_says_that_it_lives(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     """It writes its word again and again as long as it is under way."""
     monkeypatch.setattr(lease, "HEARTBEAT", 0.05)
