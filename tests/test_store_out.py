@@ -629,6 +629,17 @@ def test_the_next_command_is_told_without_secrets(
         assert bucket.server.secret not in text
 
 
+def test_the_next_command_needs_no_options_for_a_catalog_of_this_machine(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    """They were those of the source."""
+    bucket.put("a.dcm", encode({"PatientID": "1"}))
+    own = [word for one in told(bucket) for word in ("--storage-option", one)]
+    words = command("run", bucket.url, "--out", tmp_path / "out", *own)
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert f"next: dcmdask show {tmp_path / 'out'}\n" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -19,6 +19,7 @@ from dcmdask.cli.settings import (
 from dcmdask.cli.summary import closing_lines, summary_lines
 from dcmdask.cli.terminal import complain, say
 from dcmdask.config import JOIN_GAP, LAYOUTS, REQUESTS, RunOptions
+from dcmdask.remote.address import is_url
 from dcmdask.supervisor import do_without_pandas, start_reader
 
 STRICT = 3
@@ -118,7 +119,9 @@ def command(
 
         catalog = run(sources, options, watch)
     out = catalog.pop("out")
-    lines = [*summary_lines(catalog), *closing_lines(catalog, out, said_storage_options())]
+    # A catalog on this machine is shown without them.
+    needed = said_storage_options() if is_url(out) else ()
+    lines = [*summary_lines(catalog), *closing_lines(catalog, out, needed)]
     if log_file is not None:
         try:
             with open(log_file, "a", encoding="utf-8", errors="backslashreplace") as stream:
