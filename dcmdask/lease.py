@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dcmdask.errors import HeaderError, LockedError, StoreError
+from dcmdask.errors import HeaderError, LockedError, OutputError, StoreError
 from dcmdask.folder import reaching, read_now
 from dcmdask.remote.client import ConflictError
 from dcmdask.remote.remote import Remote
@@ -93,18 +93,16 @@ class Lease:
             A run lives that holds it.
         """
         died: str | None = None
-        only: str | None = ""
         for _ in range(_ATTEMPTS):
-            if self._put(only):
+            # Looked at first: a store that knows no conditions would write over one that lives.
+            seen = self._look()
+            if seen is not None:
+                self._refuse(seen)
+                died = seen.who
+            if self._put("" if seen is None else seen.etag):
                 self._held = True
                 threading.Thread(target=self._beat, daemon=True, name="dcmdask-lease").start()
                 return died
-            seen = self._look()
-            if seen is None:
-                only = ""
-                continue
-            self._refuse(seen)
-            died, only = seen.who, seen.etag
         raise LockedError(self._place, "other runs begin there now", "run again")
 
     def _refuse(self, seen: _Seen) -> None:
@@ -171,7 +169,7 @@ class Lease:
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT):
             # The next one may arrive.
-            with suppress(LockedError, HeaderError, StoreError):
+            with suppress(OutputError, HeaderError, StoreError):
                 self.renew()
 
     def renew(self) -> None:

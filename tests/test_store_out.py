@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +25,7 @@ from running import (
     wait_for,
     worker_command,
 )
-from servers import Bucket
+from servers import Answer, Bucket, FaultProxy
 from support import encode
 from test_resume import whole
 
@@ -33,13 +34,16 @@ from dcmdask import lease
 from dcmdask.catalog import Catalog
 from dcmdask.config import RunOptions
 from dcmdask.errors import CatalogError, DcmdaskError, HeaderError, LockedError, OutputError
+from dcmdask.folder import upload
 from dcmdask.lease import Lease
 from dcmdask.pipeline import run
+from dcmdask.remote import obstores
 from dcmdask.remote.remote import Remote, open_remote
 from dcmdask.remote_store import RemoteStore
 from dcmdask.synthetic import write_synthetic
 from dcmdask.types import Kind
 
+Proxied = Callable[..., FaultProxy]
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 OPTIONS: dict[str, Any] = {"merge_all": True, "workers": 1, "partition_size": 12}
 FLAGS = ("--quiet", "--merge-all", "--partition-size", "12", "--workers", "1")
@@ -468,12 +472,73 @@ def test_of_many_who_find_a_dead_run_one_takes_its_place(
     assert [] == bucket.keys()
 
 
+def test_a_run_is_respected_where_a_store_passes_over_conditions(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some servers of S3 write whatever the condition is, and say that all is well."""
+    put = obstores.ObstoreClient.put
+    monkeypatch.setattr(
+        obstores.ObstoreClient,
+        "put",
+        lambda client, key, content, _only: put(client, key, content, None),
+    )
+    with _store(bucket):
+        first = bucket.get(".dcmdask/holder.json")
+        with pytest.raises(LockedError, match="writes there now"):
+            _lease(bucket).take()
+        assert first == bucket.get(".dcmdask/holder.json")
+
+
 def test_a_run_says_that_it_lives(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     """It writes its word again and again as long as it is under way."""
     monkeypatch.setattr(lease, "HEARTBEAT", 0.05)
     with _store(bucket):
         first = json.loads(bucket.get(".dcmdask/holder.json"))["beats"]
         assert wait_for(lambda: json.loads(bucket.get(".dcmdask/holder.json"))["beats"] > first + 3)
+
+
+def test_a_word_that_does_not_arrive_is_not_the_last(
+    bucket: Bucket, proxied: Proxied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that refuses for a while does not make others take a run for dead."""
+    monkeypatch.setattr(lease, "HEARTBEAT", 0.05)
+    proxy = proxied(bucket.server)
+    with _store(bucket.behind(proxy)):
+        proxy.faults.answers = [Answer("holder.json", 403)]
+        proxy.log = log = []
+        assert wait_for(lambda: len(log) > 3)
+        proxy.faults.answers = []
+        first = json.loads(bucket.get(".dcmdask/holder.json"))["beats"]
+        assert wait_for(lambda: json.loads(bucket.get(".dcmdask/holder.json"))["beats"] > first + 3)
+
+
+def test_a_piece_of_a_file_that_fails_is_sent_again(
+    bucket: Bucket, proxied: Proxied, tmp_path: Path
+) -> None:
+    """The file is not begun anew: one of thousands of pieces fails now and then."""
+    proxy = proxied(bucket.server, answers=[Answer("partNumber=2", 503, 1)])
+    proxy.log = []
+    assert 11_000_000 == _sent(bucket.behind(proxy), tmp_path, 11_000_000)
+    assert 1 == sum(one.path.partition("?")[2].startswith("uploads") for one in proxy.log)
+    assert 2 == sum("partNumber=2" in one.path for one in proxy.log)
+
+
+def test_a_file_on_a_slow_line_may_take_its_time(
+    bucket: Bucket, proxied: Proxied, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How long a store may take to answer says nothing of how long it takes to send a file."""
+    monkeypatch.setattr(obstores, "_PATIENT", 0.2)
+    proxy = proxied(bucket.server, delay=0.3)
+    assert 1_000_000 == _sent(bucket.behind(proxy), tmp_path, 1_000_000)
+
+
+def _sent(bucket: Bucket, folder: Path, size: int) -> int:
+    """Put a file into a bucket; give how large it is there."""
+    path = folder / "large.bin"
+    path.write_bytes(bytes(size))
+    remote = open_remote(f"s3://{bucket.name}", RunOptions(storage_option=told(bucket)).remote)
+    upload(remote, [(f"{bucket.prefix}large.bin", path)])
+    return remote.head(f"{bucket.prefix}large.bin").size or 0
 
 
 @pytest.mark.parametrize("gone", [False, True])
@@ -583,6 +648,17 @@ def test_the_next_command_is_told_without_secrets(
     assert f"next: dcmdask show {bucket.url} {hidden} {endpoint}\n" in done.stdout
     for text in (done.stdout, done.stderr, bucket.get("catalog.json").decode()):
         assert bucket.server.secret not in text
+
+
+def test_the_next_command_needs_no_options_for_a_catalog_of_this_machine(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    """They were those of the source."""
+    bucket.put("a.dcm", encode({"PatientID": "1"}))
+    own = [word for one in told(bucket) for word in ("--storage-option", one)]
+    words = command("run", bucket.url, "--out", tmp_path / "out", *own)
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert f"next: dcmdask show {tmp_path / 'out'}\n" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,7 @@ def command(
 
         catalog = run(sources, options, watch)
     out = catalog.pop("out")
+    # A catalog on this machine is shown without them.
     needed = said_storage_options() if is_url(out) else ()
     lines = [*summary_lines(catalog), *closing_lines(catalog, out, needed)]
     if log_file is not None:

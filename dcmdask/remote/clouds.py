@@ -30,7 +30,6 @@ _AZURE = {
 }
 _OF_ADLFS = frozenset(_AZURE) - {"endpoint_url", "use_emulator"}
 _STALL = 10.0
-_ONCE: Any = {"max_retries": 0}
 _SWITCHES = ("skip_signature", "use_emulator")
 
 
@@ -46,7 +45,7 @@ class CloudClient(ObstoreClient):
     """
 
     def __init__(
-        self, make: Callable[[dict[str, str]], Any], spare: Callable[[], FsspecClient]
+        self, make: Callable[[dict[str, str], Any], Any], spare: Callable[[], FsspecClient]
     ) -> None:
         super().__init__(make)
         self._spare = cache(spare)
@@ -92,8 +91,8 @@ def gcs_client(bucket: str, options: Mapping[str, str]) -> CloudClient:
     if as_bool("anon", given.pop("anon", "false")):
         given["token"] = "anon"  # noqa: S105 - what gcsfs calls nobody
     return CloudClient(
-        lambda times: GCSStore(
-            bucket, client_options=_joined(client, times), retry_config=_ONCE, **config
+        lambda times, retries: GCSStore(
+            bucket, client_options=_joined(client, times), retry_config=retries, **config
         ),
         lambda: FsspecClient("gs", bucket, given, _STALL),
     )
@@ -120,8 +119,8 @@ def azure_client(container: str, options: Mapping[str, str]) -> CloudClient:
     given = {word: value for word, value in options.items() if word in _OF_ADLFS}
     given |= {"account_name": config["account_name"]} if "account_name" in config else {}
     return CloudClient(
-        lambda times: AzureStore(
-            name, client_options=_joined(client, times), retry_config=_ONCE, **config
+        lambda times, retries: AzureStore(
+            name, client_options=_joined(client, times), retry_config=retries, **config
         ),
         lambda: FsspecClient("az", name, given, _STALL),
     )

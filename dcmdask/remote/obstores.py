@@ -8,10 +8,11 @@ control character cannot be asked for, and ends a listing.
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +38,15 @@ _CONNECT = 5
 _PATIENT = 10.0
 _BRIEF = 5.0
 """Seconds for an answer that has no body."""
+_SENDING = 120.0
+"""Seconds for a piece of a file that is written: the time counts from its first byte on, and several
+share what may be a slow line."""
+_PIECES = 2
+"""Pieces of one file that are written at a time."""
 _LONGEST = 3600
 """Seconds that a transfer may take of which something comes again and again."""
+_ONCE: Any = {"max_retries": 0}
+_AGAIN: Any = {"max_retries": 10, "retry_timeout": dt.timedelta(minutes=5)}
 _ILLEGAL = re.compile(r"[\x00-\x1f\x7f]")
 _DOTS = (".", "..", "")
 
@@ -64,21 +72,19 @@ class ObstoreClient:
     Parameters
     ----------
     make : callable
-        Makes the store of the container, which tries nothing twice by itself, with settings of its
-        HTTP client.
+        Makes the store of the container, with settings of its HTTP client and of its retries.
+
+    Notes
+    -----
+    What is one request is tried once. A listing and a file that is written are many requests, and
+    one of them that fails is made again here: begun anew, a long one might never come to its end.
     """
 
-    def __init__(self, make: Callable[[dict[str, str]], ObjectStore]) -> None:
-        self._of_patience = lru_cache(maxsize=8)(
-            lambda patience: make(
-                {
-                    "connect_timeout": f"{_CONNECT}s",
-                    "read_timeout": f"{patience}s",
-                    "timeout": f"{_LONGEST}s",
-                }
-            )
-        )
+    def __init__(self, make: Callable[[dict[str, str], Any], ObjectStore]) -> None:
+        self._of_patience = lru_cache(maxsize=8)(lambda patience: make(_times(patience), _ONCE))
         self._store = self._of_patience(_PATIENT)
+        self._lister = cache(lambda: make(_times(_PATIENT), _AGAIN))
+        self._sender = cache(lambda: make(_times(_SENDING), _AGAIN))
 
     def get(self, key: str, start: int, stop: int, etag: str | None, patience: float) -> bytes:
         """Give bytes of a key."""
@@ -110,9 +116,17 @@ class ObstoreClient:
             mode = {"e_tag": only} if only else "create"
         # A condition is on the whole, not on parts of an upload.
         multipart = False if only is not None else None
+        store = self._sender() if isinstance(content, Path) and only is None else self._store
         try:
             with translated():
-                done = obstore.put(self._store, key, content, mode=mode, use_multipart=multipart)
+                done = obstore.put(
+                    store,
+                    key,
+                    content,
+                    mode=mode,
+                    use_multipart=multipart,
+                    max_concurrency=_PIECES,
+                )
         except HeaderError as error:
             if only is not None and error.kind == Kind.VANISHED:
                 raise ConflictError from error
@@ -135,7 +149,7 @@ class ObstoreClient:
         import obstore
 
         with translated():
-            for page in obstore.list(self._store, prefix=prefix or None, chunk_size=1000):
+            for page in obstore.list(self._lister(), prefix=prefix or None, chunk_size=1000):
                 yield [_listed(found) for found in page]
 
     def levels(self, prefix: str) -> Iterator[Level]:
@@ -143,9 +157,17 @@ class ObstoreClient:
         import obstore
 
         with translated():
-            found = obstore.list_with_delimiter(self._store, prefix=prefix or None)
+            found = obstore.list_with_delimiter(self._lister(), prefix=prefix or None)
         prefixes = [f"{name}/" for name in found["common_prefixes"]]
         yield Level(prefixes, [_listed(one) for one in found["objects"]])
+
+
+def _times(patience: float) -> dict[str, str]:
+    return {
+        "connect_timeout": f"{_CONNECT}s",
+        "read_timeout": f"{patience}s",
+        "timeout": f"{_LONGEST}s",
+    }
 
 
 def _listed(found: Mapping[str, Any]) -> Listed:

@@ -43,6 +43,10 @@ _DOWN = 3
 _PROBE = 3
 """Pauses between such questions are those before this attempt: some of a second."""
 
+_LARGE = 1024 * 1024
+_LARGE_AT_ONCE = 8
+"""Large files that are written at a time: each gets its share of a line that may be slow."""
+
 _EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure", "http": "http", "https": "http"}
 
 
@@ -71,6 +75,8 @@ class Remote:
         # First windows of thousands of objects, and all else, which must not wait behind them.
         self._many = ThreadPoolExecutor(options.requests, "dcmdask-windows")
         self._pool = ThreadPoolExecutor(max(options.requests // 2, 1), "dcmdask-reads")
+        large = min(options.requests, _LARGE_AT_ONCE)
+        self._large = ThreadPoolExecutor(large, "dcmdask-writes")
 
     def url(self, key: str) -> str:
         """Give the URL of a key."""
@@ -103,7 +109,9 @@ class Remote:
         if stop <= start:
             return b""
         try:
-            return self._insist(lambda patience: self._client.get(key, start, stop, etag, patience))
+            return self._plainly(
+                lambda patience: self._client.get(key, start, stop, etag, patience)
+            )
         except BehindEndError:
             return b""
 
@@ -143,7 +151,7 @@ class Remote:
 
     def head(self, key: str) -> Listed:
         """Say what a listing would say of a key."""
-        return self._insist(lambda _patience: self._client.head(key))
+        return self._plainly(lambda _patience: self._client.head(key))
 
     def renew(self) -> None:
         """Forget that the store was down."""
@@ -173,13 +181,15 @@ class Remote:
         ConflictError
             The condition does not hold.
         """
-        return self._insist(lambda _patience: self._client.put(key, content, only))
+        insist = self._plainly if only is None else self._insist
+        return insist(lambda _patience: self._client.put(key, content, only))
 
     def begin_put(
         self, key: str, content: bytes | Path, only: str | None = None
     ) -> Future[str | None]:
         """Begin to write; many may be under way."""
-        return self._pool.submit(self.put, key, content, only)
+        is_large = isinstance(content, Path) and content.stat().st_size > _LARGE
+        return (self._large if is_large else self._pool).submit(self.put, key, content, only)
 
     def delete(self, keys: list[str]) -> None:
         """Remove keys, as far as they are there."""
@@ -187,7 +197,7 @@ class Remote:
             future.result()
 
     def _delete(self, key: str) -> None:
-        self._insist(lambda _patience: self._client.delete(key))
+        self._plainly(lambda _patience: self._client.delete(key))
 
     # -- listing ---------------------------------------------------------------------------------
 
@@ -213,6 +223,14 @@ class Remote:
             raise self._health.down(error.words) from error
 
     # -- trying again ----------------------------------------------------------------------------
+
+    def _plainly(self, attempt: Callable[[float], Result]) -> Result:
+        """Try as `_insist` what has no condition."""
+        try:
+            return self._insist(attempt)
+        except ConflictError as error:
+            # Of Azure: a blob that was archived must be brought back before it can be read.
+            raise HeaderError(Kind.UNEXPECTED, "the store answers with status 409") from error
 
     def _insist(self, attempt: Callable[[float], Result]) -> Result:
         """Try until it comes to something."""

@@ -81,11 +81,12 @@ class S3Client:
         self._session, self._s3 = _botocore(given, stall)
         self._fast = ObstoreClient(partial(self._store, self._config(given)))
 
-    def _store(self, config: Mapping[str, Any], client: Mapping[str, Any]) -> Any:
+    def _store(self, config: Mapping[str, Any], client: Mapping[str, Any], retries: Any) -> Any:
         from obstore.store import S3Store
 
         options = {**config["client_options"], **client}
-        return S3Store(self._bucket, **{**config, "client_options": options})
+        again = {"client_options": options, "retry_config": retries}
+        return S3Store(self._bucket, **{**config, **again})
 
     def _config(self, given: Mapping[str, str]) -> dict[str, Any]:
         """Give the settings of obstore."""
@@ -98,7 +99,6 @@ class S3Client:
                 "allow_http": endpoint.startswith("http://"),
                 "allow_invalid_certificates": not as_bool("verify", given.get("verify", "true")),
             },
-            "retry_config": {"max_retries": 0},
         }
         if not is_aws:
             config["endpoint"] = endpoint

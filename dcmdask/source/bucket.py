@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from dcmdask.config import RemoteOptions
 from dcmdask.errors import HeaderError
+from dcmdask.remote.client import changed
 from dcmdask.remote.remote import Read, Remote, open_remote
 from dcmdask.source.origin import FirstWindows, Hearing, deep_reach
 from dcmdask.source.ranges import RangeFile
@@ -64,7 +65,8 @@ class Bucket:
         self._buffers.append(room.buffer)
         chosen = [spot for spot, number in enumerate(numbers) if number is not None]
         columns = (rows[name].to_pylist() for name in ("location", "size", "etag"))
-        reads = [_first_read(*row) for row in zip(*columns, strict=True)]
+        listed = list(zip(*columns, strict=True))
+        reads = [_first_read(*row) for row in listed]
         kept: list[int] = []
         heads: dict[int, bytes | HeaderError] = {}
         lock = threading.Lock()
@@ -72,10 +74,13 @@ class Bucket:
         def take(number: int, found: bytes | HeaderError) -> None:
             spot = chosen[number]
             hearing.beat()
+            if not isinstance(found, HeaderError):
+                hearing.count(len(found))
+                if _is_other(len(found), listed[spot][1]):
+                    found = changed()
             if isinstance(found, HeaderError):
                 heads[spot] = found
                 return
-            hearing.count(len(found))
             if len(found) > _PREFIX_END and has_prefix(found):
                 with lock:
                     place = len(kept)
@@ -150,7 +155,14 @@ def _in_order(room: Windows, kept: list[int]) -> Windows:
 
 
 def _first_read(location: bytes, size: int | None, etag: str | None) -> Read:
-    return location.decode(), 0, WINDOW if size is None else min(size, WINDOW), etag
+    # Without a tag it is the length alone that tells another object from the one that was listed.
+    stop = WINDOW if size is None or etag is None else min(size, WINDOW)
+    return location.decode(), 0, stop, etag
+
+
+def _is_other(length: int, size: int | None) -> bool:
+    """Tell whether a first window shows that the object is of another size than was listed."""
+    return size is not None and length != min(size, WINDOW)
 
 
 class ReadingOn:

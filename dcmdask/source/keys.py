@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from dcmdask.config import RemoteOptions
-from dcmdask.errors import HeaderError, SourceError
+from dcmdask.errors import HeaderError, SourceError, UsageError
 from dcmdask.remote.address import Address, before_keys, below
 from dcmdask.remote.client import Level, Listed
 from dcmdask.remote.remote import Remote, open_remote
@@ -43,6 +43,8 @@ def container_root(source: str, options: RemoteOptions) -> Root:
         The URL or the settings cannot be used; the store does not answer.
     """
     address = Address.parse(source)
+    if not address.container and address.protocol in ("s3", "gs", "az"):
+        raise UsageError(f"source {source} names no bucket", "write it as in s3://bucket/exports")
     remote = open_remote(address.root, options)
     is_folder = source.endswith("/") or not address.key
     if not is_folder and _is_object(remote, address):

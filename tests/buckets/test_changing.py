@@ -116,3 +116,19 @@ def _stale(*words: object, etag: str | None = None) -> object:
     """Give an entry with the entity tag of another object, if it is an archive's."""
     is_archive = str(words[0]).endswith(".zip")
     return Entry(*words, etag='"0123456789abcdef0123456789abcdef"' if is_archive else etag)
+
+
+def test_a_list_that_says_another_size_is_no_skip(bucket: Bucket, tmp_path: Path) -> None:
+    """Of an old list without tags: an object that is not what was listed is read by the next run."""
+    bucket.put("P/small.dcm", instance(1))
+    bucket.put("P/large.dcm", noise(2, 60_000))
+    for said in (12, 3_000_000):
+        list_file = tmp_path / "list.csv"
+        urls = [f"{bucket.url}/P/{name}.dcm" for name in ("small", "large")]
+        list_file.write_text("".join(["url,size\n", *(f"{url},{said}\n" for url in urls)]))
+        catalog = crawl_bucket(bucket, tmp_path / "out", from_list=str(list_file))
+        failures = {row["path"]: row["kind"] for row in catalog.failures.to_pylist()}
+        assert "vanished" == failures["P/small.dcm"]
+    list_file.write_text("".join(["url\n", *(f"{url}\n" for url in urls)]))
+    catalog = crawl_bucket(bucket, tmp_path / "out", from_list=str(list_file))
+    assert 2 == catalog.run["counts"]["instances"]

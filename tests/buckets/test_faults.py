@@ -110,6 +110,16 @@ def test_an_object_that_is_never_given_is_a_failure(
     assert 3 == len(gets(proxy, "1.dcm"))
 
 
+def test_an_object_that_was_archived_is_a_failure(bucket: Bucket, proxied: Proxied) -> None:
+    """Azure answers 409 for one: that is its row, and no end of the run."""
+    for number in range(3):
+        bucket.put(f"{number}.dcm", instance(number))
+    proxy = proxied(bucket.server, answers=[Answer("1.dcm", 409)], kinds=frozenset({"GET"}))
+    reading = read_bucket(bucket.behind(proxy))
+    assert ["0.dcm", "2.dcm"] == reading.paths
+    assert {"1.dcm": "the store answers with status 409"} == reading.messages
+
+
 def test_what_is_refused_is_a_failure_at_once_and_read_by_the_next_run(
     bucket: Bucket, proxied: Proxied, tmp_path: Path
 ) -> None:

@@ -109,7 +109,9 @@ def test_what_is_not_there_is_said(run: Command, bucket: Bucket) -> None:
 )
 def test_a_url_that_cannot_be_meant_is_said(run: Command, bucket: Bucket, url: str) -> None:
     """No bucket, no name of a bucket, no protocol."""
-    assert run(url, bucket.options).code in (1, 2)
+    done = run(url, bucket.options)
+    assert done.code in (1, 2)
+    assert not url.startswith("s3:///") or f"source {url} names no bucket" in done.line
 
 
 @pytest.mark.parametrize("below", ["", "/below"])
