@@ -272,8 +272,11 @@ def _own_map(options: RunOptions, out: Path | str) -> Path | None:
 
 def _moved(root: Root, options: RunOptions) -> list[tuple[str, str]]:
     # An archive that is itself the source lies in no case folder, and would be lost from sight.
-    if not options.move_top_level_zips or root.only or root.is_remote:
+    if not options.move_top_level_zips or root.only:
         return []
+    if root.is_remote:
+        words = f"--move-top-level-zips with {root.path}"
+        raise UsageError(words, "leave it out: in a store nothing is moved, and a zip is a case")
     return move_archives_into_folders(root)
 
 

@@ -9,7 +9,6 @@ run began with. Parts go there as they are finished, so that a run can be resume
 from __future__ import annotations
 
 import json
-import re
 import secrets
 import shutil
 from collections.abc import Iterable, Sequence
@@ -42,13 +41,12 @@ from dcmdask.parts import Parts, check_of, list_stems, names_of_part, remove_oth
 from dcmdask.remote.address import Address
 from dcmdask.remote.client import ConflictError
 from dcmdask.staging import Staging
-from dcmdask.types import PRIVATE
+from dcmdask.types import CATALOG_FOLDER, PRIVATE
 from dcmdask.writing import writing
 
 _HOLDER = "holder.json"
 _MANIFEST = "manifest"
 _FOLDER = "catalog-"
-_OWN_FOLDER = re.compile(rf"^{_FOLDER}[0-9a-f]{{16}}/$")
 _OF_THIS_PROCESS = ("memory",)
 """Protocols of stores that the processes which read do not see."""
 
@@ -164,7 +162,7 @@ class RemoteStore(Staging):
             levels = [level.prefixes for level in self._remote.levels(self.output.key(""))]
         own = len(self.output.key(""))
         for prefix in (prefix[own:] for prefixes in levels for prefix in prefixes):
-            if _OWN_FOLDER.match(prefix) and prefix != f"{self.output.folder}/":
+            if CATALOG_FOLDER.fullmatch(prefix.rstrip("/")) and prefix != f"{self.output.folder}/":
                 self._remove_below(prefix)
 
     def _remove_below(self, prefix: str) -> None:

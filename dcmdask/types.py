@@ -6,6 +6,7 @@ bytes are reached, and what a partition came to.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -42,6 +43,9 @@ ELSEWHERE = -2
 
 PRIVATE = ".dcmdask"
 """Folder in an output that a run keeps for itself; what holds one is an output and no source."""
+
+CATALOG_FOLDER = re.compile(r"catalog-[0-9a-f]{16}")
+"""What the folder of a catalog in a store is called."""
 
 SKIPS = (Kind.NOT_DICOM, Kind.DICOMDIR)
 """Kinds that say that the file is not what a crawl is after."""

@@ -18,7 +18,7 @@ from dcmdask.remote.address import Address, before_keys, below
 from dcmdask.remote.client import Level, Listed
 from dcmdask.remote.remote import Remote, open_remote
 from dcmdask.source.entries import OUTPUTS, Entry, Root, top_level_case
-from dcmdask.types import PRIVATE, Kind
+from dcmdask.types import CATALOG_FOLDER, PRIVATE, Kind
 
 LONG = 20_000
 """Keys of one listing after which it is divided: twenty pages."""
@@ -156,7 +156,9 @@ def _is_data(path: str, found: Listed) -> bool:
     if not path or (path.endswith("/") and not found.size):
         return False
     folders = path.split("/")[:-1]
-    return PRIVATE not in folders and folders[:1] != [OUTPUTS]
+    if PRIVATE in folders or folders[:1] == [OUTPUTS]:
+        return False
+    return not any(CATALOG_FOLDER.fullmatch(folder) for folder in folders)
 
 
 def list_keys(remote: Remote, prefix: str) -> Iterator[list[Listed]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from buckets.reading import crawl_urls, list_url, remote_options, storage
+from buckets.reading import crawl_bucket, crawl_urls, list_url, remote_options, storage
 from cli.conftest import Done, command, no_settings  # noqa: F401 - fixtures
 from servers import Bucket
 from source.making import instance, zip_of
@@ -147,3 +147,20 @@ def test_a_local_folder_may_be_a_url(tmp_path: Path) -> None:
     for url in (f"file://{tmp_path}/in%20put", f"file://{tmp_path}/in put/a.dcm"):
         done = run([url], RunOptions(out=str(tmp_path / "out")))
         assert 1 == done["counts"]["instances"]
+
+
+def test_archives_in_a_bucket_are_not_moved(bucket: Bucket, tmp_path: Path) -> None:
+    """Who asks for that is told so, before anything is read."""
+    bucket.put("P/a.dcm", instance(1))
+    with pytest.raises(UsageError, match="leave it out"):
+        crawl_bucket(bucket, tmp_path / "out", move_top_level_zips=True)
+
+
+def test_files_of_a_catalog_in_the_bucket_are_nobodys_data(bucket: Bucket, tmp_path: Path) -> None:
+    """A catalog that another run left below the source gives no rows but its one named object."""
+    bucket.put("P/a.dcm", instance(1))
+    for key in ("catalog.json", "catalog-0123456789abcdef/index.csv", ".dcmdask/parts/a.json"):
+        bucket.put(f"out/{key}", b"{}")
+    catalog = crawl_bucket(bucket, tmp_path / "out")
+    assert ["P/a.dcm"] == catalog.instances.to_table()["path"].to_pylist()
+    assert ["out/catalog.json"] == catalog.failures["path"].to_pylist()
