@@ -40,6 +40,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="dcmdask-benchmark-") as folder, _listings() as url:
         sides = [_side(Path(folder), url, count) for count in counts]
         small, large = time_in_turn(sides, arguments.rounds, counts)
+        _check(sides[0], arguments.keys)
     words = f"{arguments.keys:,} keys and {arguments.times} times as many, made up"
     outcome = tables.Outcome("bucket_listing", words, "keys", [small, large], small.name)
     tables.tell(outcome, arguments)
@@ -52,6 +53,13 @@ def _side(folder: Path, url: str, keys: int) -> Side:
     # The bucket's name says how many keys it is to have.
     command = ours.command("plan", f"s3://keys-{keys}/exports", folder / "out", *words)
     return Side(f"plan of {keys:,} keys", lambda _round: command)
+
+
+def _check(side: Side, keys: int) -> None:
+    """Raise `SystemExit` unless a plan finds so many keys."""
+    told = subprocess.run(side.command(0), capture_output=True, text=True, check=True).stdout
+    if not told.startswith(f"{keys:,} files"):
+        raise SystemExit(f"{told.splitlines()[0]}, not {keys:,}")
 
 
 @contextmanager

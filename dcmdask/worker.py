@@ -14,7 +14,8 @@ from dcmdask.header.reader import read_headers
 from dcmdask.manifest import read_manifest
 from dcmdask.parts import write_part
 from dcmdask.schema import READ
-from dcmdask.source.fetch import Fetcher, Roots
+from dcmdask.source.fetch import Fetcher
+from dcmdask.source.places import Roots
 from dcmdask.types import PASSING, Partition, PartitionSummary
 
 

@@ -377,7 +377,7 @@ def test_a_read_that_was_refused_once_is_tried_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "preadv", refuse)
-        patch.setattr("dcmdask.source.fetch.io.FileIO", Refusing)
+        patch.setattr("dcmdask.source.disk.io.FileIO", Refusing)
         summary = process_partition(partition, options)
     facts = read_part(staging, summary.part, "read")["facts"].to_pylist()
     assert [NEVER] == facts

@@ -319,7 +319,7 @@ def test_a_read_that_is_refused_is_not_taken_for_what_the_first_piece_tells(
             return super().read(-1 if count is None else count)
 
     first = read_rows(name, in_pieces(row, 3)[:1])
-    monkeypatch.setattr("dcmdask.source.fetch.io.FileIO", Refusing)
+    monkeypatch.setattr("dcmdask.source.disk.io.FileIO", Refusing)
     last = read_rows(name, in_pieces(row, 3)[2:])
     assert first.accounted
     assert last.accounted

@@ -240,12 +240,12 @@ def test_a_child_of_the_child_does_not_hold_up_the_run(tmp_path: Path) -> None:
 # Each read of an archive takes its time, as over a slow network.
 _SLOWLY = """
 import time
-from dcmdask.source import fetch
-read = fetch._Counted.read
+from dcmdask.source import counted
+read = counted.Counted.read
 def slowly(self, count=-1):
     time.sleep(0.1)
     return read(self, count)
-fetch._Counted.read = slowly
+counted.Counted.read = slowly
 """
 
 
@@ -276,13 +276,13 @@ def test_an_archive_that_stands_still_costs_itself(tmp_path: Path) -> None:
 
     class Reader(ReaderProcess):
         program = (
-            "import time; from dcmdask.source import fetch\nreads = []\n"
-            "real = fetch._Counted.read\n"
+            "import time; from dcmdask.source import counted\nreads = []\n"
+            "real = counted.Counted.read\n"
             "def read(self, count=-1):\n"
             "    reads.append(1)\n"
             "    time.sleep(600 if len(reads) > 20 else 0)\n"
             "    return real(self, count)\n"
-            f"fetch._Counted.read = read\n{ReaderProcess.program}"
+            f"counted.Counted.read = read\n{ReaderProcess.program}"
         )
 
     with _work(tmp_path, "a.dcm", "b.dcm", "c.dcm", reader=Reader()) as work:

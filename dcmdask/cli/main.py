@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 from contextlib import suppress
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import click
 
@@ -81,21 +81,26 @@ def main() -> NoReturn:
         complain("interrupted: nothing was published; the same command goes on where it stopped")
         code = INTERRUPTED
     except (EnoughError, BrokenPipeError):
-        _close_stdout()
+        _close(sys.stdout)
         code = 0
     except Exception as error:
         if os.environ.get(_DEBUG):
             raise
         complain(_unexpected(error))
-        _close_stdout()
+        _close(sys.stdout)
         code = 1
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        # Progress that nobody could be shown.
+        _close(sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _close_stdout() -> None:
-    """Lead what is still in the buffer of stdout nowhere, so that exit does not fail over it."""
+def _close(stream: TextIO) -> None:
+    """Lead what is still in the buffer of a stream nowhere, so that exit does not fail over it."""
     with suppress(OSError, ValueError), open(os.devnull, "wb") as null:
-        os.dup2(null.fileno(), sys.stdout.fileno())
+        os.dup2(null.fileno(), stream.fileno())
 
 
 def _asked() -> str:

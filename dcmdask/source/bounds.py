@@ -35,6 +35,16 @@ MOST_WORDS = 10_000
 _DIGITS = re.compile(rb"[0-9]{256}")
 
 
+_DAMAGED_HEADERS: tuple[type[Exception], ...] = tuple(
+    # Public names that the type stubs of the standard library leave out.
+    getattr(tarfile, name)
+    for name in ("InvalidHeaderError", "TruncatedHeaderError")
+)
+_END_SEARCHED = 1024 * 1024
+"""Bytes behind the end mark of a tar in which a member that it hides would show."""
+_BLOCK = 64 * 1024
+
+
 class Budget:
     """What has been read, inflated and listed of one file.
 
@@ -189,3 +199,36 @@ class _Section(Sized):
         found = self._stream.read(wanted)
         self._at += len(found)
         return found
+
+
+class StrictTarInfo(tarfile.TarInfo):
+    """A tar header that says when it is damaged.
+
+    `tarfile` takes a bad header after the first one for the end of the archive, and what follows
+    would be lost without a word; and a negative size leads it back to where it was, for ever
+    (CVE-2025-8194).
+
+    The methods are those that the standard library leaves to subclasses; its stubs leave them out.
+    """
+
+    @classmethod
+    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> StrictTarInfo:
+        """Give the next header."""
+        try:
+            return super().fromtarfile(tarfile_)
+        except _DAMAGED_HEADERS as error:
+            raise tarfile.ReadError("a header in the archive is damaged") from error
+
+    def _block(self, count: int) -> int:
+        if count < 0:
+            raise tarfile.ReadError("a size in the archive is negative")
+        return int(cast(Any, super())._block(count))  # noqa: SLF001 - its own base
+
+
+def check_end(stream: IO[bytes]) -> None:
+    """Raise where a tar goes on behind the mark that ends it: a header there was wiped out."""
+    left = _END_SEARCHED
+    while left > 0 and (piece := stream.read(min(left, _BLOCK))):
+        if piece.strip(b"\0"):
+            raise tarfile.ReadError("the archive goes on behind its end mark")
+        left -= len(piece)

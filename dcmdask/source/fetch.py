@@ -6,16 +6,10 @@ written to disk, and an archive inside an archive is opened one level deep.
 
 from __future__ import annotations
 
-import errno
-import io
-import itertools
-import lzma
-import os
 import posixpath
 import tarfile
 import threading
 import zipfile
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,15 +23,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dcmdask.config import AS_USUAL, RemoteOptions
 from dcmdask.errors import HeaderError
-from dcmdask.remote.address import url_of
-from dcmdask.source.bounds import Budget, open_tar, section
+from dcmdask.source.bounds import Budget, StrictTarInfo, check_end, open_tar, section
 from dcmdask.source.bucket import Bucket
 from dcmdask.source.codecs import OPENERS
+from dcmdask.source.counted import Counted
 from dcmdask.source.directory import Opened, open_zips
 from dcmdask.source.disk import Disk, read_more
-from dcmdask.source.entries import ARCHIVE_SUFFIXES, shown
+from dcmdask.source.entries import ARCHIVE_SUFFIXES
+from dcmdask.source.forward import (
+    DAMAGE,
+    LARGEST_HEADER,
+    NO_MEMORY,
+    Forward,
+    Replay,
+    damage,
+    reason,
+)
 from dcmdask.source.heads import AT_ONCE, place_columns, place_table
 from dcmdask.source.members import (
     Member,
@@ -48,60 +50,17 @@ from dcmdask.source.members import (
     quick_head,
     spans_of,
 )
-from dcmdask.source.origin import FirstWindows, Hearing, Origin, Span, expect
+from dcmdask.source.origin import FirstWindows, Hearing, Origin, expect
+from dcmdask.source.places import Roots, member_place, tar_url
 from dcmdask.source.sniff import archive_kind, is_tar, unread_format
-from dcmdask.source.streams import Readable
 from dcmdask.types import ELSEWHERE, NO_ROW, WHOLE, Failure, Kind, Piece, Place, Window
 from dcmdask.windows import WINDOW, Heads, Windows, has_prefix
 
 HEAD = WINDOW
 """Bytes of a first window: the last light attribute comes before the bulky private groups."""
 
-LARGEST_HEADER = 64 * 1024 * 1024
-"""Bytes of a header, read or inflated, before it is given up."""
-
-LARGEST_NESTED = 256 * 1024 * 1024
-"""Bytes of a zip inside another archive, which has to be held in memory to be read where it is
-compressed: with all else a reading process stays below 600 MiB. A stored one is read in place."""
-
 _STAGE = "fetch"
-_BLOCK = 64 * 1024
-_PASSED = 16 * 1024 * 1024
 _LEAST_TAR = 2 * 512
-_LARGEST_SIZE = 2**63 - 1
-_NO_MEMORY = "there is not the memory to inflate it"
-_END_SEARCHED = 1024 * 1024
-"""Bytes behind the end mark of a tar in which a member that it hides would show."""
-
-_DAMAGE = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    NotImplementedError,
-    OverflowError,
-    # tarfile calls itself for every extended header that follows another.
-    RecursionError,
-    UnicodeError,
-    ValueError,
-)
-_DAMAGED_HEADERS: tuple[type[Exception], ...] = tuple(
-    # Public names that the type stubs of the standard library leave out.
-    getattr(tarfile, name)
-    for name in ("InvalidHeaderError", "TruncatedHeaderError")
-)
-# What fsspec's tar understands by a name's end alone, whatever the file is.
-_INFERRED = {
-    ".gz": "gzip",
-    ".bz2": "bz2",
-    ".xz": "xz",
-    ".lzma": "lzma",
-    ".zip": "zip",
-    ".zst": "zstd",
-    ".lz4": "lz4",
-}
-
 _OPENED_AHEAD = 16
 """Files of a store that are opened before it is their turn: the tail of a zip takes a round trip."""
 
@@ -127,51 +86,6 @@ class Tally:
     members: int = 0
     containers: int = 0
     bytes_read: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Roots:
-    """Names of the source roots, by number; what turns a manifest row into a place.
-
-    Attributes
-    ----------
-    names : tuple of str
-        Of the roots.
-    containers : tuple of (str or None)
-        URLs of their containers; None for a folder of this machine. Empty where all are that.
-    remote : RemoteOptions
-        How containers are reached.
-    """
-
-    names: tuple[str, ...]
-    containers: tuple[str | None, ...] = ()
-    remote: RemoteOptions = AS_USUAL
-
-    def place(self, row: Mapping[str, Any], number: int) -> Place:
-        """Give the place of a manifest row, which has a number in its partition."""
-        path = row["path"]
-        parent, _, name = path.rpartition("/")
-        container = self.containers[row["root"]] if self.containers else None
-        root = self.names[row["root"]]
-        # As `place_columns` has it, whatever a key looks like.
-        folder = f"{root}/{parent}" if parent else root
-        if container is None:
-            location = shown(os.fsdecode(row["location"])).replace(os.sep, "/")
-            url = f"file://{location}" if location.startswith("/") else f"file:///{location}"
-        else:
-            url = url_of(container, row["location"].decode())
-        return Place(
-            url,
-            row["case"],
-            path,
-            folder,
-            name,
-            archive=None,
-            size=row["size"],
-            modified=row["modified"],
-            etag=row["etag"],
-            row=number,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -504,7 +418,7 @@ class Fetcher:
 
     def _open(
         self, origin: Origin, row: Mapping[str, Any], place: Place, head: bytes | None
-    ) -> _Counted | Failure:
+    ) -> Counted | Failure:
         """Open the file of a row; of a zip in a store, begin to fetch its directory and members."""
         try:
             raw = origin.open(row, head, self._hearing())
@@ -513,16 +427,16 @@ class Fetcher:
         except HeaderError as error:
             return Failure(place, Kind(error.kind), error.message, _STAGE)
         budget = Budget(place.size)
-        tally = self.tally if isinstance(origin, Disk) else None
+        count = self._count if isinstance(origin, Disk) else None
         refused = partial(self.refused.add, place.row)
-        opened = _Counted(raw, tally, budget, self.watch.beat, refused)
+        opened = Counted(raw, count, budget, self.watch.beat, refused)
         piece = Piece(row["piece"], row["pieces"])
         # Of a further piece nothing was read yet: it is one because of its name.
         if (head is not None and archive_kind(head) == "zip") or piece.is_further:
             opened.prepare(piece, place.size or 0)
         return opened
 
-    def _fetch_file(self, stream: _Counted, place: Place) -> Iterator[Found]:
+    def _fetch_file(self, stream: Counted, place: Place) -> Iterator[Found]:
         try:
             head = stream.read_at(0, HEAD)
         except HeaderError as error:
@@ -551,20 +465,20 @@ class Fetcher:
             if kind == "zip":
                 yield from self._fetch_zip(stream, place, nested=nested)
             elif kind == "tar":
-                url = _tar_url(place, None, nested=nested)
+                url = tar_url(place, None, nested=nested)
                 yield from self._fetch_tar(stream, place, url, nested=nested)
             else:
                 yield from self._fetch_compressed(stream, kind, place, nested=nested)
         except HeaderError as error:
             yield Failure(place, Kind(error.kind), error.message, _STAGE)
-        except _DAMAGE as error:
-            yield Failure(place, Kind.CORRUPT_ARCHIVE, _damage(kind, error), _STAGE)
+        except DAMAGE as error:
+            yield Failure(place, Kind.CORRUPT_ARCHIVE, damage(kind, error), _STAGE)
         except MemoryError:
-            yield Failure(place, Kind.TOO_LARGE, _NO_MEMORY, _STAGE)
+            yield Failure(place, Kind.TOO_LARGE, NO_MEMORY, _STAGE)
         except OSError as error:
             # bz2 and gzip say OSError without a number for damage, the system one with.
             if error.errno is None:
-                yield Failure(place, Kind.CORRUPT_ARCHIVE, _damage(kind, error), _STAGE)
+                yield Failure(place, Kind.CORRUPT_ARCHIVE, damage(kind, error), _STAGE)
             else:
                 yield _refusal(place, error)
         else:
@@ -593,7 +507,7 @@ class Fetcher:
                     )
                     if len(self._members) == AT_ONCE:
                         yield from self._fetched_members()
-                    if isinstance(stream, _Counted) and stream.lost is not None:
+                    if isinstance(stream, Counted) and stream.lost is not None:
                         # One failure, not one of each member that is left.
                         raise stream.lost
         if nested:
@@ -606,7 +520,7 @@ class Fetcher:
             opened = getattr(stream, "zips", None)
             piece = WHOLE if nested else self._piece
             yield from opened or open_zips(stream, piece, place.size or 0)
-        except _DAMAGE:
+        except DAMAGE:
             if nested or not self._is_told_before(place):
                 raise
 
@@ -633,7 +547,7 @@ class Fetcher:
             yield opened
             return
         with opened:
-            forward = _Forward(opened, self._budget)
+            forward = Forward(opened, self._budget)
             head = _head_of(forward, member)
             if isinstance(head, Failure):
                 yield head
@@ -656,9 +570,9 @@ class Fetcher:
     def _fetch_tar(
         self, stream: IO[bytes], place: Place, url: str, *, nested: bool
     ) -> Iterator[Found]:
-        for archive, info in open_tar(stream, _StrictTarInfo):
+        for archive, info in open_tar(stream, StrictTarInfo):
             if info is None:
-                _check_end(cast(IO[bytes], archive.fileobj))
+                check_end(cast(IO[bytes], archive.fileobj))
             elif not info.isdir():
                 member = self._member_place(place, info.name, info.size, "tar", url)
                 yield from self._fetch_tar_member(archive, info, member, stream, nested=nested)
@@ -679,7 +593,7 @@ class Fetcher:
         opened = archive.extractfile(info)
         assert opened is not None
         stored = partial(_stored_in_tar, stream, info)
-        yield from self._fetch_member(_Forward(opened), member, stored, nested=nested)
+        yield from self._fetch_member(Forward(opened), member, stored, nested=nested)
 
     def _fetch_compressed(
         self, stream: IO[bytes], kind: str, place: Place, *, nested: bool
@@ -688,27 +602,27 @@ class Fetcher:
         opened = OPENERS[kind](stream)
         head = opened.read(HEAD)
         self._budget.weigh(len(head))
-        inner = cast(IO[bytes], _Replay(head, opened, self._budget))
+        inner = cast(IO[bytes], Replay(head, opened, self._budget))
         if is_tar(head) and not has_prefix(head):
-            url = _tar_url(place, kind, nested=nested)
+            url = tar_url(place, kind, nested=nested)
             yield from self._fetch_tar(inner, place, url, nested=nested)
             return
         stem, suffix = posixpath.splitext(place.file_name)
         name = stem if suffix else f"{place.file_name}.content"
         member = self._member_place(place, name, None, kind, place.url)
-        yield from self._fetch_member(_Forward(inner), member, _not_stored, nested=nested)
+        yield from self._fetch_member(Forward(inner), member, _not_stored, nested=nested)
 
     def _member_place(
         self, archive: Place, name: str, size: int | None, protocol: str, url: str
     ) -> Place:
         """Give the place of one more member."""
-        place = _member_place(archive, name, size, protocol, url)
+        place = member_place(archive, name, size, protocol, url)
         self._budget.list(place)
         self.tally.members += 1
         return place
 
     def _fetch_member(
-        self, stream: _Forward, member: Place, stored: Stored, *, nested: bool
+        self, stream: Forward, member: Place, stored: Stored, *, nested: bool
     ) -> Iterator[Found]:
         head = _head_of(stream, member)
         if isinstance(head, Failure):
@@ -718,7 +632,7 @@ class Fetcher:
 
     def _fetch_content(
         self,
-        stream: _Forward,
+        stream: Forward,
         head: bytes,
         member: Place,
         stored: Stored,
@@ -755,7 +669,7 @@ def _stored_in_zip(stream: IO[bytes], info: zipfile.ZipInfo) -> IO[bytes] | None
 
 def _stored_in_tar(stream: IO[bytes], info: tarfile.TarInfo) -> IO[bytes] | None:
     # Of a compressed tar nothing can be read twice.
-    if not isinstance(stream, _Counted) or info.issparse():
+    if not isinstance(stream, Counted) or info.issparse():
         return None
     return section(stream, info.offset_data, info.size)
 
@@ -764,7 +678,7 @@ def _not_stored() -> None:
     return None
 
 
-def _head_of(stream: _Forward, member: Place) -> bytes | Failure:
+def _head_of(stream: Forward, member: Place) -> bytes | Failure:
     """Give the first bytes of a member, or the failure that it is."""
     try:
         return stream.fetch(0, HEAD)
@@ -786,10 +700,10 @@ def _open_member(
     except NotImplementedError:
         words = f"it is compressed by method {info.compress_type}, which is not read"
         return Failure(member, Kind.CORRUPT_ARCHIVE, words, _STAGE)
-    except (*_DAMAGE, RuntimeError, OSError) as error:
+    except (*DAMAGE, RuntimeError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             return _refusal(member, error)
-        return Failure(member, Kind.CORRUPT_ARCHIVE, _damage("zip", error), _STAGE)
+        return Failure(member, Kind.CORRUPT_ARCHIVE, damage("zip", error), _STAGE)
 
 
 def _more_of_member(found: Member, offset: int, row: memoryview) -> int:
@@ -799,7 +713,7 @@ def _more_of_member(found: Member, offset: int, row: memoryview) -> int:
         return 0
     with opened:
         try:
-            piece = _Forward(opened, budget).fetch(offset, len(row))
+            piece = Forward(opened, budget).fetch(offset, len(row))
         except HeaderError:
             return 0
     row[: len(piece)] = piece
@@ -814,285 +728,12 @@ def _reopen_member(found: Member) -> Iterator[Window | Failure]:
         yield opened
         return
     with opened:
-        stream = _Forward(opened, budget)
+        stream = Forward(opened, budget)
         head = _head_of(stream, place)
         if isinstance(head, Failure):
             yield head
             return
         yield Window(place, head, stream.fetch if len(head) == HEAD else None, LARGEST_HEADER)
-
-
-class _Counted(Readable):
-    """A file whose reads are counted and whose errors are translated.
-
-    Attributes
-    ----------
-    raw : file
-        The file itself.
-    budget : Budget
-        Of what is read and inflated of it.
-    zips : iterator of Opened, or None
-        What it holds, where it was opened as a zip ahead of time.
-    lost : HeaderError or None
-        Why nothing more can be had of it.
-    """
-
-    def __init__(
-        self,
-        stream: IO[bytes],
-        tally: Tally | None,
-        budget: Budget,
-        beat: Callable[[], None],
-        refused: Callable[[], None],
-    ) -> None:
-        super().__init__()
-        self.raw = stream
-        self.budget = budget
-        self.zips: Iterator[Opened] | None = None
-        self._stream = stream
-        self._tally = tally
-        self._beat = beat
-        self._refused = refused
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        if whence == 0 and offset < 0:
-            # The system's own words for it would pass for an error of the disk.
-            raise ValueError("an offset before the beginning")
-        return self._stream.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._stream.tell()
-
-    def read(self, count: int | None = -1) -> bytes:
-        found = bytearray()
-        while count is None or count < 0 or len(found) < count:
-            wanted = -1 if count is None or count < 0 else count - len(found)
-            try:
-                piece = self._stream.read(wanted)
-            except (OSError, HeaderError):
-                # Whoever reads an archive may take it for damage, and says so.
-                self._refused()
-                raise
-            if not piece:
-                break
-            self._beat()
-            found += piece
-        if self._tally is not None:
-            self._tally.bytes_read += len(found)
-        self.budget.read += len(found)
-        return bytes(found)
-
-    @property
-    def lost(self) -> HeaderError | None:
-        return getattr(self._stream, "lost", None)
-
-    def expect(self, spans: Sequence[Span]) -> None:
-        """Tell what will be read."""
-        expect(self._stream, spans)
-
-    def prepare(self, piece: Piece, size: int) -> None:
-        """Open it as a zip; what of it comes first is fetched from now on.
-
-        What is wrong with it shows again when it is its turn.
-        """
-        try:
-            zips = open_zips(cast(IO[bytes], self), piece, size)
-            first = next(zips)
-            self.expect(spans_of(first.members, ends_of(first.archive)))
-        except (HeaderError, *_DAMAGE, OSError, MemoryError, StopIteration):
-            return
-        self.zips = itertools.chain([first], zips)
-
-    def read_at(self, offset: int, count: int) -> bytes:
-        """Give bytes at an offset, as `Window` wants them."""
-        try:
-            self._stream.seek(offset)
-            return self.read(count)
-        except OSError as error:
-            kind, words = _reason(error)
-            raise HeaderError(kind, words) from error
-
-
-class _Forward:
-    """A stream that only goes on, with all that was read of it kept, up to a bound.
-
-    Parameters
-    ----------
-    stream : file
-        Read forward.
-    budget : Budget or None
-        Of what is inflated, where that is weighed here.
-    """
-
-    def __init__(self, stream: IO[bytes], budget: Budget | None = None) -> None:
-        self._stream = stream
-        self._budget = budget
-        self._kept = io.BytesIO()
-        self._size = 0
-
-    def fetch(self, offset: int, count: int) -> bytes:
-        self._fill(offset + count, LARGEST_HEADER)
-        self._kept.seek(offset)
-        return self._kept.read(count)
-
-    def _fill(self, wanted: int, largest: int) -> None:
-        if self._budget is not None:
-            # Of a bomb nothing more is inflated, not even a first piece of each member.
-            self._budget.weigh(0)
-        self._kept.seek(self._size)
-        while self._size < wanted:
-            try:
-                piece = self._stream.read(min(wanted - self._size, 1 << 20))
-            except _DAMAGE as error:
-                raise HeaderError(Kind.CORRUPT_ARCHIVE, _damage("member", error)) from error
-            except MemoryError as error:
-                raise HeaderError(Kind.TOO_LARGE, _NO_MEMORY) from error
-            except OSError as error:
-                if error.errno is None:
-                    words = _damage("member", error)
-                    raise HeaderError(Kind.CORRUPT_ARCHIVE, words) from error
-                kind, words = _reason(error)
-                raise HeaderError(kind, words) from error
-            if not piece:
-                return
-            if self._budget is not None:
-                self._budget.weigh(len(piece))
-            self._kept.write(piece)
-            self._size += len(piece)
-            if self._size > largest:
-                raise HeaderError(Kind.TOO_LARGE, f"more than {largest} bytes would be inflated")
-
-    def in_memory(self) -> IO[bytes]:
-        """Give the whole member in memory, for a format that is read from its end."""
-        self._fill(LARGEST_NESTED + 1, LARGEST_NESTED)
-        return self._kept
-
-    def from_start(self) -> IO[bytes]:
-        """Give the member from its start, for formats that are read once."""
-        return cast(IO[bytes], _Replay(self._kept.getvalue(), self._stream, self._budget))
-
-
-class _Replay(Readable):
-    """What was already read of a stream, then the rest of it; it seeks forward only."""
-
-    def __init__(self, kept: bytes, rest: IO[bytes], budget: Budget | None = None) -> None:
-        super().__init__()
-        self._kept = memoryview(kept)
-        self._rest = rest
-        self._budget = budget
-        self._at = 0
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        ahead = offset if whence == 1 else offset - self._at
-        if whence == 2 or ahead < 0:
-            raise io.UnsupportedOperation("a stream is not read backwards")
-        kept = min(ahead, len(self._kept))
-        self._kept = self._kept[kept:]
-        if ahead > kept:
-            self._pass(ahead - kept)
-        self._at += ahead
-        return self._at
-
-    def _pass(self, count: int) -> None:
-        """Pass over bytes; what has to be inflated for that is weighed as it goes."""
-        if self._budget is None:
-            self._rest.seek(count, 1)
-            return
-        passed = 1
-        while count > 0 and passed > 0:
-            before = self._rest.tell()
-            self._rest.seek(min(count, _PASSED), 1)
-            # Nothing where the stream has ended: a size may claim exabytes.
-            passed = self._rest.tell() - before
-            self._budget.weigh(passed)
-            count -= passed
-
-    def read(self, count: int | None = -1) -> bytes:
-        # All that is asked for, unlike a raw stream: tarfile takes a short read for the end.
-        whole = count is None or count < 0
-        found = bytearray(self._kept if whole else self._kept[:count])
-        self._kept = self._kept[len(found) :]
-        while whole or len(found) < cast(int, count):
-            piece = self._rest.read(-1 if whole else cast(int, count) - len(found))
-            if not piece:
-                break
-            if self._budget is not None:
-                self._budget.weigh(len(piece))
-            found += piece
-        self._at += len(found)
-        return bytes(found)
-
-    def readinto(self, buffer: Any) -> int:
-        piece = self.read(len(buffer))
-        buffer[: len(piece)] = piece
-        return len(piece)
-
-
-class _StrictTarInfo(tarfile.TarInfo):
-    """A tar header that says when it is damaged.
-
-    `tarfile` takes a bad header after the first one for the end of the archive, and what follows
-    would be lost without a word; and a negative size leads it back to where it was, for ever
-    (CVE-2025-8194).
-
-    The methods are those that the standard library leaves to subclasses; its stubs leave them out.
-    """
-
-    @classmethod
-    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> _StrictTarInfo:
-        try:
-            return super().fromtarfile(tarfile_)
-        except _DAMAGED_HEADERS as error:
-            raise tarfile.ReadError("a header in the archive is damaged") from error
-
-    def _block(self, count: int) -> int:
-        if count < 0:
-            raise tarfile.ReadError("a size in the archive is negative")
-        return int(cast(Any, super())._block(count))  # noqa: SLF001 - its own base
-
-
-def _check_end(stream: IO[bytes]) -> None:
-    """Raise where a tar goes on behind the mark that ends it: a header there was wiped out."""
-    left = _END_SEARCHED
-    while left > 0 and (piece := stream.read(min(left, _BLOCK))):
-        if piece.strip(b"\0"):
-            raise tarfile.ReadError("the archive goes on behind its end mark")
-        left -= len(piece)
-
-
-def _tar_url(place: Place, kind: str | None, *, nested: bool) -> str:
-    """Give the URL by which fsspec's tar finds the archive in a file, compressed by `kind` or not.
-
-    fsspec infers from the name alone how a tar is compressed, for one inside another archive even
-    from that one's name. Where that is wrong, the name is hidden behind the file system of a single
-    compressed file, which looks at the content.
-    """
-    stem, suffix = posixpath.splitext(place.file_name)
-    if not nested and _INFERRED.get(suffix.lower()) == kind:
-        return place.url
-    return f"{kind or 'gzip'}://{stem}.tar::{place.url}"
-
-
-def _member_place(archive: Place, name: str, size: int | None, protocol: str, url: str) -> Place:
-    inside = shown(name)
-    tidy = inside.removeprefix("./").lstrip("/") or "unnamed"
-    holder, _, file_name = tidy.rpartition("/")
-    folder = f"{archive.folder.partition('/')[0]}/{archive.path}"
-    return Place(
-        url=f"{protocol}://{inside.lstrip('/')}::{url}",
-        case=archive.case,
-        path=f"{archive.path}!{tidy}",
-        folder=f"{folder}!{posixpath.dirname(tidy)}" if holder else folder,
-        file_name=file_name,
-        archive=archive.path if archive.archive is None else archive.archive,
-        size=size if size is None or size <= _LARGEST_SIZE else None,
-        modified=archive.modified,
-        etag=archive.etag,
-        row=archive.row,
-    )
 
 
 def _one_ahead(items: Iterable[_Item]) -> Iterator[_Item]:
@@ -1104,7 +745,7 @@ def _one_ahead(items: Iterable[_Item]) -> Iterator[_Item]:
     yield from before
 
 
-def _kind_by_name(stream: _Counted, head: bytes, name: str) -> str | None:
+def _kind_by_name(stream: Counted, head: bytes, name: str) -> str | None:
     """Tell two kinds of archive that their first bytes do not: something before it, or nothing in it."""
     lower = name.lower()
     if lower.endswith(".zip") and not has_prefix(head):
@@ -1118,18 +759,6 @@ def _named_archive(name: str) -> bool:
     return name.lower().endswith((*ARCHIVE_SUFFIXES, ".gz", ".bz2", ".xz"))
 
 
-def _damage(kind: str, error: Exception) -> str:
-    return f"the {kind} is damaged ({type(error).__name__})"
-
-
-def _reason(error: OSError) -> tuple[Kind, str]:
-    if isinstance(error, PermissionError):
-        return Kind.ACCESS_DENIED, "permission denied"
-    if isinstance(error, (FileNotFoundError, NotADirectoryError)) or error.errno == errno.ESTALE:
-        return Kind.VANISHED, "the file was there when it was listed"
-    return Kind.UNEXPECTED, error.strerror or type(error).__name__
-
-
 def _refusal(place: Place, error: OSError) -> Failure:
-    kind, words = _reason(error)
+    kind, words = reason(error)
     return Failure(place, kind, words, _STAGE)

@@ -19,8 +19,9 @@ from dcmdask.header.reader import read_headers
 from dcmdask.pipeline import run
 from dcmdask.schema import MANIFEST
 from dcmdask.source.entries import Root
-from dcmdask.source.fetch import Fetcher, Roots
+from dcmdask.source.fetch import Fetcher
 from dcmdask.source.keys import container_root, list_container
+from dcmdask.source.places import Roots
 
 OF_THE_PLACE = ("url", "representative_url", "etag", "modified")
 """Columns that say where something lies, or since when."""

@@ -20,8 +20,9 @@ from support import encode
 
 from dcmdask.header.reader import read_headers
 from dcmdask.schema import MANIFEST
-from dcmdask.source.fetch import Fetcher, Roots, Tally
+from dcmdask.source.fetch import Fetcher, Tally
 from dcmdask.source.local import list_root, root_of
+from dcmdask.source.places import Roots
 
 Members = Mapping[str, bytes]
 

@@ -24,7 +24,7 @@ from source.making import (
     zip_of,
 )
 
-from dcmdask.source import bounds, fetch
+from dcmdask.source import bounds, fetch, forward
 
 METHODS = {
     "stored": zipfile.ZIP_STORED,
@@ -474,7 +474,7 @@ def test_a_nested_zip_beyond_the_bound_is_a_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A zip that would have to be held in memory whole is given up at its bound."""
-    monkeypatch.setattr(fetch, "LARGEST_NESTED", 20_000)
+    monkeypatch.setattr(forward, "LARGEST_NESTED", 20_000)
     members = {"1.dcm": instance(1), "n.zip": zip_of({"x": bytes(40_000)}, zipfile.ZIP_STORED)}
     reading = read_file(tmp_path / "in", "a.zip", zip_of(members))
     assert {"a.zip!n.zip": "too_large"} == reading.kinds
@@ -524,7 +524,8 @@ def test_a_header_that_never_ends_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A member whose header outgrows the bound of inflated bytes is a row."""
-    monkeypatch.setattr(fetch, "LARGEST_HEADER", 300_000)
+    for room in (fetch, forward):
+        monkeypatch.setattr(room, "LARGEST_HEADER", 300_000)
     endless = instance(1)[:-40] + b"\x09\x00\x10\x00UN\0\0\xf0\xff\xff\x00" + bytes(1_000_000)
     reading = read_file(tmp_path / "in", "a.zip", zip_of({"1.dcm": endless, "2.dcm": instance(2)}))
     assert "a.zip!2.dcm" in reading.paths

@@ -14,7 +14,7 @@ import pytest
 from source.making import COMPRESSIONS, bulky, instance, read_file, tar_of, zip_of
 
 from dcmdask.errors import HeaderError
-from dcmdask.source import bounds, codecs, directory, fetch
+from dcmdask.source import bounds, codecs, directory, forward
 from dcmdask.source.bounds import Budget, section
 from dcmdask.source.codecs import OPENERS
 from dcmdask.source.directory import open_zips
@@ -157,7 +157,7 @@ def test_a_stored_zip_in_an_archive_is_read_in_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outer: str
 ) -> None:
     """However large it is: of twenty megabytes little is read, and nothing is held."""
-    monkeypatch.setattr(fetch, "LARGEST_NESTED", 10_000)
+    monkeypatch.setattr(forward, "LARGEST_NESTED", 10_000)
     inner = zip_of({f"{n}.dcm": bulky(n) for n in range(10)}, zipfile.ZIP_STORED)
     members = {"n.zip": inner, "z.dcm": instance(50)}
     content = tar_of(members) if outer == "o.tar" else zip_of(members, zipfile.ZIP_STORED)

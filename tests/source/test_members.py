@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from source.making import instance, manifest_of, read_folder, zip_of
 
 from dcmdask.source import fetch, members
-from dcmdask.source.fetch import Fetcher, Roots
+from dcmdask.source.fetch import Fetcher
 from dcmdask.source.members import ends_of, quick_head
+from dcmdask.source.places import Roots
 from dcmdask.windows import WINDOW, Heads
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)

@@ -1,0 +1,105 @@
+"""Take rows of a manifest and names of members; say where each is: path, folder, URL."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dcmdask.config import AS_USUAL, RemoteOptions
+from dcmdask.remote.address import url_of
+from dcmdask.source.entries import shown
+from dcmdask.types import Place
+
+_LARGEST_SIZE = 2**63 - 1
+
+# What fsspec's tar understands by a name's end alone, whatever the file is.
+_INFERRED = {
+    ".gz": "gzip",
+    ".bz2": "bz2",
+    ".xz": "xz",
+    ".lzma": "lzma",
+    ".zip": "zip",
+    ".zst": "zstd",
+    ".lz4": "lz4",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """Names of the source roots, by number; what turns a manifest row into a place.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of the roots.
+    containers : tuple of (str or None)
+        URLs of their containers; None for a folder of this machine. Empty where all are that.
+    remote : RemoteOptions
+        How containers are reached.
+    """
+
+    names: tuple[str, ...]
+    containers: tuple[str | None, ...] = ()
+    remote: RemoteOptions = AS_USUAL
+
+    def place(self, row: Mapping[str, Any], number: int) -> Place:
+        """Give the place of a manifest row, which has a number in its partition."""
+        path = row["path"]
+        parent, _, name = path.rpartition("/")
+        container = self.containers[row["root"]] if self.containers else None
+        root = self.names[row["root"]]
+        # As `place_columns` has it, whatever a key looks like.
+        folder = f"{root}/{parent}" if parent else root
+        if container is None:
+            location = shown(os.fsdecode(row["location"])).replace(os.sep, "/")
+            url = f"file://{location}" if location.startswith("/") else f"file:///{location}"
+        else:
+            url = url_of(container, row["location"].decode())
+        return Place(
+            url,
+            row["case"],
+            path,
+            folder,
+            name,
+            archive=None,
+            size=row["size"],
+            modified=row["modified"],
+            etag=row["etag"],
+            row=number,
+        )
+
+
+def tar_url(place: Place, kind: str | None, *, nested: bool) -> str:
+    """Give the URL by which fsspec's tar finds the archive in a file, compressed by `kind` or not.
+
+    fsspec infers from the name alone how a tar is compressed, for one inside another archive even
+    from that one's name. Where that is wrong, the name is hidden behind the file system of a single
+    compressed file, which looks at the content.
+    """
+    stem, suffix = posixpath.splitext(place.file_name)
+    if not nested and _INFERRED.get(suffix.lower()) == kind:
+        return place.url
+    return f"{kind or 'gzip'}://{stem}.tar::{place.url}"
+
+
+def member_place(archive: Place, name: str, size: int | None, protocol: str, url: str) -> Place:
+    """Give the place of a member, by the protocol of its archive and the URL that this is under."""
+    inside = shown(name)
+    tidy = inside.removeprefix("./").lstrip("/") or "unnamed"
+    holder, _, file_name = tidy.rpartition("/")
+    folder = f"{archive.folder.partition('/')[0]}/{archive.path}"
+    return Place(
+        url=f"{protocol}://{inside.lstrip('/')}::{url}",
+        case=archive.case,
+        path=f"{archive.path}!{tidy}",
+        folder=f"{folder}!{posixpath.dirname(tidy)}" if holder else folder,
+        file_name=file_name,
+        archive=archive.path if archive.archive is None else archive.archive,
+        size=size if size is None or size <= _LARGEST_SIZE else None,
+        modified=archive.modified,
+        etag=archive.etag,
+        row=archive.row,
+    )
