@@ -10,7 +10,8 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 
 from dcmdask.config import RemoteOptions
 from dcmdask.errors import HeaderError, SourceError, UsageError
@@ -54,10 +55,10 @@ def container_root(source: str, options: RemoteOptions) -> Root:
         parent = Address(address.protocol, address.container, holder)
         return Root(parent.url, parent.name, (name,))
     try:
-        first = next(iter(remote.pages(_prefix(address.key))), [])
+        holds_any = any(remote.pages(_prefix(address.key)))
     except HeaderError as error:
         raise _refusal(source, error) from error
-    if not first and address.key and not any(remote.pages(_prefix(address.key))):
+    if address.key and not holds_any:
         raise SourceError(source, "no such object, and none below it", "check the URL")
     return Root(address.url, address.name)
 
@@ -176,21 +177,47 @@ def list_keys(remote: Remote, prefix: str) -> Iterator[list[Listed]]:
     HeaderError, StoreError
         A page cannot be had.
     """
+    divided = yield from _list_prefix(remote, prefix, frozenset(), lambda: True)
+    if divided:
+        yield from _Listing(remote, divided).pages()
+
+
+@dataclass(frozen=True, slots=True)
+class _Prefix:
+    """A prefix that is still to be listed, and which of its keys were listed before."""
+
+    prefix: str
+    seen: frozenset[str]
+
+
+def _list_prefix(
+    remote: Remote, prefix: str, seen: frozenset[str], divides: Callable[[], bool]
+) -> Generator[list[Listed], None, list[_Prefix]]:
+    """Give the keys below a prefix that were not seen; return what is left, where it is divided.
+
+    Whether it is, is asked once, when it turns out to be long: so no more keys are remembered.
+    """
     pages = remote.pages(prefix)
-    seen: set[str] = set()
+    mine: set[str] = set()
     for page in pages:
-        yield page
-        seen.update(found.key for found in page)
-        if len(seen) >= LONG:
+        yield [found for found in page if found.key not in seen]
+        mine.update(found.key for found in page)
+        if len(mine) >= LONG:
             break
-    else:
-        return
-    level = _divided(remote, prefix)
+    level = _divided(remote, prefix) if len(mine) >= LONG and divides() else None
     if level is None:
-        yield from pages
-        return
-    yield [found for found in level.found if found.key not in seen]
-    yield from _Listing(remote, level.prefixes, seen).pages()
+        for page in pages:
+            yield [found for found in page if found.key not in seen]
+        return []
+    before = mine | seen
+    yield [found for found in level.found if found.key not in before]
+    below_it = {one: set[str]() for one in level.prefixes}
+    at = level.prefixes[0][:-1].rfind("/") + 1
+    for key in before:
+        own = below_it.get(f"{key[: key.find('/', at)]}/")
+        if own is not None:
+            own.add(key)
+    return [_Prefix(one, frozenset(own)) for one, own in below_it.items()]
 
 
 def _divided(remote: Remote, prefix: str) -> Level | None:
@@ -226,16 +253,13 @@ class _Listing:
     ----------
     remote : Remote
         The container.
-    prefixes : list of str
+    prefixes : list of _Prefix
         What to list.
-    seen : set of str
-        Keys that were listed already.
     """
 
-    def __init__(self, remote: Remote, prefixes: list[str], seen: set[str]) -> None:
+    def __init__(self, remote: Remote, prefixes: list[_Prefix]) -> None:
         self._remote = remote
-        self._prefixes = list(reversed(prefixes))
-        self._seen = seen
+        self._prefixes = prefixes[::-1]
         self._busy = 0
         self._changed = threading.Condition()
         self._ended = False
@@ -276,7 +300,7 @@ class _Listing:
         finally:
             self._put(None)
 
-    def _next(self) -> str | None:
+    def _next(self) -> _Prefix | None:
         """Give a prefix to list; None when there is none and will be none."""
         with self._changed:
             while not self._prefixes and self._busy and not self._ended:
@@ -286,28 +310,20 @@ class _Listing:
             self._busy += 1
             return self._prefixes.pop()
 
-    def _list(self, prefix: str) -> None:
-        listed = 0
-        pages = self._remote.pages(prefix)
-        mine: set[str] = set()
-        for page in pages:
-            self._put([found for found in page if found.key not in self._seen])
-            mine.update(found.key for found in page)
-            listed += len(page)
-            if listed >= LONG and len(self._prefixes) < _AT_ONCE:
+    def _list(self, prefix: _Prefix) -> None:
+        pages = _list_prefix(self._remote, prefix.prefix, prefix.seen, self._has_room)
+        while True:
+            try:
+                self._put(next(pages))
+            except StopIteration as end:
+                divided: list[_Prefix] = end.value
                 break
-        else:
-            return
-        level = _divided(self._remote, prefix)
-        if level is None:
-            for page in pages:
-                self._put([found for found in page if found.key not in self._seen])
-            return
-        self._put([found for found in level.found if found.key not in mine | self._seen])
         with self._changed:
-            self._seen |= mine
-            self._prefixes.extend(reversed(level.prefixes))
+            self._prefixes.extend(reversed(divided))
             self._changed.notify_all()
+
+    def _has_room(self) -> bool:
+        return len(self._prefixes) < _AT_ONCE
 
     def _put(self, found: list[Listed] | Exception | None) -> None:
         while not self._ended:
