@@ -86,7 +86,7 @@ def gcs_client(bucket: str, options: Mapping[str, str]) -> CloudClient:
     """
     from obstore.store import GCSStore
 
-    config, client = _config("gs", options, _GCS, {})
+    config, client = _config("gs", options, _GCS)
     given = dict(options)
     if as_bool("anon", given.pop("anon", "false")):
         given["token"] = "anon"  # noqa: S105 - what gcsfs calls nobody
@@ -113,7 +113,7 @@ def azure_client(container: str, options: Mapping[str, str]) -> CloudClient:
     from obstore.store import AzureStore
 
     name, at, host = container.partition("@")
-    config, client = _config("az", options, _AZURE, {})
+    config, client = _config("az", options, _AZURE)
     if at:
         config.setdefault("account_name", host.partition(".")[0])
     given = {word: value for word, value in options.items() if word in _OF_ADLFS}
@@ -130,9 +130,8 @@ def _config(
     protocol: str,
     options: Mapping[str, str],
     names: Mapping[str, str],
-    aliases: Mapping[str, str],
 ) -> tuple[dict[str, Any], Any]:
-    given = known_only(protocol, options, names, aliases)
+    given = known_only(protocol, options, names, {})
     config: dict[str, Any] = {}
     for name, value in given.items():
         word = names[name]

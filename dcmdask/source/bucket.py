@@ -19,13 +19,13 @@ from dcmdask.remote.remote import Read, Remote, open_remote
 from dcmdask.source.origin import FirstWindows, Hearing, deep_reach
 from dcmdask.source.ranges import RangeFile
 from dcmdask.types import PASSING, Kind
-from dcmdask.windows import WINDOW, Windows, has_prefix
+from dcmdask.windows import META_AT, WINDOW, Windows, has_prefix
 
 AT_ONCE = 2048
 """Objects whose first windows are read together: while they are scanned, the next ones are fetched."""
 
 _REOPENED = 128
-"""Files that are fetched ahead so."""
+"""Files of which more than the first window is fetched ahead."""
 
 
 class Bucket:
@@ -81,7 +81,7 @@ class Bucket:
             if isinstance(found, HeaderError):
                 heads[spot] = found
                 return
-            if len(found) > _PREFIX_END and has_prefix(found):
+            if len(found) > META_AT and has_prefix(found):
                 with lock:
                     place = len(kept)
                     kept.append(spot)
@@ -117,31 +117,6 @@ class Bucket:
             size, etag = found.size, etag or found.etag
         return RangeFile(self.remote, key, size, etag, self._gap, hearing.count, hearing.beat)
 
-    def reading_on(
-        self,
-        rows: pa.Table,
-        windows: Windows,
-        hearing: Hearing,
-        refused: Callable[[int], None],
-    ) -> ReadingOn:
-        """Give how objects are read on whose first windows are there.
-
-        Parameters
-        ----------
-        rows : pyarrow.Table
-            Of the manifest, those of the windows.
-        windows : Windows
-            The windows.
-        hearing : Hearing
-            Whom to tell.
-        refused : callable
-            Told the position of a row of which the store refused a read.
-        """
-        return ReadingOn(self, rows, windows, hearing, refused)
-
-
-_PREFIX_END = 132
-
 
 def _in_order(room: Windows, kept: list[int]) -> Windows:
     """Put windows that came in any order into that of their rows: the same part comes of it."""
@@ -172,8 +147,14 @@ class ReadingOn:
     ----------
     bucket : Bucket
         Where they are.
-    rows, windows, hearing, refused
-        As for `Bucket.reading_on`.
+    rows : pyarrow.Table
+        Of the manifest, those of the windows.
+    windows : Windows
+        The windows.
+    hearing : Hearing
+        Whom to tell.
+    refused : callable
+        Told the position of a row of which the store refused a read.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
-from typing import IO, Any, ClassVar, TypeVar, cast
+from typing import IO, Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 
 from dcmdask.errors import HeaderError
 from dcmdask.source.bounds import Budget, StrictTarInfo, check_end, open_tar, section
-from dcmdask.source.bucket import Bucket
+from dcmdask.source.bucket import Bucket, ReadingOn
 from dcmdask.source.codecs import OPENERS
 from dcmdask.source.counted import Counted
 from dcmdask.source.directory import Opened, open_zips
@@ -124,20 +124,22 @@ class _Chunk:
         What each is called.
     origin : Origin
         Where they lie.
+    regular : list of int
+        Positions of those that are no failures before they are opened, nor further pieces.
     """
 
     rows: pa.Table
     numbers: list[int]
     origin: Origin
+    regular: list[int]
 
-    @property
-    def regular(self) -> list[int]:
-        """Positions of those that are no failures before they are opened, nor further pieces."""
+    @classmethod
+    def of(cls, manifest: pa.Table, begin: int, stop: int, origin: Origin) -> Self:
+        """Take some rows of a manifest."""
+        rows = manifest.slice(begin, stop - begin)
         # A further piece of what is no archive at all, of a file that is DICOM, say, is nothing.
-        is_first = pc.equal(self.rows["piece"], 0)
-        chosen = pc.and_(pc.is_null(self.rows["kind"]), is_first)
-        spots: list[int] = pc.indices_nonzero(chosen).to_pylist()
-        return spots
+        chosen = pc.and_(pc.is_null(rows["kind"]), pc.equal(rows["piece"], 0))
+        return cls(rows, list(range(begin, stop)), origin, pc.indices_nonzero(chosen).to_pylist())
 
 
 @dataclass(slots=True)
@@ -210,7 +212,7 @@ class Fetcher:
             while begin < end:
                 origin = self._origin(int(roots[begin]))
                 stop = min(begin + origin.at_once, end)
-                yield _Chunk(manifest.slice(begin, stop - begin), list(range(begin, stop)), origin)
+                yield _Chunk.of(manifest, begin, stop, origin)
                 begin = stop
 
     def _begin_chunk(self, chunk: _Chunk) -> tuple[_Chunk, Callable[[], FirstWindows]]:
@@ -222,20 +224,14 @@ class Fetcher:
     def _origin(self, root: int) -> Origin:
         """Give where a root lies."""
         if root not in self._origins:
-            container = self.roots.containers[root] if self.roots.containers else None
+            container = self.roots.container(root)
             self._origins[root] = (
                 Disk() if container is None else Bucket(container, self.roots.remote)
             )
         return self._origins[root]
 
     def _hearing(self) -> Hearing:
-        def begin(number: int) -> None:
-            self.watch.begin(number)
-
-        def beat() -> None:
-            self.watch.beat()
-
-        return Hearing(begin, beat, self._count)
+        return Hearing(self.watch.begin, self.watch.beat, self._count)
 
     def _count(self, count: int) -> None:
         with self._counting:
@@ -245,8 +241,7 @@ class Fetcher:
         self, manifest: pa.Table, windows: Windows, numbers: list[int], origin: Origin
     ) -> Heads:
         """Give loose files with their first windows."""
-        root = manifest["root"][0].as_py()
-        container = self.roots.containers[root] if self.roots.containers else None
+        container = self.roots.container(manifest["root"][0].as_py())
         places = place_columns(manifest, self.roots.names, numbers, container)
         if places is None:
             rows = zip(manifest.to_pylist(), numbers, strict=True)
@@ -266,7 +261,7 @@ class Fetcher:
         def refused(number: int) -> None:
             self.refused.add(numbers[number])
 
-        reading = bucket.reading_on(manifest, windows, self._hearing(), refused)
+        reading = ReadingOn(bucket, manifest, windows, self._hearing(), refused)
 
         @contextmanager
         def reopen(number: int) -> Iterator[Window | Failure]:

@@ -205,18 +205,16 @@ class Members:
         members, windows = self._members, self._windows
         assert windows is not None
         head = windows.first(len(members))
-        ends: dict[int, dict[int, int]] = {}
 
         def announce(wanted: Iterable[tuple[int, int]]) -> None:
-            spans: dict[int, list[Span]] = {}
-            for number, reach in wanted:
-                archive, info, *_ = members[number]
-                own = ends.setdefault(id(archive), ends_of(archive))
-                span = span_of(info, own[info.header_offset], reach)
-                spans.setdefault(id(archive), []).append(span)
-            streams = {id(archive): archive.fp for archive, *_ in members}
-            for archive_id, some in spans.items():
-                expect(cast(IO[bytes], streams[archive_id]), some)
+            # Members of one archive follow each other.
+            for _, own in itertools.groupby(wanted, key=lambda one: id(members[one[0]][0])):
+                some = list(own)
+                archive = members[some[0][0]][0]
+                ends = ends_of(archive)
+                infos = [(members[number][1], reach) for number, reach in some]
+                spans = [span_of(info, ends[info.header_offset], reach) for info, reach in infos]
+                expect(cast(IO[bytes], archive.fp), spans)
 
         def read_on(wanted: Sequence[tuple[int, int, memoryview]]) -> list[int]:
             announce((number, at + len(row)) for number, at, row in wanted)

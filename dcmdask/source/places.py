@@ -45,11 +45,15 @@ class Roots:
     containers: tuple[str | None, ...] = ()
     remote: RemoteOptions = AS_USUAL
 
+    def container(self, number: int) -> str | None:
+        """Give the URL of a root's container; None for a folder of this machine."""
+        return self.containers[number] if self.containers else None
+
     def place(self, row: Mapping[str, Any], number: int) -> Place:
         """Give the place of a manifest row, which has a number in its partition."""
         path = row["path"]
         parent, _, name = path.rpartition("/")
-        container = self.containers[row["root"]] if self.containers else None
+        container = self.container(row["root"])
         root = self.names[row["root"]]
         # As `place_columns` has it, whatever a key looks like.
         folder = f"{root}/{parent}" if parent else root

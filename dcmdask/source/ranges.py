@@ -11,7 +11,6 @@ import bisect
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 
 from dcmdask.errors import HeaderError
@@ -40,7 +39,6 @@ _END_PART = 512
 """A zip's directory takes some 130 bytes a member: of archives of images less than a 512th."""
 
 _MOST_STRIDES = 32
-_LOOK = 1.0
 
 
 @dataclass(slots=True)
@@ -107,11 +105,6 @@ class RangeFile(Sized):
         self._step = _FIRST
         self._last_end = -1
         self._strides = _Strides()
-
-    @property
-    def size(self) -> int:
-        """Bytes of the whole object."""
-        return self._size
 
     def hold(self, start: int, content: bytes) -> None:
         """Take bytes that are there already."""
@@ -261,15 +254,9 @@ class RangeFile(Sized):
             self._top_up()
 
     def _wait(self, future: Future[bytes]) -> bytes:
-        while True:
-            try:
-                content = future.result(timeout=_LOOK)
-            except FutureTimeoutError:
-                if future.done():
-                    raise
-            else:
-                self._beat()
-                return content
+        content = future.result()
+        self._beat()
+        return content
 
     def _drop(self, piece: _Piece) -> None:
         self._forget(piece)
