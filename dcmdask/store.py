@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 
 from dcmdask.errors import LockedError, OutputError
 from dcmdask.known import Known, write_index
+from dcmdask.marks import MARK, has_only_own_names, is_output, write_mark
 from dcmdask.output import (
     CATALOG,
     DEFAULT_MAP,
@@ -103,7 +104,7 @@ class Store(Staging):
                 os.fspath(self.out).encode()
                 ways = (self.private, *self.private.parents)
                 self._made = [path for path in ways if not path.exists()]
-                self.private.mkdir(parents=True, exist_ok=True)
+                self._make_private()
             self._take_lock()
         except BaseException:
             self._remove_made()
@@ -118,6 +119,18 @@ class Store(Staging):
 
     def __exit__(self, *_exception: object) -> None:
         self._leave()
+
+    def _make_private(self) -> None:
+        """Make the folder that a run keeps for itself; refuse one of that name that no run made."""
+        own = self.private.is_dir() and not self.private.is_symlink()
+        if own and not is_output(self.out):
+            # A run that was killed at its very beginning left no mark, and nothing else either.
+            own = has_only_own_names(os.listdir(self.private))
+        if not own and os.path.lexists(self.private):
+            words = "it is there and no run made it"
+            raise OutputError(str(self.private), words, "choose another --out, or move it away")
+        self.private.mkdir(parents=True, exist_ok=True)
+        write_mark(self.private)
 
     def _take_lock(self) -> None:
         try:
@@ -185,6 +198,8 @@ class Store(Staging):
 
     def _remove_made(self) -> None:
         """Remove the folders that entering made, as far as nothing lies in them."""
+        if self.private in self._made:
+            _remove(self.private / MARK)
         for path in dict.fromkeys((self.private, *self._made)):
             with suppress(OSError):
                 path.rmdir()

@@ -60,7 +60,8 @@ def unfinished(out: Path) -> list[str]:
     """
     assert [PRIVATE] == [path.name for path in out.iterdir()]
     private, parts = out / PRIVATE, out / PRIVATE / "parts"
-    assert ["lock", "parts", "unfinished.json"] == sorted(path.name for path in private.iterdir())
+    kept = ["lock", "output.json", "parts", "unfinished.json"]
+    assert kept == sorted(path.name for path in private.iterdir())
     stems = list_stems(parts)
     reading = json.loads((out / PRIVATE / "unfinished.json").read_text())["reading"]
     assert all(read_summary(parts, stem, reading, thorough=True) for stem in stems)

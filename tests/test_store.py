@@ -35,7 +35,7 @@ from dcmdask.types import PRIVATE
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals and mounts of POSIX")
 NAMES = ("cases", "index.csv", "instances", "old.csv")
 STATE = State("", "", "", "", [], [], {})
-KEPT = ["lock", "parts", "state-TOKEN.index", "state-TOKEN.json"]
+KEPT = ["lock", "output.json", "parts", "state-TOKEN.index", "state-TOKEN.json"]
 """What is private to a catalog, TOKEN being the one that it names."""
 
 

@@ -99,7 +99,7 @@ def _private(out: Path) -> list[str]:
 def _kept(out: Path) -> list[str]:
     """Give what is private to the catalog in an output folder."""
     token = Catalog(out).run["state"]
-    return ["lock", "parts", f"state-{token}.index", f"state-{token}.json"]
+    return ["lock", "output.json", "parts", f"state-{token}.index", f"state-{token}.json"]
 
 
 def test_an_interrupted_run_that_has_read_nothing_leaves_nothing(tmp_path: Path) -> None:
