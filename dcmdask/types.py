@@ -31,6 +31,7 @@ class Kind(StrEnum):
     VANISHED = "vanished"
     CORRUPT_ARCHIVE = "corrupt_archive"
     ENCRYPTED_ARCHIVE = "encrypted_archive"
+    UNREAD_ARCHIVE = "unread_archive"
     TOO_LARGE = "too_large"
     UNEXPECTED = "unexpected"
 

@@ -135,7 +135,7 @@ def test_bad_input_ends_no_run(bad: Path, tmp_path: Path) -> None:
     assert Kind.UNEXPECTED not in kinds.values()
     assert {
         "files/._apple.dcm": "not_dicom",
-        "files/a.7z": "not_dicom",
+        "files/a.7z": "unread_archive",
         "files/cut.bz2": "corrupt_archive",
         "files/cut.gz": "corrupt_archive",
         "files/cut.tar": "corrupt_archive",

@@ -23,8 +23,9 @@ _REMEDIES = {
     Kind.TIMEOUT: "raise --timeout, or look at the disk they lie on",
     Kind.ACCESS_DENIED: "grant read access, then run again",
     Kind.VANISHED: "they were gone, or links that lead nowhere; run again",
-    Kind.CORRUPT_ARCHIVE: "test and repack them",
+    Kind.CORRUPT_ARCHIVE: "copy again what is cut off; test and repack the others",
     Kind.ENCRYPTED_ARCHIVE: "decrypt them; passwords are never asked for",
+    Kind.UNREAD_ARCHIVE: "unpack them, then run again",
     Kind.TOO_LARGE: "beyond the bounds for one header or a nested archive; unpack by hand",
     Kind.UNEXPECTED: "an error of the disk or network, or a defect to report: see what it says",
 }

@@ -19,6 +19,7 @@ _WORDS = {
     "vanished": "vanished",
     "corrupt_archive": "corrupt archive",
     "encrypted_archive": "encrypted",
+    "unread_archive": "archive not read",
     "too_large": "too large",
     "unexpected": "unexpected",
 }

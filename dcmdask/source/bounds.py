@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import IO, Any, cast
 
 from dcmdask.errors import HeaderError
+from dcmdask.source.damage import TarCutOffError
 from dcmdask.source.streams import Over, Sized
 from dcmdask.types import Kind, Place
 
@@ -35,11 +36,9 @@ MOST_WORDS = 10_000
 _DIGITS = re.compile(rb"[0-9]{256}")
 
 
-_DAMAGED_HEADERS: tuple[type[Exception], ...] = tuple(
-    # Public names that the type stubs of the standard library leave out.
-    getattr(tarfile, name)
-    for name in ("InvalidHeaderError", "TruncatedHeaderError")
-)
+# Public names that the type stubs of the standard library leave out.
+_DAMAGED_HEADER: type[Exception] = getattr(tarfile, "InvalidHeaderError")  # noqa: B009
+_CUT_HEADER: type[Exception] = getattr(tarfile, "TruncatedHeaderError")  # noqa: B009
 _END_SEARCHED = 1024 * 1024
 """Bytes behind the end mark of a tar in which a member that it hides would show."""
 _BLOCK = 64 * 1024
@@ -216,7 +215,9 @@ class StrictTarInfo(tarfile.TarInfo):
         """Give the next header."""
         try:
             return super().fromtarfile(tarfile_)
-        except _DAMAGED_HEADERS as error:
+        except _CUT_HEADER as error:
+            raise TarCutOffError("the archive ends within a header") from error
+        except _DAMAGED_HEADER as error:
             raise tarfile.ReadError("a header in the archive is damaged") from error
 
     def _block(self, count: int) -> int:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import IO, Any, Protocol, cast
 
 from dcmdask.errors import HeaderError
+from dcmdask.source.damage import FollowedError
 from dcmdask.source.streams import Readable
 from dcmdask.types import Kind
 
@@ -183,7 +184,7 @@ class _Plain(Readable):
         if rest.startswith(self._way.magic):
             self._inflating, self._waiting = self._way.new(), rest
         elif rest and self._way.strict:
-            raise EOFError("something else follows the compressed stream")
+            raise FollowedError("something else follows the compressed stream")
 
 
 def _opener(way: _Format) -> Callable[[IO[bytes]], IO[bytes]]:

@@ -88,18 +88,24 @@ class Counted(Readable):
         """Tell what will be read."""
         expect(self._stream, spans)
 
-    def prepare(self, piece: Piece, size: int) -> None:
+    def prepare(self, piece: Piece, size: int) -> bool:
         """Open it as a zip; what of it comes first is fetched from now on.
 
         What is wrong with it shows again when it is its turn.
+
+        Returns
+        -------
+        bool
+            Whether it is one that holds something.
         """
         try:
             zips = open_zips(cast(IO[bytes], self), piece, size)
             first = next(zips)
             self.expect(spans_of(first.members, ends_of(first.archive)))
         except (HeaderError, *DAMAGE, OSError, MemoryError, StopIteration):
-            return
+            return False
         self.zips = itertools.chain([first], zips)
+        return bool(first.members)
 
     def read_at(self, offset: int, count: int) -> bytes:
         """Give bytes at an offset, as `Window` wants them."""

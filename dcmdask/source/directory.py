@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
+from dcmdask.source.damage import cut_off_zip, split_zip
 from dcmdask.source.origin import Span, expect
 from dcmdask.source.streams import Over, Sized
 from dcmdask.types import WHOLE, Piece
@@ -50,6 +51,12 @@ _WIDE = 0x0001
 _UNICODE_PATH = 0x7075
 _MOST_FIELDS = 16
 _LARGEST_OFFSET = 1 << 62
+_LOCAL = b"PK\x03\x04"
+_SPANNED = b"PK\x07\x08"
+"""Beginning of the first part of a zip that was split (APPNOTE 8.5.3)."""
+
+_NO_DISK = 0xFFFF
+"""Instead of the number of a part: the end record of large zips has it."""
 
 
 class Opened(NamedTuple):
@@ -97,8 +104,11 @@ def open_zips(stream: IO[bytes], piece: Piece = WHOLE, size: int = 0) -> Iterato
         archive = zipfile.ZipFile(cast(IO[bytes], watch))
     except _DirectoryError as found:
         start, stop = found.start, found.start + found.size
+    except zipfile.BadZipFile as error:
+        raise _better(error, watch, stream) from error
     else:
         archive.fp = stream
+        _refuse_part(archive, watch, stream)
         yield _sifted(archive, piece, size)
         return
     concat = start - watch.offset
@@ -122,10 +132,34 @@ def open_zips(stream: IO[bytes], piece: Piece = WHOLE, size: int = 0) -> Iterato
         entries = None if piece.count == 1 else _Entries.of(part[:used], starts, concat)
         if entries is None:
             archive = _zip_of(stream, start, part[:used], watch.offset)
+            _refuse_part(archive, watch, stream)
             yield _sifted(archive, piece, size)
         else:
             yield _opened(stream, start, entries, piece, size)
         at += used
+
+
+def _better(error: zipfile.BadZipFile, watch: _Watch, stream: IO[bytes]) -> zipfile.BadZipFile:
+    """Return what is wrong with a zip that `zipfile` cannot open, as far as more can be said."""
+    if watch.spans:
+        return split_zip()
+    if watch.has_end or watch.refused:
+        return error
+    stream.seek(0)
+    return split_zip() if stream.read(4) == _SPANNED else cut_off_zip()
+
+
+def _refuse_part(archive: zipfile.ZipFile, watch: _Watch, stream: IO[bytes]) -> None:
+    """Raise where a zip is the last part of one that was split: its members lie in other files."""
+    if watch.disk in (0, _NO_DISK):
+        return
+    elsewhere = (info for info in archive.infolist() if info.volume != watch.disk)
+    info = next(elsewhere, None)
+    if info is not None:
+        stream.seek(max(info.header_offset, 0))
+        # Some writers count parts where there are none: then the member is where it should be.
+        if stream.read(4) != _LOCAL:
+            raise split_zip()
 
 
 def _zip_of(stream: IO[bytes], start: int, entries: bytes, offset: int) -> zipfile.ZipFile:
@@ -195,11 +229,21 @@ class _Watch(Over):
     ----------
     offset : int
         As the end records say it: less than the true one where something stands before the zip.
+    has_end : bool
+        Whether there is an end record.
+    disk : int
+        Number of this part of a zip that was split, as the end record has it; 0 for a whole one.
+    spans : bool
+        Whether the end records of a large zip say that it was split.
+    refused : bool
+        Whether a read failed: what is missing then says nothing of the zip.
     """
 
     def __init__(self, stream: IO[bytes], largest: int) -> None:
         super().__init__(stream)
         self.offset = 0
+        self.has_end = self.spans = self.refused = False
+        self.disk = 0
         self._size = 0
         self._largest = largest
 
@@ -207,13 +251,22 @@ class _Watch(Over):
         start = self._stream.tell()
         if count > LARGE:
             raise _DirectoryError(start, count)
-        found = self._stream.read(count)
-        if found.startswith(b"PK\x06\x06") and len(found) == _END64.size:
+        try:
+            found = self._stream.read(count)
+        except OSError:
+            # `zipfile` takes it for the end of the file.
+            self.refused = True
+            raise
+        if found.startswith(b"PK\x06\x07") and len(found) == _LOCATOR.size:
+            _, disk, _, disks = _LOCATOR.unpack(found)
+            self.spans = disk != 0 or disks > 1
+        elif found.startswith(b"PK\x06\x06") and len(found) == _END64.size:
             self._size, self.offset = _END64.unpack(found)[-2:]
         elif count == self._size > self._largest:
             raise _DirectoryError(start, count)
         elif 0 <= (at := found.rfind(b"PK\x05\x06")) <= len(found) - _END.size:
-            *_, self._size, self.offset, _ = _END.unpack_from(found, at)
+            self.has_end = True
+            _, self.disk, *_, self._size, self.offset, _ = _END.unpack_from(found, at)
         return found
 
 

@@ -24,43 +24,52 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcmdask.errors import HeaderError
-from dcmdask.source.bounds import Budget, StrictTarInfo, check_end, open_tar, section
+from dcmdask.source.bounds import Budget, StrictTarInfo, check_end, open_tar
 from dcmdask.source.bucket import Bucket, ReadingOn
 from dcmdask.source.codecs import OPENERS
 from dcmdask.source.counted import Counted
+from dcmdask.source.damage import judged
 from dcmdask.source.directory import Opened, open_zips
 from dcmdask.source.disk import Disk, read_more
-from dcmdask.source.entries import ARCHIVE_SUFFIXES
 from dcmdask.source.forward import (
     DAMAGE,
     LARGEST_HEADER,
     NO_MEMORY,
     Forward,
     Replay,
-    damage,
-    reason,
 )
 from dcmdask.source.heads import AT_ONCE, place_columns, place_table
 from dcmdask.source.members import (
-    Member,
     Members,
-    data_offset,
     ends_of,
     in_order,
     quick_head,
     spans_of,
 )
+from dcmdask.source.opening import (
+    STAGE,
+    head_of,
+    more_of_member,
+    not_stored,
+    open_member,
+    refusal,
+    reopen_member,
+    stored_in_tar,
+    stored_in_zip,
+)
 from dcmdask.source.origin import FirstWindows, Hearing, Origin, expect
 from dcmdask.source.places import Roots, member_place, tar_url
-from dcmdask.source.sniff import archive_kind, is_tar, unread_format
+from dcmdask.source.sniff import archive_kind, is_tar
+from dcmdask.source.telling import Told, kind_behind_program, kind_of_file, misnamed, unread
 from dcmdask.types import ELSEWHERE, NO_ROW, WHOLE, Failure, Kind, Piece, Place, Window
 from dcmdask.windows import WINDOW, Heads, Windows, has_prefix
 
 HEAD = WINDOW
 """Bytes of a first window: the last light attribute comes before the bulky private groups."""
 
-_STAGE = "fetch"
-_LEAST_TAR = 2 * 512
+_OF_THE_WHOLE = (Kind.NOT_DICOM, Kind.CORRUPT_ARCHIVE, Kind.UNREAD_ARCHIVE)
+"""Kinds that say so of an archive, not of a piece of it."""
+
 _OPENED_AHEAD = 16
 """Files of a store that are opened before it is their turn: the tail of a zip takes a round trip."""
 
@@ -329,7 +338,7 @@ class Fetcher:
             row = failure.place.row
             self.tally.containers -= 1
             self.inside[row] = (0, -1)
-        elif failure.kind in (Kind.NOT_DICOM, Kind.CORRUPT_ARCHIVE):
+        elif failure.kind in _OF_THE_WHOLE:
             # It says so of the whole.
             return failure
         return replace(failure, message=f"{self._piece}: {failure.message}")
@@ -397,9 +406,9 @@ class Fetcher:
                 if row["kind"]:
                     opened = Failure(place, Kind(row["kind"]), row["message"], "list")
                 elif number in self.watch.left_out:
-                    opened = Failure(place, *self.watch.left_out[number], _STAGE)
+                    opened = Failure(place, *self.watch.left_out[number], STAGE)
                 elif isinstance(head, HeaderError):
-                    opened = Failure(place, Kind(head.kind), head.message, _STAGE)
+                    opened = Failure(place, Kind(head.kind), head.message, STAGE)
                 elif isinstance(origin, Disk) or self.watch.singly:
                     yield number, piece, place, partial(self._open, origin, row, place, None)
                     continue
@@ -418,9 +427,9 @@ class Fetcher:
         try:
             raw = origin.open(row, head, self._hearing())
         except OSError as error:
-            return _refusal(place, error)
+            return refusal(place, error)
         except HeaderError as error:
-            return Failure(place, Kind(error.kind), error.message, _STAGE)
+            return Failure(place, Kind(error.kind), error.message, STAGE)
         budget = Budget(place.size)
         count = self._count if isinstance(origin, Disk) else None
         refused = partial(self.refused.add, place.row)
@@ -435,18 +444,23 @@ class Fetcher:
         try:
             head = stream.read_at(0, HEAD)
         except HeaderError as error:
-            yield Failure(place, Kind(error.kind), error.message, _STAGE)
+            yield Failure(place, Kind(error.kind), error.message, STAGE)
             return
-        kind = archive_kind(head) or _kind_by_name(stream, head, place.file_name)
+        told: Told | None = None
+        try:
+            kind = kind_of_file(stream, head, place.file_name, place.size)
+            if kind is None:
+                told = unread(head, place.file_name, place.size, stream.read_at)
+        except HeaderError as error:
+            yield Failure(place, Kind(error.kind), error.message, STAGE)
+            return
         if kind != "zip" and self._is_told_before(place):
             return
         if kind is not None:
             stream.seek(0)
             yield from self._fetch_archive(cast(IO[bytes], stream), kind, place, nested=False)
-        elif unread := unread_format(head):
-            yield Failure(place, Kind.NOT_DICOM, f"{unread} is not read", _STAGE)
-        elif _named_archive(place.file_name) and not has_prefix(head):
-            yield Failure(place, Kind.CORRUPT_ARCHIVE, "named an archive, is none", _STAGE)
+        elif told := told or misnamed(head, place.file_name):
+            yield Failure(place, *told, STAGE)
         else:
             more = stream.read_at if len(head) == HEAD else None
             yield Window(place, head, more, LARGEST_HEADER)
@@ -465,17 +479,17 @@ class Fetcher:
             else:
                 yield from self._fetch_compressed(stream, kind, place, nested=nested)
         except HeaderError as error:
-            yield Failure(place, Kind(error.kind), error.message, _STAGE)
+            yield Failure(place, Kind(error.kind), error.message, STAGE)
         except DAMAGE as error:
-            yield Failure(place, Kind.CORRUPT_ARCHIVE, damage(kind, error), _STAGE)
+            yield Failure(place, *judged(kind, error), STAGE)
         except MemoryError:
-            yield Failure(place, Kind.TOO_LARGE, NO_MEMORY, _STAGE)
+            yield Failure(place, Kind.TOO_LARGE, NO_MEMORY, STAGE)
         except OSError as error:
             # bz2 and gzip say OSError without a number for damage, the system one with.
             if error.errno is None:
-                yield Failure(place, Kind.CORRUPT_ARCHIVE, damage(kind, error), _STAGE)
+                yield Failure(place, *judged(kind, error), STAGE)
             else:
-                yield _refusal(place, error)
+                yield refusal(place, error)
         else:
             yield from self._close_archive(place, self.tally.members - before, nested=nested)
 
@@ -486,7 +500,7 @@ class Fetcher:
         if members or (self._elsewhere and not nested):
             self.tally.containers += 1
         else:
-            yield Failure(place, Kind.NOT_DICOM, "the archive holds no file", _STAGE)
+            yield Failure(place, Kind.NOT_DICOM, "the archive holds no file", STAGE)
 
     def _fetch_zip(self, stream: IO[bytes], place: Place, *, nested: bool) -> Iterator[Found]:
         for archive, members, elsewhere in self._open_zips(stream, place, nested=nested):
@@ -537,19 +551,19 @@ class Fetcher:
         if quick is not None and has_prefix(quick):
             self._members.add((archive, info, member, self._budget), quick)
             return
-        opened = _open_member(archive, info, member)
+        opened = open_member(archive, info, member, self.watch.beat)
         if isinstance(opened, Failure):
             yield opened
             return
         with opened:
             forward = Forward(opened, self._budget)
-            head = _head_of(forward, member)
+            head = head_of(forward, member)
             if isinstance(head, Failure):
                 yield head
             elif has_prefix(head):
                 self._members.add((archive, info, member, self._budget), head)
             else:
-                stored = partial(_stored_in_zip, stream, info)
+                stored = partial(stored_in_zip, stream, info)
                 yield from self._fetch_content(forward, head, member, stored, nested=nested)
 
     def _fetched_members(self) -> Iterator[Heads]:
@@ -558,7 +572,10 @@ class Fetcher:
             if not self.watch.singly:
                 # They may be of several rows.
                 self.watch.begin(NO_ROW)
-            yield self._members.heads(_more_of_member, _reopen_member)
+            beat = self.watch.beat
+            yield self._members.heads(
+                partial(more_of_member, beat=beat), partial(reopen_member, beat=beat)
+            )
             self.watch.begin(self._row)
         self._members.close()
 
@@ -583,11 +600,11 @@ class Fetcher:
     ) -> Iterator[Found]:
         if not info.isreg():
             words = "a link or special file inside an archive"
-            yield Failure(member, Kind.NOT_DICOM, words, _STAGE)
+            yield Failure(member, Kind.NOT_DICOM, words, STAGE)
             return
         opened = archive.extractfile(info)
         assert opened is not None
-        stored = partial(_stored_in_tar, stream, info)
+        stored = partial(stored_in_tar, stream, info)
         yield from self._fetch_member(Forward(opened), member, stored, nested=nested)
 
     def _fetch_compressed(
@@ -605,7 +622,7 @@ class Fetcher:
         stem, suffix = posixpath.splitext(place.file_name)
         name = stem if suffix else f"{place.file_name}.content"
         member = self._member_place(place, name, None, kind, place.url)
-        yield from self._fetch_member(Forward(inner), member, _not_stored, nested=nested)
+        yield from self._fetch_member(Forward(inner), member, not_stored, nested=nested)
 
     def _member_place(
         self, archive: Place, name: str, size: int | None, protocol: str, url: str
@@ -619,7 +636,7 @@ class Fetcher:
     def _fetch_member(
         self, stream: Forward, member: Place, stored: Stored, *, nested: bool
     ) -> Iterator[Found]:
-        head = _head_of(stream, member)
+        head = head_of(stream, member)
         if isinstance(head, Failure):
             yield head
         else:
@@ -639,96 +656,29 @@ class Fetcher:
         `stored` gives the member where it lies as it is in a file: a zip is read there.
         """
         kind = archive_kind(head)
-        if kind is None and unread_format(head):
-            yield Failure(member, Kind.NOT_DICOM, f"{unread_format(head)} is not read", _STAGE)
-        elif kind is None:
+        if kind is None:
+            try:
+                told = unread(head, member.file_name, member.size, stream.fetch)
+                kind = kind_behind_program(head, member.size, stream.fetch)
+            except HeaderError as error:
+                told = Kind(error.kind), error.message
+            if told is not None:
+                yield Failure(member, *told, STAGE)
+                return
+        if kind is None:
             yield Window(member, head, stream.fetch if len(head) == HEAD else None, LARGEST_HEADER)
         elif nested:
             words = "an archive nested more than one level deep"
-            yield Failure(member, Kind.TOO_LARGE, words, _STAGE)
+            yield Failure(member, Kind.TOO_LARGE, words, STAGE)
         else:
             try:
                 inner = stream.from_start()
                 if kind == "zip":
                     inner = stored() or stream.in_memory()
             except HeaderError as error:
-                yield Failure(member, Kind(error.kind), error.message, _STAGE)
+                yield Failure(member, Kind(error.kind), error.message, STAGE)
                 return
             yield from self._fetch_archive(inner, kind, member, nested=True)
-
-
-def _stored_in_zip(stream: IO[bytes], info: zipfile.ZipInfo) -> IO[bytes] | None:
-    start = data_offset(stream, info)
-    return None if start is None else section(stream, start, info.file_size)
-
-
-def _stored_in_tar(stream: IO[bytes], info: tarfile.TarInfo) -> IO[bytes] | None:
-    # Of a compressed tar nothing can be read twice.
-    if not isinstance(stream, Counted) or info.issparse():
-        return None
-    return section(stream, info.offset_data, info.size)
-
-
-def _not_stored() -> None:
-    return None
-
-
-def _head_of(stream: Forward, member: Place) -> bytes | Failure:
-    """Give the first bytes of a member, or the failure that it is."""
-    try:
-        return stream.fetch(0, HEAD)
-    except HeaderError as error:
-        return Failure(member, Kind(error.kind), error.message, _STAGE)
-
-
-def _open_member(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, member: Place
-) -> IO[bytes] | Failure:
-    # Of a zip that lies in memory, nothing else tells that it goes on.
-    Fetcher.watch.beat()
-    if info.flag_bits & 1:
-        return Failure(member, Kind.ENCRYPTED_ARCHIVE, "the member is encrypted", _STAGE)
-    try:
-        return archive.open(info)
-    except HeaderError as error:
-        return Failure(member, Kind(error.kind), error.message, _STAGE)
-    except NotImplementedError:
-        words = f"it is compressed by method {info.compress_type}, which is not read"
-        return Failure(member, Kind.CORRUPT_ARCHIVE, words, _STAGE)
-    except (*DAMAGE, RuntimeError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            return _refusal(member, error)
-        return Failure(member, Kind.CORRUPT_ARCHIVE, damage("zip", error), _STAGE)
-
-
-def _more_of_member(found: Member, offset: int, row: memoryview) -> int:
-    archive, info, place, budget = found
-    opened = _open_member(archive, info, place)
-    if isinstance(opened, Failure):
-        return 0
-    with opened:
-        try:
-            piece = Forward(opened, budget).fetch(offset, len(row))
-        except HeaderError:
-            return 0
-    row[: len(piece)] = piece
-    return len(piece)
-
-
-@contextmanager
-def _reopen_member(found: Member) -> Iterator[Window | Failure]:
-    archive, info, place, budget = found
-    opened = _open_member(archive, info, place)
-    if isinstance(opened, Failure):
-        yield opened
-        return
-    with opened:
-        stream = Forward(opened, budget)
-        head = _head_of(stream, place)
-        if isinstance(head, Failure):
-            yield head
-            return
-        yield Window(place, head, stream.fetch if len(head) == HEAD else None, LARGEST_HEADER)
 
 
 def _one_ahead(items: Iterable[_Item]) -> Iterator[_Item]:
@@ -738,22 +688,3 @@ def _one_ahead(items: Iterable[_Item]) -> Iterator[_Item]:
         yield from before
         before = [item]
     yield from before
-
-
-def _kind_by_name(stream: Counted, head: bytes, name: str) -> str | None:
-    """Tell two kinds of archive that their first bytes do not: something before it, or nothing in it."""
-    lower = name.lower()
-    if lower.endswith(".zip") and not has_prefix(head):
-        return "zip" if zipfile.is_zipfile(cast(IO[bytes], stream)) else None
-    if lower.endswith(".tar") and len(head) >= _LEAST_TAR and not head.strip(b"\0"):
-        return "tar"
-    return None
-
-
-def _named_archive(name: str) -> bool:
-    return name.lower().endswith((*ARCHIVE_SUFFIXES, ".gz", ".bz2", ".xz"))
-
-
-def _refusal(place: Place, error: OSError) -> Failure:
-    kind, words = reason(error)
-    return Failure(place, kind, words, _STAGE)

@@ -12,6 +12,7 @@ from typing import IO, cast
 
 from dcmdask.errors import HeaderError
 from dcmdask.source.bounds import Budget
+from dcmdask.source.damage import judged
 from dcmdask.source.streams import Readable
 from dcmdask.types import Kind
 
@@ -74,15 +75,12 @@ class Forward:
             try:
                 piece = self._stream.read(min(wanted - self._size, 1 << 20))
             except DAMAGE as error:
-                raise HeaderError(Kind.CORRUPT_ARCHIVE, damage("member", error)) from error
+                raise HeaderError(*judged("member", error)) from error
             except MemoryError as error:
                 raise HeaderError(Kind.TOO_LARGE, NO_MEMORY) from error
             except OSError as error:
-                if error.errno is None:
-                    words = damage("member", error)
-                    raise HeaderError(Kind.CORRUPT_ARCHIVE, words) from error
-                kind, words = reason(error)
-                raise HeaderError(kind, words) from error
+                told = judged("member", error) if error.errno is None else reason(error)
+                raise HeaderError(*told) from error
             if not piece:
                 return
             if self._budget is not None:
@@ -157,11 +155,6 @@ class Replay(Readable):
             found += piece
         self._at += len(found)
         return bytes(found)
-
-
-def damage(kind: str, error: Exception) -> str:
-    """Say that something is damaged, by the class of the error: its words may quote a value."""
-    return f"the {kind} is damaged ({type(error).__name__})"
 
 
 def reason(error: OSError) -> tuple[Kind, str]:

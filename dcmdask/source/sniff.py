@@ -10,13 +10,10 @@ _MAGIC = (
     (b"PK\x03\x04", "zip"),
     (b"PK\x05\x06", "zip"),
     (b"PK\x07\x08", "zip"),
+    # The mark of a zip that was to be split and fits into one part (APPNOTE 8.5.4).
+    (b"PK00PK\x03\x04", "zip"),
     (b"\x1f\x8b\x08", "gzip"),
     (b"\xfd7zXZ\x00", "xz"),
-)
-_UNREAD = (
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
-    (b"Rar!\x1a\x07", "a RAR archive"),
-    (b"\x28\xb5\x2f\xfd", "a zstd file"),
 )
 _BLOCK = 512
 
@@ -48,8 +45,3 @@ def is_tar(head: bytes) -> bool:
     except tarfile.HeaderError:
         return False
     return True
-
-
-def unread_format(head: bytes) -> str | None:
-    """Name an archive format that is recognised and not read."""
-    return next((words for magic, words in _UNREAD if head.startswith(magic)), None)
