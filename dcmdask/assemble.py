@@ -13,13 +13,14 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dcmdask import cases, index, references, series
+from dcmdask import cases, index, notes, references, series
 from dcmdask._version import __version__
 from dcmdask.case_files import write_cases
 from dcmdask.config import RunOptions
@@ -35,6 +36,8 @@ from dcmdask.schema import (
     FAILURES,
     INDEX,
     INSTANCES,
+    NOTED,
+    NOTES,
     REFERENCES,
     stamped,
 )
@@ -54,6 +57,7 @@ PUBLISHED = (
     "index.parquet",
     "references.parquet",
     "failures.parquet",
+    "notes.parquet",
     "cases.parquet",
     "index.csv",
     "crawl_db.json",
@@ -84,6 +88,8 @@ class Assembled:
         Series of each modality; failures and skips of each kind.
     patients, studies : int
         Distinct PatientIDs and StudyInstanceUIDs of series.
+    notes, noted : dict
+        Rows of `notes` of each kind; instances that have one of it.
     """
 
     files: list[str]
@@ -94,6 +100,8 @@ class Assembled:
     kinds: dict[str, int]
     patients: int
     studies: int
+    notes: dict[str, int]
+    noted: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +171,7 @@ def assemble(
     for name in ("series", "merged"):
         shutil.rmtree(work.scratch(name), ignore_errors=True)
     outcomes = _write_failures(work)
+    said, noted = _write_notes(work, merged.representatives)
     per_case = _instances_per_case(work.instances)
     table = cases.build_cases(listed, per_case, written.cases, outcomes, project_ids)
     with work.parquet("cases.parquet", CASES) as writer:
@@ -183,6 +192,8 @@ def assemble(
         kinds=dict(sorted(kinds.items())),
         patients=patients,
         studies=written.studies,
+        notes=dict(sorted(said.items())),
+        noted=dict(sorted(noted.items())),
     )
 
 
@@ -213,7 +224,7 @@ class _Merged:
     asked : pyarrow.Table
         `dcmdask.references.SERIES_COLUMNS` of the series that references may be about: 0.2 kB each.
     representatives : pyarrow.Array
-        URLs of those instances of which references were noted that are representatives.
+        URLs of those instances of which references or notes were kept that are representatives.
     """
 
     ranges: list[tuple[list[Stream], Stream]]
@@ -226,7 +237,12 @@ def _merge(work: _Work) -> _Merged:
     """Merge instances into series, a range of SeriesInstanceUID at a time."""
     named = _named(work.parts)
     frames = _distinct(map(references.frames_named, named.read(["target_level", "target_uid"])))
-    noted = _distinct(map(references.noted_of, named.read(["of_series", "source_url"])))
+    noted = _distinct(
+        chain(
+            map(references.noted_of, named.read(["of_series", "source_url"])),
+            map(notes.urls_of_series, work.parts.batches("notes")),
+        )
+    )
     streams = {
         "instances": work.instances.only(*_OF_SERIES).having("SeriesInstanceUID"),
         "described": _of_parts(work.parts, "described", DESCRIBED, _SERIES_WEIGHT),
@@ -458,6 +474,19 @@ def _write_failures(work: _Work) -> Counter[tuple[str, str]]:
             writer.add(rows.sort_by([(name, "ascending") for name in FAILURES.names]))
             outcomes.update(zip(rows["case"].to_pylist(), rows["kind"].to_pylist(), strict=True))
     return outcomes
+
+
+def _write_notes(work: _Work, representatives: pa.Array) -> tuple[Counter[str], Counter[str]]:
+    """Write the notes, sorted by all columns; count them, and the instances, of each kind."""
+    rows, instances = Counter[str](), Counter[str]()
+    streams = {"notes": _of_parts(work.parts, "notes", NOTED)}
+    with work.parquet("notes.parquet", NOTES) as writer:
+        for one in work.ranges("notes", streams, Key.by("url", "case", "path")):
+            table = notes.published(one["notes"].table(), representatives)
+            writer.add(table)
+            rows.update(table["note"].to_pylist())
+            instances.update(notes.instances_of_each(table))
+    return rows, instances
 
 
 def _instances_per_case(instances: Stream) -> dict[str, int]:

@@ -26,7 +26,7 @@ _SMALL = 4
 _MANY = 8
 """So many small ones are put together; fewer are not worth it."""
 
-_TABLES = ("seen", "described", "references", "failures")
+_TABLES = ("seen", "described", "references", "failures", "notes")
 _RANKED = (*KEY[:3], "AcquisitionNumber", "InstanceNumber", "SOPInstanceUID", "path", "url")
 
 

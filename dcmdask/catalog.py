@@ -90,6 +90,11 @@ class Catalog:
         return self._table("failures")
 
     @property
+    def notes(self) -> pa.Table:
+        """A row a thing about an instance that is there but not whole."""
+        return self._table("notes")
+
+    @property
     def cases(self) -> pa.Table:
         """A row a case."""
         return self._table("cases")

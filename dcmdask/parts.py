@@ -1,8 +1,9 @@
 """Take what was read of some files; keep it as a part, and give it back whole or piece by piece.
 
 A part is all that a crawl knows of some lines of its listing: the lines, their instances, what
-describes their series, what they refer to, and what failed. Its summary is written last, with the
-size and check sum of every other file: without a summary that fits there is no part.
+describes their series, what they refer to, what is not whole of them, and what failed. Its summary
+is written last, with the size and check sum of every other file: without a summary that fits there
+is no part.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from dcmdask.folder import (
     remove,
     size_of,
 )
-from dcmdask.schema import DESCRIBED, FAILURES, INSTANCES, NAMED, READ, ROW, SEEN, stamped
+from dcmdask.schema import DESCRIBED, FAILURES, INSTANCES, NAMED, NOTED, READ, ROW, SEEN, stamped
 from dcmdask.types import PRIVATE, SKIPS, HeaderTables, PartitionSummary, Piece
 from dcmdask.writing import writing
 
@@ -46,6 +47,7 @@ _KINDS = {
     "described": DESCRIBED.append(ROW),
     "references": NAMED.append(ROW),
     "failures": FAILURES.append(ROW),
+    "notes": NOTED.append(ROW),
 }
 """Tables of a part beside its instances, each an Arrow IPC file."""
 
@@ -123,7 +125,6 @@ def _summary(
         return int(pc.sum(column).as_py() or 0)
 
     skips = total(pc.is_in(tables.failures["kind"], value_set=pa.array(SKIPS, pa.string())))
-    seen = tables.seen
     return PartitionSummary(
         stem,
         position,
@@ -136,11 +137,7 @@ def _summary(
         failures=tables.failures.num_rows - skips,
         bytes_listed=total(read["size"]) - _bytes_elsewhere(read),
         bytes_read=bytes_read,
-        malformed_values=total(seen["malformed"]),
-        cut_headers=total(seen["cut"]),
-        unidentified=total(seen["unidentified"]),
-        undescribed=total(seen["undescribed"]),
-        named_paths=total(seen["named"]),
+        named_paths=total(tables.seen["named"]),
         scanned=tables.scanned,
         reasons=tables.reasons,
     )
@@ -260,7 +257,7 @@ class Parts:
 
     def fetch(self) -> None:
         """Begin to fetch all that a catalog is made of: it will be asked for file by file."""
-        kinds = ("references", _INSTANCES, "described", "failures", "read")
+        kinds = ("references", _INSTANCES, "described", "failures", "notes", "read")
         fetch(self.folder, (_name(stem, kind) for kind in kinds for stem in self.stems))
 
     def instance_names(self) -> list[str]:
@@ -294,7 +291,7 @@ class Parts:
                 yield from file.iter_batches(columns=list(columns))
 
     def batches(self, kind: str) -> Iterator[pa.RecordBatch]:
-        """Give ``described``, ``references`` or ``failures`` of all parts, piece by piece."""
+        """Give ``described``, ``references``, ``failures`` or ``notes`` of all parts, piece by piece."""
         names = [name for name in _KINDS[kind].names if name != ROW.name]
         for stem in self.stems:
             yield from read_part(self.folder, stem, kind, names).to_batches()
@@ -310,7 +307,7 @@ def read_part(
     folder, stem : Folder, str
         Of the part.
     kind : str
-        ``read``, ``seen``, ``described``, ``references`` or ``failures``.
+        ``read``, ``seen``, ``described``, ``references``, ``failures`` or ``notes``.
     columns : sequence of str or None
         Which; None for all.
 

@@ -55,10 +55,6 @@ _SUMMED = (
     "failures",
     "bytes_listed",
     "bytes_read",
-    "malformed_values",
-    "cut_headers",
-    "unidentified",
-    "undescribed",
     "named_paths",
     "scanned",
 )

@@ -16,7 +16,7 @@ from dcmdask.config import digest_of
 from dcmdask.extract.registry import all_attributes
 from dcmdask.values import DATE, INTEGER, TEXT, TEXTS, arrow_type
 
-VERSION = 1
+VERSION = 2
 """Of the published tables as a whole."""
 
 INSTANT = pa.timestamp("us", tz="UTC")
@@ -98,17 +98,27 @@ _KEY = (*((word, TEXT) for word in KEY[:3]), ("SubSeries", INTEGER))
 ROW = pa.field("row", pa.int32())
 """The row of the manifest, in its partition, that the row of a part comes from; internal."""
 
-SEEN = pa.schema(
+SEEN = pa.schema([ROW, ("named", pa.bool_())])
+"""Where an instance comes from, and whether its path holds part of its name; internal."""
+
+NOTES = pa.schema(
     [
-        ROW,
-        ("malformed", pa.int32()),
-        ("cut", pa.bool_()),
-        ("unidentified", pa.bool_()),
-        ("undescribed", pa.bool_()),
-        ("named", pa.bool_()),
+        ("url", TEXT),
+        ("case", TEXT),
+        ("path", TEXT),
+        ("SOPInstanceUID", TEXT),
+        ("note", TEXT),
+        ("attribute", TEXT),
+        ("message", TEXT),
     ]
 )
-"""What reading an instance came to, beside its values; internal, counted in ``catalog.json``."""
+"""One thing about an instance that is there but not whole: `note` is a `dcmdask.types.Note`."""
+
+NOTED = pa.schema([*NOTES, ("of_series", pa.bool_())])
+"""Notes as partitions make them; internal.
+
+`of_series` marks those that count only if `url` is the representative of its series.
+"""
 
 DESCRIBED = pa.schema([("url", TEXT), *_KEY, *_DEEP, ("ReferencedSOPUIDs", TEXTS)])
 """Deep metadata of one instance; internal: `crawl_db` takes its rows from it."""

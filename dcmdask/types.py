@@ -36,6 +36,19 @@ class Kind(StrEnum):
     UNEXPECTED = "unexpected"
 
 
+class Note(StrEnum):
+    """What is said of an instance that is there but not whole, or that was read with a guess."""
+
+    CUT = "cut"
+    """The file ends inside an element of its header: what stands behind is missing."""
+    NOT_UNDERSTOOD = "not_understood"
+    """A value stood there and stayed empty, as its column cannot hold it."""
+    NOT_DESCRIBED = "not_described"
+    """The instance is listed; its metadata or references could not all be read."""
+    UNIDENTIFIED = "unidentified"
+    """A UID that tells it from others is missing: of the instance, its series or its study."""
+
+
 NO_ROW = -1
 """Instead of the number of a row: several are being read at once."""
 
@@ -384,9 +397,8 @@ class PartitionSummary:
         Outcomes; their sum is ``files + members - containers``.
     bytes_listed, bytes_read : int
         Size of the files; bytes fetched of them.
-    malformed_values, cut_headers, unidentified, undescribed, named_paths : int
-        Values that became null; headers that end inside an element; instances that lack a UID;
-        series or references that pydicom could not read deeply; paths that hold a hidden value.
+    named_paths : int
+        Paths that hold a hidden value.
     scanned : int
         Instances whose light attributes the columnar scan read; pydicom read the others.
     reasons : dict
@@ -404,10 +416,6 @@ class PartitionSummary:
     failures: int = 0
     bytes_listed: int = 0
     bytes_read: int = 0
-    malformed_values: int = 0
-    cut_headers: int = 0
-    unidentified: int = 0
-    undescribed: int = 0
     named_paths: int = 0
     scanned: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
@@ -427,13 +435,15 @@ class HeaderTables:
     instances : pyarrow.Table
         `dcmdask.schema.INSTANCES`.
     seen : pyarrow.Table
-        `dcmdask.schema.SEEN`: what reading each of the instances came to, in their order.
+        `dcmdask.schema.SEEN`: where each of the instances comes from, in their order.
     described : pyarrow.Table
         `dcmdask.schema.DESCRIBED`: deep metadata of the least instance of each series here.
     references : pyarrow.Table
         `dcmdask.schema.NAMED`: references as the objects name them, unresolved.
     failures : pyarrow.Table
         `dcmdask.schema.FAILURES`.
+    notes : pyarrow.Table
+        `dcmdask.schema.NOTED`: what is not whole of the instances.
     scanned : int
         Instances whose light attributes the columnar scan read.
     reasons : dict
@@ -449,6 +459,7 @@ class HeaderTables:
     described: pa.Table
     references: pa.Table
     failures: pa.Table
+    notes: pa.Table
     scanned: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
 

@@ -14,7 +14,7 @@ from dcmdask import known
 from dcmdask.fingerprint import NEVER, Fingerprints, fingerprints
 from dcmdask.known import Changes, Known, write_index
 from dcmdask.parts import list_stems, read_summary, remove_others, write_part
-from dcmdask.schema import DESCRIBED, FAILURES, INSTANCES, NAMED, READ, ROW, SEEN
+from dcmdask.schema import DESCRIBED, FAILURES, INSTANCES, NAMED, NOTED, READ, ROW, SEEN
 from dcmdask.types import HeaderTables
 
 File = tuple[str, int, int]
@@ -25,7 +25,7 @@ READING = "digest"
 NOTHING = HeaderTables(
     INSTANCES.empty_table(),
     SEEN.empty_table(),
-    *(schema.append(ROW).empty_table() for schema in (DESCRIBED, NAMED, FAILURES)),
+    *(schema.append(ROW).empty_table() for schema in (DESCRIBED, NAMED, FAILURES, NOTED)),
 )
 
 

@@ -1,19 +1,24 @@
-"""``dcmdask failures``: what could not be read, grouped."""
+"""``dcmdask failures``: what could not be read, or not wholly, grouped."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import TypeVar
 
 import click
+import pyarrow as pa
 
 from dcmdask.catalog import Catalog
 from dcmdask.cli.settings import storage_option
 from dcmdask.cli.summary import counted
 from dcmdask.cli.terminal import one_line, say
 from dcmdask.errors import UsageError
-from dcmdask.types import SKIPS, Kind
+from dcmdask.types import SKIPS, Kind, Note
 
 _SHOWN = 10
+
+_Named = TypeVar("_Named", Kind, Note)
 
 _REMEDIES = {
     Kind.NOT_DICOM: "no DICOM by content; nothing to do",
@@ -30,43 +35,103 @@ _REMEDIES = {
     Kind.UNEXPECTED: "an error of the disk or network, or a defect to report: see what it says",
 }
 
+_NOTE_REMEDIES = {
+    Note.CUT: "copy them again from where they came; what stands behind the cut is missing",
+    Note.NOT_UNDERSTOOD: "look at the values with pydicom or dcmdump; their writer is at fault",
+    Note.NOT_DESCRIBED: "copy them again; if they stay so, their writer is at fault",
+    Note.UNIDENTIFIED: "without a series UID they are in no series; ask for a new export",
+}
+
 
 @click.command("failures")
 @click.argument("out", metavar="OUT")
-@click.option("--kind", type=click.Choice([str(kind) for kind in Kind]), help="Only this kind.")
+@click.option(
+    "--kind",
+    type=click.Choice([str(kind) for kind in (*Kind, *Note)]),
+    help="Only this kind, of failures or of notes.",
+)
 @click.option("--all", "show_all", is_flag=True, help=f"All files, not {_SHOWN} a kind.")
 @click.option("--skips", is_flag=True, help="Also what was skipped as no DICOM.")
+@click.option(
+    "--notes", is_flag=True, help="Instances that are there but not whole, and what of them."
+)
 @storage_option
 def command(
-    out: str, kind: str | None, show_all: bool, skips: bool, storage_option: tuple[str, ...]
+    out: str,
+    kind: str | None,
+    show_all: bool,
+    skips: bool,
+    notes: bool,
+    storage_option: tuple[str, ...],
 ) -> None:
-    """Show what could not be read in the run that left OUT, by kind, with the files."""
-    table = Catalog(out, storage_option).failures
-    if kind is not None and kind in SKIPS:
-        skips = True
+    """Show what could not be read in the run that left OUT, by kind, with the files.
+
+    With --notes: instances that are there but not whole, as where a header is cut off or a value
+    could not be understood, with the files and the attributes.
+    """
+    catalog = Catalog(out, storage_option)
+    if notes or kind in set(Note):
+        _show_notes(catalog.notes, kind, show_all=show_all)
+        return
+    _show_failures(catalog.failures, kind, show_all=show_all, skips=skips or kind in SKIPS)
+    if kind is None and (noted := catalog.run["counts"].get("noted")):
+        said = ", ".join(f"{name} {count:,}" for name, count in noted.items())
+        say(f"instances with notes: {said} (--notes shows them)")
+
+
+def _show_failures(table: pa.Table, kind: str | None, *, show_all: bool, skips: bool) -> None:
     groups: dict[Kind, list[tuple[str, str]]] = defaultdict(list)
     columns = (table[name].to_pylist() for name in ("kind", "path", "message"))
     for one, path, message in zip(*columns, strict=True):
         if kind is None or one == kind:
-            groups[_known(one)].append((path, message))
+            groups[_known(Kind, one)].append((path, message))
     shown = [one for one in Kind if one in groups and (skips or one not in SKIPS)]
     if not shown:
         say("nothing failed")
     for one in shown:
         files = groups[one]
         say(f"{one}: {counted(len(files), 'file')} - {_REMEDIES[one]}")
-        for path, message in files if show_all else files[:_SHOWN]:
-            say(f"  {one_line(path)}: {one_line(message)}")
-        if not show_all and len(files) > _SHOWN:
-            say(f"  ... and {len(files) - _SHOWN:,} more: --kind {one} --all")
+        _show_files(files, f"--kind {one}", show_all=show_all)
     left_out = sum(len(files) for one, files in groups.items() if one not in shown)
     if left_out:
         say(f"skipped as no DICOM: {left_out:,} (--skips shows them)")
 
 
-def _known(kind: str) -> Kind:
+def _show_notes(table: pa.Table, kind: str | None, *, show_all: bool) -> None:
+    """Show notes by kind: what it means, which attributes, and what is said of each file."""
+    groups: dict[Note, dict[tuple[str, str], list[str | None]]] = defaultdict(dict)
+    messages: dict[Note, str] = {}
+    columns = (table[name].to_pylist() for name in ("note", "url", "path", "attribute", "message"))
+    for one, url, path, attribute, message in zip(*columns, strict=True):
+        if kind is None or one == kind:
+            note = _known(Note, one)
+            groups[note].setdefault((url, path), []).append(attribute)
+            messages[note] = message
+    if not groups:
+        say("no notes")
+    for one in (one for one in Note if one in groups):
+        files = groups[one]
+        say(f"{one}: {counted(len(files), 'instance')}, {messages[one]} - {_NOTE_REMEDIES[one]}")
+        attributes = Counter(name for names in files.values() for name in names if name)
+        if attributes:
+            said = ", ".join(f"{name} {n:,}" for name, n in sorted(attributes.items()))
+            say(f"  attributes: {said}")
+        lines = [(path, ", ".join(filter(None, names))) for (_, path), names in files.items()]
+        _show_files(lines, f"--kind {one}", show_all=show_all)
+
+
+def _show_files(files: Iterable[tuple[str, str]], only: str, *, show_all: bool) -> None:
+    """Show some files, each with what is said of it, and how to see the others."""
+    listed = list(files)
+    for path, words in listed if show_all else listed[:_SHOWN]:
+        say(f"  {one_line(path)}: {one_line(words)}" if words else f"  {one_line(path)}")
+    if not show_all and len(listed) > _SHOWN:
+        say(f"  ... and {len(listed) - _SHOWN:,} more: {only} --all")
+
+
+def _known(kinds: type[_Named], kind: str) -> _Named:
     try:
-        return Kind(kind)
+        return kinds(kind)
     except ValueError as error:
         raise UsageError(
             f"kind {kind} is not known", "open it with the version that wrote it"

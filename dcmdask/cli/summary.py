@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from dcmdask.types import SKIPS
+from dcmdask.types import SKIPS, Note
 
 _WORDS = {
     "not_dicom": "not DICOM",
@@ -65,14 +65,18 @@ def summary_lines(catalog: dict[str, Any]) -> Iterator[str]:
 
 
 def _warnings(counts: dict[str, Any]) -> Iterator[str]:
-    if counts["unidentified"]:
-        yield f"  note: {counted(counts['unidentified'], 'instance')} without a study, series or SOP UID"
-    if counts["malformed_values"]:
-        yield f"  note: {counted(counts['malformed_values'], 'value')} could not be understood and stayed empty"
-    if counts["cut_headers"]:
-        yield f"  note: {counted(counts['cut_headers'], 'header')} ended in the middle of an element"
-    if counts["undescribed"]:
-        yield f"  note: {counted(counts['undescribed'], 'object')} could be listed but not described"
+    noted, rows = counts.get("noted", {}), counts.get("notes", {})
+    if count := noted.get(Note.UNIDENTIFIED):
+        yield f"  note: {counted(count, 'instance')} without a study, series or SOP UID"
+    if count := rows.get(Note.NOT_UNDERSTOOD):
+        held = counted(noted[Note.NOT_UNDERSTOOD], "instance")
+        yield f"  note: {counted(count, 'value')} of {held} could not be understood and stayed empty"
+    if count := noted.get(Note.CUT):
+        yield f"  note: {counted(count, 'header')} ended in the middle of an element"
+    if count := noted.get(Note.NOT_DESCRIBED):
+        yield f"  note: {counted(count, 'object')} could be listed but not described"
+    if noted:
+        yield "  note: dcmdask failures OUT --notes names the files"
     if counts["named_paths"]:
         yield (
             f"  warning: {counted(counts['named_paths'], 'path')} hold part of a name that "
@@ -133,6 +137,8 @@ def closing_lines(
     kinds = catalog["counts"]["kinds"]
     if any(kind not in SKIPS for kind in kinds):
         yield f"      dcmdask failures {place}"
+    if catalog["counts"].get("noted"):
+        yield f"      dcmdask failures {place} --notes"
 
 
 def _quoted(path: str) -> str:

@@ -52,16 +52,19 @@ class Description:
         Column to value; empty where only references were asked for.
     references : list of Named
         What it names.
-    malformed : int
-        Values that became None.
+    malformed : list of str
+        Columns whose value became None.
     complete : bool
-        All that was asked for could be read; otherwise some references are missing.
+        All references could be read.
+    whole : bool
+        All attributes that were asked for could be read.
     """
 
     attributes: dict[str, Any] = field(default_factory=dict)
     references: list[Named] = field(default_factory=list)
-    malformed: int = 0
+    malformed: list[str] = field(default_factory=list)
     complete: bool = True
+    whole: bool = True
 
 
 def describe_header(window: Window, extractor: Extractor, *, attributes: bool) -> Description:
@@ -83,8 +86,8 @@ def describe_header(window: Window, extractor: Extractor, *, attributes: bool) -
     """
     window, _ = plain_window(window)
     dataset = _read_to_bulk(window, extractor, attributes=attributes)
-    complete = not attributes or _add_first_frame(window, dataset, extractor)
-    values, malformed = _read_attributes(dataset, extractor) if attributes else ({}, 0)
+    whole, complete = not attributes or _add_first_frame(window, dataset, extractor), True
+    values, malformed = _read_attributes(dataset, extractor) if attributes else ({}, [])
     references: list[Named] = []
     try:
         with _translated(window):
@@ -93,7 +96,7 @@ def describe_header(window: Window, extractor: Extractor, *, attributes: bool) -
             references += _read_bulk_references(window, extractor)
     except HeaderError:
         complete = False  # what stands before the damage stays true
-    return Description(values, references, malformed, complete)
+    return Description(values, references, malformed, complete, whole)
 
 
 @contextmanager
@@ -184,9 +187,9 @@ def _at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
     return int(tag) >= _PIXELS
 
 
-def _read_attributes(dataset: Dataset, extractor: Extractor) -> tuple[dict[str, Any], int]:
+def _read_attributes(dataset: Dataset, extractor: Extractor) -> tuple[dict[str, Any], list[str]]:
     values: dict[str, Any] = {}
-    malformed = 0
+    malformed = []
     macros = FrameMacros(dataset)
     for attribute in attributes_of(extractor):
         try:
@@ -196,7 +199,7 @@ def _read_attributes(dataset: Dataset, extractor: Extractor) -> tuple[dict[str, 
         except Exception:
             value = MALFORMED
         if value is MALFORMED:
-            malformed += 1
+            malformed.append(attribute.name)
             value = None
         values[attribute.name] = value
     return values, malformed

@@ -22,8 +22,9 @@ from pydicom.valuerep import VR
 from dcmdask.errors import HeaderError
 from dcmdask.extract.items import UNDEFINED, is_sequence, pass_items
 from dcmdask.header.deflate import plain_window
+from dcmdask.header.notes import Remark
 from dcmdask.schema import INSTANCES, LIGHT
-from dcmdask.types import Kind, Window
+from dcmdask.types import Kind, Note, Window
 from dcmdask.values import MALFORMED, TEXT, convert
 from dcmdask.windows import has_prefix
 
@@ -52,15 +53,22 @@ class LightHeader:
     ----------
     values : dict
         Keyword to value, as `dcmdask.schema.INSTANCES` wants it.
-    malformed : int
-        Values that stood there and became None.
-    cut : bool
-        The file ends inside an element of its header.
+    remarks : tuple of Remark
+        What is not whole of it.
     """
 
     values: dict[str, Any]
-    malformed: int
-    cut: bool
+    remarks: tuple[Remark, ...] = ()
+
+    @property
+    def malformed(self) -> list[str]:
+        """Keywords of the values that stood there and became None."""
+        return [one.attribute or "" for one in self.remarks if one.note == Note.NOT_UNDERSTOOD]
+
+    @property
+    def cut(self) -> bool:
+        """Whether the file ends inside an element of its header."""
+        return any(one.note == Note.CUT for one in self.remarks)
 
 
 def scan_header(window: Window) -> LightHeader:
@@ -97,7 +105,10 @@ def scan_header(window: Window) -> LightHeader:
         raise HeaderError(Kind.TRUNCATED, "the file ends before its SOPClassUID")
     if syntax is not None:
         values["TransferSyntaxUID"] = syntax
-    return LightHeader(values, malformed, cut)
+    remarks = [Remark(Note.NOT_UNDERSTOOD, word) for word in malformed]
+    if cut:
+        remarks.insert(0, Remark(Note.CUT))
+    return LightHeader(values, tuple(remarks))
 
 
 def read_until(window: Window, stop: StopWhen, tags: list[BaseTag | int]) -> FileDataset:
@@ -188,14 +199,14 @@ def _why_not(head: bytes) -> str:
     return "neither a DICM prefix nor a first DICOM element" if head else "the file is empty"
 
 
-def _light_values(dataset: FileDataset) -> tuple[dict[str, Any], int]:
+def _light_values(dataset: FileDataset) -> tuple[dict[str, Any], list[str]]:
     values: dict[str, Any] = {}
-    malformed = 0
+    malformed = []
     for word in LIGHT:
         holder = dataset.file_meta if word == "TransferSyntaxUID" else dataset
         value = _value(holder, word, INSTANCES.field(word).type)
         if value is MALFORMED:
-            malformed += 1
+            malformed.append(word)
             value = None
         values[word] = value
     return values, malformed

@@ -1,4 +1,4 @@
-"""Take a partition's windows; give its tables: instances, descriptions, references, failures.
+"""Take a partition's windows; give its tables: instances, descriptions, references, notes, failures.
 
 The light attributes are read of every instance. Deep metadata are read of the least instance of
 each series as it turns up, and references of every object of a kind that refers to others.
@@ -10,23 +10,25 @@ import logging
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydicom.config import disable_value_validation
 
 from dcmdask.errors import HeaderError
 from dcmdask.extract.reading import Named
 from dcmdask.extract.registry import extractor_for
+from dcmdask.extract.table import Extractor
 from dcmdask.header.columnar import scan_windows
 from dcmdask.header.deep import Description, describe_header
-from dcmdask.header.light import LightHeader, scan_header
+from dcmdask.header.light import scan_header
+from dcmdask.header.notes import Notes, Remark, Spot, note_rows
 from dcmdask.privacy import gives_away, hidden, pseudonym
 from dcmdask.schema import (
     DEFAULT_SUBSERIES,
@@ -41,7 +43,7 @@ from dcmdask.schema import (
     table_of,
 )
 from dcmdask.series import representatives
-from dcmdask.types import Failure, HeaderTables, Kind, Place, Window
+from dcmdask.types import Failure, HeaderTables, Kind, Note, Place, Window
 from dcmdask.windows import Heads
 
 _PLACE_COLUMNS = (
@@ -57,7 +59,6 @@ _PLACE_COLUMNS = (
 )
 # Free text beside PatientName in which a name may stand.
 _MAY_NAME = ("PatientID", "StudyDescription", "SeriesDescription")
-_UIDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 _STAGE = "read"
 
 _PACKED = 4096
@@ -75,8 +76,7 @@ _DESCRIBED_OF, _NAMED_OF, _FAILURES_OF = (
 )
 
 Rank = tuple[bool, int, bool, str, str, str]
-Where = tuple[str, str, int]
-"""Path, URL and manifest row of an instance."""
+Int = npt.NDArray[np.int64]
 
 
 class _Quiet:
@@ -150,46 +150,6 @@ class _Best:
 
 
 @dataclass(slots=True)
-class _Seen:
-    """What reading some instances came to, by instance; `dcmdask.schema.SEEN` in numpy."""
-
-    row: Any
-    malformed: Any
-    cut: Any
-    undescribed: Any
-
-    @classmethod
-    def of_scanned(cls, rows: Any, malformed: Any) -> _Seen:
-        """Begin with what the columnar scan came to."""
-        none = np.zeros(len(rows), bool)
-        return cls(rows, malformed, none, none.copy())
-
-    @classmethod
-    def empty(cls) -> _Seen:
-        """Begin with nothing, to be added to one by one."""
-        return cls([], [], [], [])
-
-    def add(self, row: int, header: LightHeader) -> int:
-        """Add an instance; give its number here."""
-        self.row.append(row)
-        self.malformed.append(header.malformed)
-        self.cut.append(header.cut)
-        self.undescribed.append(False)
-        return len(self.row) - 1
-
-    def describe(self, number: int, description: Description) -> None:
-        """Note what reading an instance deeply came to."""
-        self.malformed[number] += description.malformed
-        self.undescribed[number] |= not description.complete
-
-    def table(self) -> pa.Table:
-        """Give it as a table, without what the values themselves tell."""
-        names = ("row", "malformed", "cut", "undescribed")
-        columns = {name: pa.array(getattr(self, name), SEEN.field(name).type) for name in names}
-        return pa.table(columns)
-
-
-@dataclass(slots=True)
 class _Reading:
     """What has been read so far of one partition."""
 
@@ -197,9 +157,11 @@ class _Reading:
     columns: dict[str, list[Any]] = field(
         default_factory=lambda: {name: [] for name in INSTANCES.names}
     )
-    seen: _Seen = field(default_factory=_Seen.empty)
+    rows: list[int] = field(default_factory=list)
     blocks: list[pa.Table] = field(default_factory=list)
-    seen_blocks: list[_Seen] = field(default_factory=list)
+    row_blocks: list[Int] = field(default_factory=list)
+    notes: Notes = field(default_factory=Notes)
+    series_notes: dict[tuple[Any, ...], list[dict[str, Any]]] = field(default_factory=dict)
     scanned: int = 0
     failures: list[Failure] = field(default_factory=list)
     failed: list[pa.Table] = field(default_factory=list)
@@ -222,14 +184,15 @@ class _Reading:
         self.text = 0
 
     def _pack_instances(self) -> None:
-        self._add_block(pa.table(self.columns, schema=INSTANCES), self.seen)
-        self.seen = _Seen.empty()
+        self._add_block(pa.table(self.columns, schema=INSTANCES), np.array(self.rows, np.int64))
+        self.rows = []
         for values in self.columns.values():
             values.clear()
 
-    def _add_block(self, instances: pa.Table, seen: _Seen) -> None:
+    def _add_block(self, instances: pa.Table, rows: Int) -> None:
         self.blocks.append(instances)
-        self.seen_blocks.append(seen)
+        self.row_blocks.append(rows)
+        self.notes.add_unidentified(instances, rows)
 
     def read(self, window: Window) -> None:
         place = window.place
@@ -238,8 +201,11 @@ class _Reading:
         except HeaderError as error:
             self.add_failure(Failure(place, Kind(error.kind), error.message, _STAGE))
             return
-        seen, number = self._add_instance(place, header)
-        self._describe(window, header.values, (place.path, place.url, place.row), seen, number)
+        values = header.values
+        self._add_instance(place, values)
+        spot = Spot(place.url, place.case, place.path, place.row, values["SOPInstanceUID"])
+        self.notes.add(note_rows(spot, header.remarks, of_series=False))
+        self._describe(window, values, spot, header.remarks)
 
     def scan(self, heads: Heads) -> None:
         """Scan many files at once; read with pydicom what the scan leaves, and describe."""
@@ -250,17 +216,20 @@ class _Reading:
         columns = {name: places[name] for name in _PLACE_COLUMNS} | found.columns
         table = pa.table(columns, schema=INSTANCES)
         self.scanned += table.num_rows
-        lines = places["row"].to_numpy()
-        seen = _Seen.of_scanned(lines, found.malformed)
-        self._add_block(table, seen)
+        lines = places["row"].to_numpy().astype(np.int64)
+        self._add_block(table, lines)
+        for remark, some in found.remarks:
+            self.notes.add_files(table, lines, remark, some)
+        noted = _by_file(found.remarks)
         rows = _worth_describing(table)
-        said = table.select(["path", "url", *LIGHT]).take(pa.array(rows, pa.int64())).to_pylist()
+        said = table.select(["path", "url", "case", *LIGHT]).take(pa.array(rows, pa.int64()))
         left = np.flatnonzero(~found.accepted).tolist()
         heads.expect([*accepted[rows].tolist(), *left])
-        for row, values in zip(rows, said, strict=True):
+        for row, values in zip(rows, said.to_pylist(), strict=True):
             with heads.reopen(int(accepted[row])) as window:
-                where = (values["path"], values["url"], int(lines[row]))
-                self._describe(window, values, where, seen, row)
+                where = (values["url"], values["case"], values["path"])
+                spot = Spot(*where, int(lines[row]), values["SOPInstanceUID"])
+                self._describe(window, values, spot, noted.get(row, []))
         for number in left:
             with heads.reopen(number) as window:
                 if isinstance(window, Failure):
@@ -268,62 +237,60 @@ class _Reading:
                 else:
                     self.read(window)
 
-    def _add_instance(self, place: Place, header: LightHeader) -> tuple[_Seen, int]:
-        values = header.values
+    def _add_instance(self, place: Place, values: dict[str, Any]) -> None:
         for name in _PLACE_COLUMNS:
             self.columns[name].append(getattr(place, name))
         for name, value in values.items():
             self.columns[name].append(value)
-        seen = self.seen
-        number = seen.add(place.row, header)
-        if len(seen.row) == _PACKED:
+        self.rows.append(place.row)
+        if len(self.rows) == _PACKED:
             self._pack_instances()
-        return seen, number
 
     def _describe(
         self,
         window: Window | Failure,
         values: dict[str, Any],
-        where: Where,
-        seen: _Seen,
-        number: int,
+        spot: Spot,
+        remarks: Sequence[Remark],
     ) -> None:
         """Read deeply what is, so far, the least of its series, or refers to others by itself."""
-        path, url, line = where
         extractor = extractor_for(values["SOPClassUID"], values["Modality"])
         key = series_key(values)
         least = False
         if key is not None:
-            rank = _rank(values, path, url)
+            rank = _rank(values, spot.path, spot.url)
             best = self.best.get(key)
             least = best is None or rank < best.rank
         whole = _is_read_whole(values["SOPClassUID"], values["Modality"])
         refers = whole or values["Rows"] is None
         if not least and not refers:
             return
-        description = Description(complete=False)
-        if isinstance(window, Window):
-            with suppress(HeaderError):
-                description = describe_header(window, extractor, attributes=least)
-        # The instance stands; what could not be read of it stays null and is counted.
-        seen.describe(number, description)
+        description = _describe_as_far(window, extractor, attributes=least, references=refers)
         rows = [
-            {**_named_row(values, url, reference, of_series=not refers), "row": line}
+            {**_named_row(values, spot.url, reference, of_series=not refers), "row": spot.row}
             for reference in description.references
         ]
-        if least:
-            assert key is not None
-            identity = dict(zip(KEY, key, strict=True))
-            sops = sorted({uid for ref in description.references for uid in ref.instances})
-            extra = {"url": url, "row": line, "ReferencedSOPUIDs": sops or None}
-            said = {**_light_part(values), **description.attributes}
-            if self.desensitize:
-                said = {word: _hide(value, values["PatientName"]) for word, value in said.items()}
-            self.best[key] = _Best(rank, {**said, **identity, **extra})
         if refers:
             self.named.extend(rows)
-        elif key is not None:
-            self.series_named[key] = rows
+            self.notes.add(note_rows(spot, _of_instance(description), of_series=False))
+        if least:
+            assert key is not None
+            self.best[key] = _Best(rank, self._series_row(values, description, key, spot))
+            said = _of_series(description, remarks, alone=not refers)
+            self.series_notes[key] = note_rows(spot, said, of_series=True)
+            if not refers:
+                self.series_named[key] = rows
+
+    def _series_row(
+        self, values: dict[str, Any], description: Description, key: tuple[Any, ...], spot: Spot
+    ) -> dict[str, Any]:
+        """Return what an instance says of its series."""
+        sops = sorted({uid for ref in description.references for uid in ref.instances})
+        extra = {"url": spot.url, "row": spot.row, "ReferencedSOPUIDs": sops or None}
+        said = {**_light_part(values), **description.attributes}
+        if self.desensitize:
+            said = {word: _hide(value, values["PatientName"]) for word, value in said.items()}
+        return {**said, **dict(zip(KEY, key, strict=True)), **extra}
 
     def tables(self) -> HeaderTables:
         """Give what was read as tables of declared schemas."""
@@ -334,18 +301,82 @@ class _Reading:
         named_paths = pa.repeat(False, instances.num_rows)
         if self.desensitize:
             instances, named_paths = _desensitize(instances)
-        seen = pa.concat_tables(one.table() for one in self.seen_blocks)
-        seen = seen.append_column("unidentified", _lacking_identity(instances))
-        seen = seen.append_column("named", named_paths)
+        rows = np.concatenate(self.row_blocks)
+        seen = pa.table([pa.array(rows, ROW.type), named_paths], schema=SEEN)
+        for noted in self.series_notes.values():
+            self.notes.add(noted)
         return HeaderTables(
             instances=instances,
-            seen=seen.select(SEEN.names).cast(SEEN),
+            seen=seen,
             described=table_of((best.values for best in self.best.values()), _DESCRIBED_OF),
             references=table_of(named, _NAMED_OF),
             failures=pa.concat_tables(self.failed),
+            notes=self.notes.table(),
             scanned=self.scanned,
             reasons=dict(self.reasons),
         )
+
+
+def _describe_as_far(
+    window: Window | Failure, extractor: Extractor, *, attributes: bool, references: bool
+) -> Description:
+    """Read an object deeply as far as it can be; the instance stands, whatever comes of it.
+
+    Parameters
+    ----------
+    window : Window or Failure
+        Of the object, or what has become of it.
+    extractor : Extractor
+        What to read.
+    attributes, references : bool
+        Whether its series is described by it; whether it refers to others by itself. What it
+        refers to must not depend on the first: that is a matter of what else is read here.
+    """
+    lost = Description(complete=False, whole=not attributes)
+    if isinstance(window, Failure):
+        return lost
+    with suppress(HeaderError):
+        return describe_header(window, extractor, attributes=attributes)
+    if attributes and references:
+        with suppress(HeaderError):
+            only = describe_header(window, extractor, attributes=False)
+            return replace(only, whole=False)
+    return lost
+
+
+def _of_instance(description: Description) -> list[Remark]:
+    """Return what is not whole of an object that refers to others by itself."""
+    return [] if description.complete else [Remark(Note.NOT_DESCRIBED)]
+
+
+def _of_series(
+    description: Description, remarks: Sequence[Remark], *, alone: bool
+) -> Iterator[Remark]:
+    """Return what is not whole of the object as one that describes its series.
+
+    Parameters
+    ----------
+    description : Description
+        Of the object.
+    remarks : sequence of Remark
+        What was said of it before.
+    alone : bool
+        Whether it speaks for its series only, with its references too.
+    """
+    # What is not complete of others has been said of the object itself.
+    if (alone or description.complete) and not (description.complete and description.whole):
+        yield Remark(Note.NOT_DESCRIBED)
+    malformed = (Remark(Note.NOT_UNDERSTOOD, word) for word in description.malformed)
+    yield from (remark for remark in malformed if remark not in remarks)
+
+
+def _by_file(remarks: Iterable[tuple[Remark, Int]]) -> dict[int, list[Remark]]:
+    """Return what is said of each file of which something is."""
+    found: dict[int, list[Remark]] = {}
+    for remark, files in remarks:
+        for number in files.tolist():
+            found.setdefault(number, []).append(remark)
+    return found
 
 
 @lru_cache(maxsize=1024)
@@ -366,11 +397,6 @@ def _worth_describing(table: pa.Table) -> list[int]:
     chosen[representatives(table)] = True
     found: list[int] = np.flatnonzero(chosen).tolist()
     return found
-
-
-def _lacking_identity(table: pa.Table) -> pa.ChunkedArray:
-    study, series, sop = (pc.is_null(table[word]) for word in _UIDS)
-    return pc.or_(pc.or_(study, series), sop)
 
 
 def _hide(value: Any, name: str | None) -> Any:

@@ -489,7 +489,10 @@ def test_several_values_for_one_column_are_none() -> None:
     dataset = enhanced({"MRModifierSequence": macro(InversionTimes=[900.0, 950.0])}, [{}])
     window, _ = window_of(file_of(dataset))
     description = describe_header(window, MR, attributes=True)
-    assert (None, 1) == (description.attributes["InversionTime"], description.malformed)
+    assert (None, ["InversionTime"]) == (
+        description.attributes["InversionTime"],
+        description.malformed,
+    )
 
 
 # Computed fields
@@ -628,4 +631,4 @@ def test_values_of_a_foreign_vr_are_malformed_not_fatal() -> None:
     window, _ = window_of(content)
     description = describe_header(window, CT, attributes=True)
     found = description.attributes
-    assert (None, 5.0, 1) == (found["KVP"], found["TableSpeed"], description.malformed)
+    assert (None, 5.0, ["KVP"]) == (found["KVP"], found["TableSpeed"], description.malformed)

@@ -191,7 +191,7 @@ def test_a_damaged_first_frame_costs_its_values_only() -> None:
     content = file_of(segmentation(1, evidence=True), undefined=True)
     at = content.index(struct.pack("<HH2s", 0x5200, 0x9230, b"SQ"))
     description = describe(content[: at + 40], SEG)
-    assert not description.complete
+    assert not description.whole
     assert "BINARY" == description.attributes["SegmentationType"]
     assert [("image", "series", "1.2.9")] == named(description)
 

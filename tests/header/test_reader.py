@@ -17,7 +17,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage, RTStructureSetStorage
 
 from dcmdask.header.reader import quiet_pydicom, read_headers, series_key
-from dcmdask.schema import DESCRIBED, FAILURES, INSTANCES, NAMED, ROW, SEEN
+from dcmdask.schema import DESCRIBED, FAILURES, INSTANCES, NAMED, NOTED, ROW, SEEN
 from dcmdask.types import Failure, HeaderTables, Kind, Window
 
 
@@ -74,6 +74,15 @@ def rows_of(table: pa.Table) -> list[int]:
     return table["row"].to_pylist()
 
 
+def notes_of(tables: HeaderTables) -> list[tuple[int, str, str | None, bool]]:
+    """Give row, kind and attribute of the notes, and whether they are the series' only."""
+    names = ("row", "note", "attribute", "of_series")
+    return sorted(
+        (tuple(row[name] for name in names) for row in tables.notes.to_pylist()),
+        key=lambda one: tuple(map(str, one)),
+    )
+
+
 def read(*contents: Dataset | bytes | Failure, desensitize: bool = False) -> HeaderTables:
     """Read some objects as one partition."""
     return read_headers(windows(*contents), desensitize=desensitize)
@@ -98,6 +107,7 @@ def test_tables_have_their_declared_schemas() -> None:
         assert DESCRIBED.append(ROW) == tables.described.schema
         assert NAMED.append(ROW) == tables.references.schema
         assert FAILURES.append(ROW) == tables.failures.schema
+        assert NOTED.append(ROW) == tables.notes.schema
 
 
 def test_the_least_instance_describes_its_series() -> None:
@@ -143,8 +153,8 @@ def test_what_cannot_be_read_deeply_stays_an_instance() -> None:
     content = file_of(structure_set(1)).replace(b"\x55\x11UI", b"\x55\x11ZZ")
     tables = read(content)
     assert ["1.2.5.1"] == tables.instances["SOPInstanceUID"].to_pylist()
-    assert [True] == tables.seen["undescribed"].to_pylist()
-    assert [0] == tables.seen["malformed"].to_pylist()
+    unidentified = (0, "unidentified", "StudyInstanceUID", False)
+    assert [(0, "not_described", None, False), unidentified] == notes_of(tables)
     assert ["1.2.5"] == tables.described["SeriesInstanceUID"].to_pylist()
 
 
@@ -154,7 +164,7 @@ def test_an_instance_without_identity_has_no_series() -> None:
     del dataset.SeriesInstanceUID
     tables = read(dataset)
     assert (1, 0) == (tables.instances.num_rows, tables.described.num_rows)
-    assert [True] == tables.seen["unidentified"].to_pylist()
+    assert [(0, "unidentified", "SeriesInstanceUID", False)] == notes_of(tables)
 
 
 @pytest.mark.parametrize(("number", "sub"), [("7", 7), ("", 1), ("x", 1)])
@@ -173,7 +183,7 @@ def test_a_name_that_no_column_holds_costs_its_value_only() -> None:
     content = content[:at] + element(0x00080005, "CS", b"utf-7 ") + content[at:]
     tables = read(content, ct(2))
     assert [None, "Doe^Jane"] == tables.instances["PatientName"].to_pylist()
-    assert [1, 0] == tables.seen["malformed"].to_pylist()
+    assert [(0, "not_understood", "PatientName", False)] == notes_of(tables)
 
 
 def test_names_leave_as_pseudonyms() -> None:

@@ -19,7 +19,9 @@ from pydicom.filereader import read_dataset
 from dcmdask.codes import codes_of, first_rows
 from dcmdask.header.columnar.elements import CHARSET, SLOT, VRS, Flags, Int, Words, tag_of
 from dcmdask.header.columnar.state import State
+from dcmdask.header.notes import Remark
 from dcmdask.schema import INSTANCES, LIGHT
+from dcmdask.types import Note
 from dcmdask.values import MALFORMED, convert
 from dcmdask.windows import AHEAD
 
@@ -42,7 +44,11 @@ _INTEGER = r"^-?[0-9]{1,10}$"
 _DECIMAL = r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?$"
 
 
-def columns_of(state: State, files: Int, implicit: Flags) -> tuple[dict[str, pa.Array], Int]:
+Remarks = list[tuple[Remark, Int]]
+"""Something that is said, and of which files."""
+
+
+def columns_of(state: State, files: Int, implicit: Flags) -> tuple[dict[str, pa.Array], Remarks]:
     """Convert the light attributes of some files.
 
     Parameters
@@ -58,14 +64,14 @@ def columns_of(state: State, files: Int, implicit: Flags) -> tuple[dict[str, pa.
     -------
     columns : dict
         Keyword to Arrow array, of the types that `dcmdask.schema.INSTANCES` declares.
-    malformed : numpy.ndarray of int64
-        Values of each file that stood there and became null.
+    remarks : list of (Remark, numpy.ndarray of int64)
+        Which values stood there and became null, and the number of each such file among these.
     """
     charsets = _Values(state, SLOT[CHARSET], files)
     read_as = charsets.changes.copy()
     read_as[1:] |= np.diff(implicit[files])
     columns = {}
-    malformed = np.zeros(len(files), np.int64)
+    remarks: Remarks = []
     for word in LIGHT:
         values = _Values(state, SLOT[word], files)
         # A value means the same as long as its bytes, its character set and its encoding do.
@@ -73,8 +79,9 @@ def columns_of(state: State, files: Int, implicit: Flags) -> tuple[dict[str, pa.
         raw = values.take(heads)
         column, bad = _convert(word, raw, charsets.take(heads), implicit[files[heads]])
         columns[word] = column if len(heads) == len(files) else column.take(pa.array(which))
-        malformed += bad[which]
-    return columns, malformed
+        if bad.any():
+            remarks.append((Remark(Note.NOT_UNDERSTOOD, word), np.flatnonzero(bad[which])))
+    return columns, remarks
 
 
 def texts_of(state: State, slot: int, files: Int) -> tuple[list[str], Int]:

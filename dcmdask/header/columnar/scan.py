@@ -24,6 +24,7 @@ from dcmdask.header.columnar.elements import DIRECTORY, SLOT, SYNTAX, VRS, Flags
 from dcmdask.header.columnar.follow import follow
 from dcmdask.header.columnar.lockstep import Lockstep
 from dcmdask.header.columnar.state import State
+from dcmdask.header.notes import Remark
 from dcmdask.windows import WINDOW, More, Windows
 
 _LONGEST_VALUE = 0xFFFE  # what explicit VR has room for; a longer one is judged by pydicom's reader
@@ -41,15 +42,15 @@ class Scan:
         Files whose values stand in `columns`, shape (files,).
     columns : dict
         Keyword to Arrow array of the accepted files' values, in order.
-    malformed : numpy.ndarray of int64
-        Values of each accepted file that stood there and could not be understood.
+    remarks : list of (Remark, numpy.ndarray of int64)
+        What is not whole, and of which of the accepted files.
     reasons : Counter
         Why the others were left to pydicom.
     """
 
     accepted: Flags
     columns: dict[str, pa.Array]
-    malformed: Int
+    remarks: list[tuple[Remark, Int]]
     reasons: Counter[str]
 
 
@@ -161,6 +162,6 @@ def _finish(state: State, implicit: Flags) -> Scan:
     fits = ~filled | ((state.vr == VRS[:, None]) & (state.lengths <= _LONGEST_VALUE))
     accepted = good & fits.all(axis=0)
     state.reason[good & ~accepted] = "value_vr"
-    columns, malformed = columns_of(state, np.flatnonzero(accepted), implicit)
+    columns, remarks = columns_of(state, np.flatnonzero(accepted), implicit)
     reasons = Counter(str(reason) for reason in state.reason[~accepted].tolist())
-    return Scan(accepted, columns, malformed, reasons)
+    return Scan(accepted, columns, remarks, reasons)
