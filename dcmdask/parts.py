@@ -137,7 +137,6 @@ def _summary(
         failures=tables.failures.num_rows - skips,
         bytes_listed=total(read["size"]) - _bytes_elsewhere(read),
         bytes_read=bytes_read,
-        named_paths=total(tables.seen["named"]),
         scanned=tables.scanned,
         reasons=tables.reasons,
     )

@@ -55,7 +55,6 @@ _SUMMED = (
     "failures",
     "bytes_listed",
     "bytes_read",
-    "named_paths",
     "scanned",
 )
 

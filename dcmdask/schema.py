@@ -98,8 +98,12 @@ _KEY = (*((word, TEXT) for word in KEY[:3]), ("SubSeries", INTEGER))
 ROW = pa.field("row", pa.int32())
 """The row of the manifest, in its partition, that the row of a part comes from; internal."""
 
-SEEN = pa.schema([ROW, ("named", pa.bool_())])
-"""Where an instance comes from, and whether its path holds part of its name; internal."""
+SEEN = pa.schema([ROW, ("others", pa.uint64())])
+"""Where an instance comes from, and which names of others were hidden in it; internal.
+
+The second is the digest of their pseudonyms, 0 for none: names of other instances of its series and
+its study are hidden in it too, and a later run may find more of them, or fewer.
+"""
 
 NOTES = pa.schema(
     [

@@ -47,6 +47,10 @@ class Note(StrEnum):
     """The instance is listed; its metadata or references could not all be read."""
     UNIDENTIFIED = "unidentified"
     """A UID that tells it from others is missing: of the instance, its series or its study."""
+    NAME_IN_TEXT = "name_in_text"
+    """A word that may be of a name which ``--desensitize`` hides stands in a value."""
+    NAME_IN_PATH = "name_in_path"
+    """A part of such a name stands in its path."""
 
 
 NO_ROW = -1
@@ -397,8 +401,6 @@ class PartitionSummary:
         Outcomes; their sum is ``files + members - containers``.
     bytes_listed, bytes_read : int
         Size of the files; bytes fetched of them.
-    named_paths : int
-        Paths that hold a hidden value.
     scanned : int
         Instances whose light attributes the columnar scan read; pydicom read the others.
     reasons : dict
@@ -416,7 +418,6 @@ class PartitionSummary:
     failures: int = 0
     bytes_listed: int = 0
     bytes_read: int = 0
-    named_paths: int = 0
     scanned: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
 

@@ -443,10 +443,10 @@ def test_a_path_that_holds_the_name_is_counted(tmp_path: Path) -> None:
     put(tmp_path / "in" / "DOE_JANE" / "1")
     put(tmp_path / "in" / "P2" / "1")
     catalog = crawl(tmp_path / "in", tmp_path / "out", desensitize=True)
-    assert catalog.run["counts"]["named_paths"] == 1
+    assert catalog.run["counts"]["noted"] == {"name_in_path": 1}
     (tmp_path / "in").rename(tmp_path / "Doe, Jane")
     catalog = crawl(tmp_path / "Doe, Jane", tmp_path / "out", desensitize=True)
-    assert catalog.run["counts"]["named_paths"] == 2
+    assert catalog.run["counts"]["noted"] == {"name_in_path": 2}
 
 
 # -- zips that are moved -------------------------------------------------------------------------

@@ -9,9 +9,9 @@ import click
 
 from dcmdask.catalog import Catalog
 from dcmdask.cli.display import watching
-from dcmdask.cli.show import print_trees
+from dcmdask.cli.show import Form, print_trees
 from dcmdask.cli.summary import closing_lines, summary_lines
-from dcmdask.cli.terminal import say
+from dcmdask.cli.terminal import room, say
 from dcmdask.config import RunOptions
 from dcmdask.errors import OutputError
 from dcmdask.synthetic import write_synthetic
@@ -55,7 +55,7 @@ def command(folder: Path) -> None:
         catalog = run([str(source)], RunOptions(merge_all=True), watch)
     out = catalog["out"]
     say("\n".join(summary_lines(catalog)))
-    print_trees(Catalog(out), None, whole=False)
+    print_trees(Catalog(out), None, Form(whole_uids=False, cells=room()))
     for name, words in _FILES:
         say(f"  {name:<22} {words}")
     say("\n".join(closing_lines(catalog, out)))

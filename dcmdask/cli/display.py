@@ -19,6 +19,7 @@ from dcmdask.types import Progress as State
 
 _EVERY = 5.0
 _MEGA = 1_000_000
+_ROOM_FOR_A_BAR = 72
 _STAGES = {
     "list": "listing",
     "read": "reading headers",
@@ -137,14 +138,15 @@ def _print(line: str, stream: IO[str]) -> None:
 @contextmanager
 def _live() -> Iterator[Watch]:
     pace = _Pace()
+    console = Console(stderr=True)
+    bar = [BarColumn(bar_width=16)] if console.width >= _ROOM_FOR_A_BAR else []
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", table_column=Column(no_wrap=True)),
-        BarColumn(bar_width=16),
+        *bar,
         # It takes what room there is and goes on in a second line: a cut number helps nobody.
         TextColumn("{task.fields[words]}", table_column=Column(ratio=1, overflow="fold")),
     )
-    console = Console(stderr=True)
     with Progress(
         *columns, console=console, transient=True, refresh_per_second=5, expand=True
     ) as progress:

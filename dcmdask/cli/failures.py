@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TypeVar
 
 import click
@@ -12,7 +13,7 @@ import pyarrow as pa
 from dcmdask.catalog import Catalog
 from dcmdask.cli.settings import storage_option
 from dcmdask.cli.summary import counted
-from dcmdask.cli.terminal import one_line, say
+from dcmdask.cli.terminal import cut, room, say
 from dcmdask.errors import UsageError
 from dcmdask.types import SKIPS, Kind, Note
 
@@ -40,6 +41,8 @@ _NOTE_REMEDIES = {
     Note.NOT_UNDERSTOOD: "look at the values with pydicom or dcmdump; their writer is at fault",
     Note.NOT_DESCRIBED: "copy them again; if they stay so, their writer is at fault",
     Note.UNIDENTIFIED: "without a series UID they are in no series; ask for a new export",
+    Note.NAME_IN_TEXT: "look at the values; leave the columns out before you share the tables",
+    Note.NAME_IN_PATH: "paths and case names are published as they are; rename the files",
 }
 
 
@@ -55,6 +58,7 @@ _NOTE_REMEDIES = {
 @click.option(
     "--notes", is_flag=True, help="Instances that are there but not whole, and what of them."
 )
+@click.option("--wide", is_flag=True, help="Whole paths: none is cut to a line.")
 @storage_option
 def command(
     out: str,
@@ -62,6 +66,7 @@ def command(
     show_all: bool,
     skips: bool,
     notes: bool,
+    wide: bool,
     storage_option: tuple[str, ...],
 ) -> None:
     """Show what could not be read in the run that left OUT, by kind, with the files.
@@ -70,16 +75,33 @@ def command(
     could not be understood, with the files and the attributes.
     """
     catalog = Catalog(out, storage_option)
+    form = _Form(show_all, room(wide=wide))
     if notes or kind in set(Note):
-        _show_notes(catalog.notes, kind, show_all=show_all)
+        _show_notes(catalog.notes, kind, form)
         return
-    _show_failures(catalog.failures, kind, show_all=show_all, skips=skips or kind in SKIPS)
+    _show_failures(catalog.failures, kind, form, skips=skips or kind in SKIPS)
     if kind is None and (noted := catalog.run["counts"].get("noted")):
         said = ", ".join(f"{name} {count:,}" for name, count in noted.items())
         say(f"instances with notes: {said} (--notes shows them)")
 
 
-def _show_failures(table: pa.Table, kind: str | None, *, show_all: bool, skips: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How much is shown.
+
+    Attributes
+    ----------
+    show_all : bool
+        All files of a kind.
+    cells : int or None
+        Of one value at most; None for any number.
+    """
+
+    show_all: bool
+    cells: int | None
+
+
+def _show_failures(table: pa.Table, kind: str | None, form: _Form, *, skips: bool) -> None:
     groups: dict[Kind, list[tuple[str, str]]] = defaultdict(list)
     columns = (table[name].to_pylist() for name in ("kind", "path", "message"))
     for one, path, message in zip(*columns, strict=True):
@@ -91,13 +113,13 @@ def _show_failures(table: pa.Table, kind: str | None, *, show_all: bool, skips: 
     for one in shown:
         files = groups[one]
         say(f"{one}: {counted(len(files), 'file')} - {_REMEDIES[one]}")
-        _show_files(files, f"--kind {one}", show_all=show_all)
+        _show_files(files, f"--kind {one}", form)
     left_out = sum(len(files) for one, files in groups.items() if one not in shown)
     if left_out:
         say(f"skipped as no DICOM: {left_out:,} (--skips shows them)")
 
 
-def _show_notes(table: pa.Table, kind: str | None, *, show_all: bool) -> None:
+def _show_notes(table: pa.Table, kind: str | None, form: _Form) -> None:
     """Show notes by kind: what it means, which attributes, and what is said of each file."""
     groups: dict[Note, dict[tuple[str, str], list[str | None]]] = defaultdict(dict)
     messages: dict[Note, str] = {}
@@ -117,15 +139,16 @@ def _show_notes(table: pa.Table, kind: str | None, *, show_all: bool) -> None:
             said = ", ".join(f"{name} {n:,}" for name, n in sorted(attributes.items()))
             say(f"  attributes: {said}")
         lines = [(path, ", ".join(filter(None, names))) for (_, path), names in files.items()]
-        _show_files(lines, f"--kind {one}", show_all=show_all)
+        _show_files(lines, f"--kind {one}", form)
 
 
-def _show_files(files: Iterable[tuple[str, str]], only: str, *, show_all: bool) -> None:
+def _show_files(files: Iterable[tuple[str, str]], only: str, form: _Form) -> None:
     """Show some files, each with what is said of it, and how to see the others."""
     listed = list(files)
-    for path, words in listed if show_all else listed[:_SHOWN]:
-        say(f"  {one_line(path)}: {one_line(words)}" if words else f"  {one_line(path)}")
-    if not show_all and len(listed) > _SHOWN:
+    for path, words in listed if form.show_all else listed[:_SHOWN]:
+        line = cut(path, form.cells, tail=True)
+        say(f"  {line}: {cut(words, form.cells)}" if words else f"  {line}")
+    if not form.show_all and len(listed) > _SHOWN:
         say(f"  ... and {len(listed) - _SHOWN:,} more: {only} --all")
 
 

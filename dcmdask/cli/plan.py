@@ -10,7 +10,7 @@ import click
 
 from dcmdask.cli.settings import check_sources, option, storage_option
 from dcmdask.cli.summary import changed_words, counted, resumed_words
-from dcmdask.cli.terminal import say
+from dcmdask.cli.terminal import one_line, say
 from dcmdask.config import RunOptions
 
 _MEGA = 1_000_000
@@ -65,13 +65,14 @@ def command(
     say(f"  archives by name: {listing.archives:,}; members are counted when they are read")
     say(f"  cases: {len(listing.cases):,}")
     say(f"  tasks: {len(listing.partitions):,} of about {counted(partition_size, 'file')}")
+    place = one_line(str(found.out))
     if found.changes is None:
-        say(f"  {found.out}: no catalog there yet; a run reads everything")
+        say(f"  {place}: no catalog there yet; a run reads everything")
         return
     if found.read_anew is not None:
-        say(f"  {found.out}: all is read again ({found.read_anew})")
+        say(f"  {place}: all is read again ({found.read_anew})")
     else:
-        say(f"  against {found.out}: {changed_words(asdict(found.changes))}")
+        say(f"  against {place}: {changed_words(asdict(found.changes))}")
     if found.changes.resumed:
         say(f"  {resumed_words(found.changes.resumed)}")
     say(f"  a run reads {counted(listing.to_read, 'file')}")

@@ -17,7 +17,7 @@ from dcmdask.cli.settings import (
     storage_option,
 )
 from dcmdask.cli.summary import closing_lines, summary_lines
-from dcmdask.cli.terminal import complain, say
+from dcmdask.cli.terminal import complain, one_line, say
 from dcmdask.config import JOIN_GAP, LAYOUTS, REQUESTS, RunOptions
 from dcmdask.remote.address import is_url
 from dcmdask.supervisor import do_without_pandas, start_reader
@@ -125,7 +125,7 @@ def command(
     if log_file is not None:
         try:
             with open(log_file, "a", encoding="utf-8", errors="backslashreplace") as stream:
-                stream.writelines(f"{line}\n" for line in lines)
+                stream.writelines(f"{one_line(line)}\n" for line in lines)
         except OSError as error:
             reason = error.strerror or type(error).__name__
             complain(f"log file {log_file}: {reason}; the catalog is published all the same")

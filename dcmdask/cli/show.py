@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.text import Text
-from rich.tree import Tree
+from rich.cells import cell_len
 
 from dcmdask.catalog import Catalog
 from dcmdask.cli.settings import storage_option
 from dcmdask.cli.summary import counted, summary_lines
-from dcmdask.cli.terminal import one_line, say
+from dcmdask.cli.terminal import can_print, cut, one_line, room, say
 
 _PATIENTS = 20
-_WIDE = 4000
 _SHORT = 12
 _UNKNOWN = "(none)"
 _INFERRED = "frame_of_reference"
+_GUIDES = ("├── ", "└── ", "│   ", "    ")
+_PLAIN_GUIDES = ("|-- ", "`-- ", "|   ", "    ")
 
 
 @click.command("show")
@@ -30,32 +31,73 @@ _INFERRED = "frame_of_reference"
 )
 @click.option("--all", "show_all", is_flag=True, help="All patients.")
 @click.option("--uids", is_flag=True, help="Whole UIDs instead of their last part.")
+@click.option("--wide", is_flag=True, help="Whole values: none is cut to a line.")
 @storage_option
 def command(
-    out: str, patients: int, show_all: bool, uids: bool, storage_option: tuple[str, ...]
+    out: str,
+    patients: int,
+    show_all: bool,
+    uids: bool,
+    wide: bool,
+    storage_option: tuple[str, ...],
 ) -> None:
     """Show the catalog in OUT as a tree: patients, studies, series, and who refers to whom."""
     catalog = Catalog(out, storage_option)
     say("\n".join(summary_lines(catalog.run)))
-    left_out = print_trees(catalog, None if show_all else patients, whole=uids)
+    left_out = print_trees(catalog, None if show_all else patients, Form(uids, room(wide=wide)))
     if left_out:
         say(f"... and {counted(left_out, 'patient')} more: --all")
 
 
-def print_trees(catalog: Catalog, most: int | None, *, whole: bool) -> int:
-    """Print the trees of some patients; give how many were left out."""
-    trees, left_out = _build_trees(catalog, most, whole=whole)
-    # Lines are printed whole, whatever the terminal's width: a cut UID or path helps nobody. No
-    # markup: names of patients and folders are not ours to interpret.
-    console = Console(markup=False, highlight=False, width=_WIDE)
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How values are shown.
+
+    Attributes
+    ----------
+    whole_uids : bool
+        In full instead of their last part.
+    cells : int or None
+        Of one value at most; None for any number.
+    """
+
+    whole_uids: bool
+    cells: int | None
+
+    def uid(self, uid: str) -> str:
+        """Return a UID as it is shown."""
+        if self.whole_uids or len(uid) <= _SHORT + 2:
+            return cut(uid, self.cells)
+        return one_line(f"..{uid[-_SHORT:]}")
+
+
+def print_trees(catalog: Catalog, most: int | None, form: Form) -> int:
+    """Print the trees of some patients; return how many were left out."""
+    trees, left_out = _build_trees(catalog, most, form)
+    guides = _GUIDES if can_print("".join(_GUIDES)) else _PLAIN_GUIDES
     for tree in trees:
-        with console.capture() as captured:
-            console.print(tree)
-        say("\n".join(line.rstrip() for line in captured.get().splitlines()))
+        # A line may be longer than the terminal is wide, no value is.
+        say("\n".join([tree.label, *_lines(tree.branches, guides, "")]))
     return left_out
 
 
-def _build_trees(catalog: Catalog, most: int | None, *, whole: bool) -> tuple[list[Tree], int]:
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A line, and what hangs on it."""
+
+    label: str
+    branches: list[Tree]
+
+
+def _lines(branches: list[Tree], guides: tuple[str, str, str, str], before: str) -> Iterator[str]:
+    between, last, along, behind = guides
+    for number, branch in enumerate(branches, 1):
+        is_last = number == len(branches)
+        yield f"{before}{last if is_last else between}{branch.label}"
+        yield from _lines(branch.branches, guides, before + (behind if is_last else along))
+
+
+def _build_trees(catalog: Catalog, most: int | None, form: Form) -> tuple[list[Tree], int]:
     """Give a tree a patient and how many patients were left out.
 
     Parameters
@@ -64,8 +106,8 @@ def _build_trees(catalog: Catalog, most: int | None, *, whole: bool) -> tuple[li
         What to show.
     most : int or None
         Patients at most; None for all.
-    whole : bool
-        UIDs in full.
+    form : Form
+        How values are shown.
     """
     rows = catalog.index.to_pylist()
     described = _descriptions(catalog)
@@ -78,13 +120,14 @@ def _build_trees(catalog: Catalog, most: int | None, *, whole: bool) -> tuple[li
     trees = []
     for patient in chosen:
         shown = (row for study in patients[patient].values() for row in study)
-        labels = _labels((row["SeriesInstanceUID"] for row in shown), whole=whole)
-        tree = Tree(Text(one_line(f"patient {patient}")))
+        labels = _labels((row["SeriesInstanceUID"] for row in shown), form)
+        tree = Tree(f"patient {cut(patient, form.cells)}", [])
         for study in sorted(patients[patient]):
-            branch = tree.add(Text(one_line(f"study {_short(study, whole=whole)}")))
+            branch = Tree(f"study {form.uid(study)}", [])
+            tree.branches.append(branch)
             for row in sorted(patients[patient][study], key=_modality_first):
-                text = described.get(_key(row))
-                branch.add(Text(one_line(_series_line(row, text, labels, inferred))))
+                line = _series_line(row, described.get(_key(row)), form, labels, inferred)
+                branch.branches.append(Tree(line, []))
         trees.append(tree)
     return trees, len(patients) - len(chosen)
 
@@ -115,11 +158,12 @@ def _inferred(catalog: Catalog) -> set[tuple[str, str]]:
 def _series_line(
     row: dict[str, Any],
     description: str | None,
+    form: Form,
     labels: dict[str, str],
     inferred: set[tuple[str, str]],
 ) -> str:
     uid = row["SeriesInstanceUID"]
-    line = f"{row['Modality'] or _UNKNOWN} {labels[uid]}"
+    line = f"{cut(row['Modality'] or _UNKNOWN, form.cells)} {labels[uid]}"
     if row["SubSeries"] != 1:
         line += f" acquisition {row['SubSeries']}"
     line += f": {counted(row['instances'], 'instance')}"
@@ -127,23 +171,29 @@ def _series_line(
     words = []
     for modality, target in targets:
         note = " (same frame of reference)" if (uid, target) in inferred else ""
-        words.append(f"{modality} {labels.get(target, target)}{note}")
+        label = labels.get(target) or cut(target, form.cells)
+        words.append(f"{cut(modality, form.cells)} {label}{note}")
     if words:
-        line += " -> " + ", ".join(words)
+        line += " -> " + _as_many_as_fit(words, form.cells)
     if description:
-        line += f"; {description}"
-    return f"{line}  [{row['folder']}]"
+        line += f"; {cut(description, form.cells)}"
+    return f"{line}  [{cut(row['folder'], form.cells, tail=True)}]"
 
 
-def _labels(uids: Iterable[str], *, whole: bool) -> dict[str, str]:
-    """Give every UID of a patient its end, or itself where two would look alike."""
+def _as_many_as_fit(words: list[str], cells: int | None) -> str:
+    """Return words in a row, and how many more there are: a series may refer to thousands."""
+    shown = len(words)
+    if cells is not None:
+        ends = accumulate(cell_len(word) + 2 for word in words)
+        shown = max(sum(end <= cells for end in ends), 1)
+    line = ", ".join(words[:shown])
+    return f"{line} and {len(words) - shown:,} more" if shown < len(words) else line
+
+
+def _labels(uids: Iterable[str], form: Form) -> dict[str, str]:
+    """Return what every UID of a patient is shown as: its end, or all where two would look alike."""
     distinct = set(uids)
     ends = Counter(uid[-_SHORT:] for uid in distinct)
     return {
-        uid: uid if whole or ends[uid[-_SHORT:]] > 1 else _short(uid, whole=False)
-        for uid in distinct
+        uid: cut(uid, form.cells) if ends[uid[-_SHORT:]] > 1 else form.uid(uid) for uid in distinct
     }
-
-
-def _short(uid: str, *, whole: bool) -> str:
-    return uid if whole or len(uid) <= _SHORT + 2 else f"..{uid[-_SHORT:]}"

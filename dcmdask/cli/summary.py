@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from dcmdask.cli.terminal import cut, one_line
 from dcmdask.types import SKIPS, Note
 
 _WORDS = {
@@ -23,6 +24,14 @@ _WORDS = {
     "too_large": "too large",
     "unexpected": "unexpected",
 }
+
+
+_HIDDEN = (
+    "PatientName, also where other attributes hold it; as they are: PatientID, dates, institution, "
+    "UIDs, paths, case names"
+)
+_MODALITIES = 40
+_MODALITY = 16  # characters of a code (CS, PS3.5 6.2)
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
@@ -52,8 +61,7 @@ def summary_lines(catalog: dict[str, Any]) -> Iterator[str]:
         f"{counted(counts['patients'], 'patient')}; {counted(counts['cases'], 'case')}"
     )
     if counts["modalities"]:
-        kinds = counts["modalities"].items()
-        yield "  series: " + ", ".join(f"{name or 'no modality'} {n:,}" for name, n in kinds)
+        yield f"  series: {_modalities(counts['modalities'])}"
     yield f"  references: {counts['references']:,}, {counts['unresolved']:,} to objects not found here"
     for title, chosen in (("skipped", True), ("failed", False)):
         kinds = [(k, n) for k, n in counts["kinds"].items() if (k in SKIPS) == chosen]
@@ -62,6 +70,14 @@ def summary_lines(catalog: dict[str, Any]) -> Iterator[str]:
         yield f"  {title}: {total:,}" + (f" ({detail})" if detail else "")
     yield from _warnings(counts)
     yield from _history_lines(catalog["run"])
+
+
+def _modalities(counts: dict[str, int]) -> str:
+    """Return how many series there are of each; of damaged files each may say another one."""
+    shown = list(counts.items())[:_MODALITIES]
+    words = [f"{cut(name, _MODALITY) or 'no modality'} {n:,}" for name, n in shown]
+    others = len(counts) - len(shown)
+    return ", ".join(words) + (f" and {others:,} more" if others else "")
 
 
 def _warnings(counts: dict[str, Any]) -> Iterator[str]:
@@ -75,13 +91,19 @@ def _warnings(counts: dict[str, Any]) -> Iterator[str]:
         yield f"  note: {counted(count, 'header')} ended in the middle of an element"
     if count := noted.get(Note.NOT_DESCRIBED):
         yield f"  note: {counted(count, 'object')} could be listed but not described"
-    if noted:
-        yield "  note: dcmdask failures OUT --notes names the files"
-    if counts["named_paths"]:
+    if count := rows.get(Note.NAME_IN_TEXT):
+        held = counted(noted[Note.NAME_IN_TEXT], "instance")
         yield (
-            f"  warning: {counted(counts['named_paths'], 'path')} hold part of a name that "
+            f"  warning: {counted(count, 'value')} of {held} may hold part of a name; what cannot "
+            "be told for sure is published as it is"
+        )
+    if count := noted.get(Note.NAME_IN_PATH):
+        yield (
+            f"  warning: {counted(count, 'path')} hold part of a name that "
             "--desensitize hides; paths and case names are published as they are: rename the files"
         )
+    if noted:
+        yield "  note: dcmdask failures OUT --notes names the files"
 
 
 def changed_words(changes: dict[str, int]) -> str:
@@ -126,13 +148,16 @@ def closing_lines(
 ) -> Iterator[str]:
     """Say where the catalog is, how long it took, and what to do next."""
     words = [out, *(word for one in storage_option for word in ("--storage-option", one))]
-    place = " ".join(map(_quoted, words))
+    place = one_line(" ".join(map(_quoted, words)))
     seconds = sum(catalog["run"]["seconds"].values())
     files = catalog["counts"]["files"]
     rate = f", {files / seconds:,.0f} files/s" if seconds else ""
+    out = one_line(out)
     yield f"catalog: {out} ({counted(files, 'file')} in {seconds:.1f} s{rate})"
     if folder := catalog.get("folder"):
         yield f"files: {out}/{folder}"
+    if catalog["settings"]["desensitize"]:
+        yield f"hidden: {_HIDDEN}"
     yield f"next: dcmdask show {place}"
     kinds = catalog["counts"]["kinds"]
     if any(kind not in SKIPS for kind in kinds):

@@ -26,6 +26,8 @@ MESSAGES: Final[Mapping[Note, str]] = {
     Note.NOT_UNDERSTOOD: "the value is none of its kind and stayed empty",
     Note.NOT_DESCRIBED: "metadata or references could not all be read",
     Note.UNIDENTIFIED: "the UID is missing or empty",
+    Note.NAME_IN_TEXT: "a word may be of the patient's name",
+    Note.NAME_IN_PATH: "the path holds part of the patient's name",
 }
 """What is said of each; never a value."""
 

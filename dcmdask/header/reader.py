@@ -28,8 +28,8 @@ from dcmdask.extract.table import Extractor
 from dcmdask.header.columnar import scan_windows
 from dcmdask.header.deep import Description, describe_header
 from dcmdask.header.light import scan_header
+from dcmdask.header.names import without_names
 from dcmdask.header.notes import Notes, Remark, Spot, note_rows
-from dcmdask.privacy import gives_away, hidden, pseudonym
 from dcmdask.schema import (
     DEFAULT_SUBSERIES,
     DESCRIBED,
@@ -57,8 +57,6 @@ _PLACE_COLUMNS = (
     "modified",
     "etag",
 )
-# Free text beside PatientName in which a name may stand.
-_MAY_NAME = ("PatientID", "StudyDescription", "SeriesDescription")
 _STAGE = "read"
 
 _PACKED = 4096
@@ -288,8 +286,6 @@ class _Reading:
         sops = sorted({uid for ref in description.references for uid in ref.instances})
         extra = {"url": spot.url, "row": spot.row, "ReferencedSOPUIDs": sops or None}
         said = {**_light_part(values), **description.attributes}
-        if self.desensitize:
-            said = {word: _hide(value, values["PatientName"]) for word, value in said.items()}
         return {**said, **dict(zip(KEY, key, strict=True)), **extra}
 
     def tables(self) -> HeaderTables:
@@ -298,14 +294,12 @@ class _Reading:
         self._pack_instances()
         self._pack_failures()
         instances = pa.concat_tables(self.blocks)
-        named_paths = pa.repeat(False, instances.num_rows)
-        if self.desensitize:
-            instances, named_paths = _desensitize(instances)
         rows = np.concatenate(self.row_blocks)
-        seen = pa.table([pa.array(rows, ROW.type), named_paths], schema=SEEN)
+        none = pa.array(np.zeros(len(rows), np.uint64))
+        seen = pa.table([pa.array(rows, ROW.type), none], schema=SEEN)
         for noted in self.series_notes.values():
             self.notes.add(noted)
-        return HeaderTables(
+        tables = HeaderTables(
             instances=instances,
             seen=seen,
             described=table_of((best.values for best in self.best.values()), _DESCRIBED_OF),
@@ -315,6 +309,7 @@ class _Reading:
             scanned=self.scanned,
             reasons=dict(self.reasons),
         )
+        return without_names(tables) if self.desensitize else tables
 
 
 def _describe_as_far(
@@ -397,32 +392,6 @@ def _worth_describing(table: pa.Table) -> list[int]:
     chosen[representatives(table)] = True
     found: list[int] = np.flatnonzero(chosen).tolist()
     return found
-
-
-def _hide(value: Any, name: str | None) -> Any:
-    """Replace a name in whatever an attribute holds."""
-    if isinstance(value, str):
-        return hidden(value, name)
-    if isinstance(value, list):
-        return [_hide(item, name) for item in value]
-    return value
-
-
-def _desensitize(instances: pa.Table) -> tuple[pa.Table, pa.Array]:
-    """Replace names by pseudonyms; tell whose paths hold part of one."""
-    names = instances["PatientName"].to_pylist()
-    # With the folder: it begins with the name of the root, which may be the patient's.
-    folders, files = (instances[name].to_pylist() for name in ("folder", "file_name"))
-    where = zip(folders, files, names, strict=True)
-    named = [gives_away(f"{folder}/{file}", name) for folder, file, name in where]
-    changed = {"PatientName": [pseudonym(name) for name in names]}
-    for word in _MAY_NAME:
-        texts = zip(instances[word].to_pylist(), names, strict=True)
-        changed[word] = [hidden(text, name) for text, name in texts]
-    for word, values in changed.items():
-        spot = instances.column_names.index(word)
-        instances = instances.set_column(spot, word, pa.array(values, pa.string()))
-    return instances, pa.array(named, pa.bool_())
 
 
 def series_key(values: dict[str, Any]) -> tuple[Any, ...] | None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 from source.making import instance
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals of POSIX")
@@ -15,13 +16,13 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminal
 _CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-def _on_a_terminal(*args: object) -> tuple[int, str]:
+def _on_a_terminal(*args: object, columns: int = 120) -> tuple[int, str]:
     """Run a command with all its streams on a terminal; give its code and what was printed."""
     import pty
 
     pid, master = pty.fork()
     if pid == 0:
-        os.environ |= {"TERM": "xterm", "COLUMNS": "120", "LINES": "24"}
+        os.environ |= {"TERM": "xterm", "COLUMNS": str(columns), "LINES": "24"}
         os.execv(sys.executable, [sys.executable, "-m", "dcmdask", *map(str, args)])  # noqa: S606
     printed = b""
     while True:
@@ -71,3 +72,26 @@ def test_an_error_on_a_terminal_is_one_line(tmp_path: Path) -> None:
     words = "File exists" if "File exists" in printed else "Not a directory"
     text = _CODES.sub("", printed).replace("\r", "")
     assert f"dcmdask: output {tmp_path / 'out'}: {words}; choose another --out" in text.splitlines()
+
+
+@pytest.mark.parametrize("columns", [30, 72])
+def test_no_value_is_longer_than_a_line_of_the_terminal(tmp_path: Path, columns: int) -> None:
+    """Descriptions, folders and paths end with the line, whatever they are made of."""
+    folder = tmp_path / "in" / "\u202efolder" / ("with a long name " * 10)
+    folder.mkdir(parents=True)
+    text = "\u9577\u3044\u8aac\u660e" * 16
+    values = {"SpecificCharacterSet": "ISO_IR 192", "SeriesDescription": text}
+    (folder / "a").write_bytes(instance(**values))
+    (folder / "b").write_bytes(instance()[:200])
+    assert 0 == _on_a_terminal("run", tmp_path / "in", "--out", tmp_path / "out", "-q")[0]
+    code, printed = _on_a_terminal("show", tmp_path / "out", columns=columns)
+    assert 0 == code
+    assert not _CODES.search(printed)
+    assert "\u202e" not in printed
+    description, place = re.findall(r"instance; (.*)  \[(.*)\]", printed)[0]
+    assert columns - 1 <= cell_len(description) <= columns
+    assert columns == cell_len(place)
+    code, printed = _on_a_terminal("failures", tmp_path / "out", columns=columns)
+    (path,) = re.findall(r"^  (.*/b): ", printed.replace("\r", ""), re.MULTILINE)
+    assert (0, columns, "\u2026" in path) == (code, cell_len(path), True)
+    assert text in _on_a_terminal("show", tmp_path / "out", "--wide", columns=columns)[1]

@@ -190,9 +190,10 @@ def test_names_leave_as_pseudonyms() -> None:
     """With the switch no table holds the name; paths that do are told."""
     tables = read(ct(), ct(2, PatientName="A^B"), desensitize=True)
     assert "hash:ff37cfdaa95116a3" == tables.instances["PatientName"][0].as_py()
-    assert [False, False] == tables.seen["named"].to_pylist()
-    tables = read(ct(2, PatientName="Other^One"), ct(PatientName="Case^In"), desensitize=True)
-    assert [False, True] == tables.seen["named"].to_pylist()
+    assert [] == tables.notes["note"].to_pylist()
+    other = ct(2, PatientName="Other^One", StudyInstanceUID="1.9", SeriesInstanceUID="1.9.1")
+    tables = read(other, ct(PatientName="Case^In"), desensitize=True)
+    assert [("name_in_path", 1)] == [(one["note"], one["row"]) for one in tables.notes.to_pylist()]
 
 
 def test_pydicom_warns_and_logs_of_nothing(caplog: pytest.LogCaptureFixture) -> None:

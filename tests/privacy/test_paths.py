@@ -54,6 +54,8 @@ def test_a_name_that_has_no_utf8_has_a_pseudonym() -> None:
         ("exports/Mu\u0308ller/1.dcm", "M\u00fcller^A"),
         ("exports/MULLER/1.dcm", "M\u00fcller^A"),
         ("exports/STRASSE/1.dcm", "Straße^A"),
+        ("exports/lodz/1.dcm", "Łódź^A"),
+        ("exports/jane/1.dcm", "Other^One\\Doe^Jane"),
     ],
 )
 def test_a_path_that_holds_a_name_is_found(path: str, name: str) -> None:

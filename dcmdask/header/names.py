@@ -1,0 +1,82 @@
+"""Take what was read of a partition; return it without patients' names, and note where one may be left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dcmdask.codes import Codes
+from dcmdask.header.notes import Notes, Remark, Spot, note_rows
+from dcmdask.privacy.tables import GROUPS, NAME, Names, free_text, pseudonyms, rows_with_named_paths
+from dcmdask.schema import SEEN
+from dcmdask.types import HeaderTables, Note
+
+
+def without_names(tables: HeaderTables) -> HeaderTables:
+    """Return what was read of a partition without the names in it.
+
+    The names of other instances of a series and its study are hidden in an instance too, as far as
+    they were read in this partition; ``seen`` says which ones those were.
+
+    Parameters
+    ----------
+    tables : HeaderTables
+        As it was read.
+    """
+    instances, described = tables.instances, tables.described
+    names = Names(instances)
+    whose = _described_instances(described, instances)
+    hidden = names.hide(instances, free_text(instances.schema), names.row)
+    of_series = names.hide(described, free_text(described.schema), names.row[whose])
+    rows = tables.seen["row"].to_numpy().astype(np.int64)
+    notes = Notes()
+    for word, left in hidden.left:
+        notes.add_files(instances, rows, Remark(Note.NAME_IN_TEXT, word), left)
+    # With the folder: it begins with the name of the root, which may be the patient's.
+    in_paths = rows_with_named_paths(names, instances["folder"], instances["file_name"])
+    notes.add_files(instances, rows, Remark(Note.NAME_IN_PATH), in_paths)
+    # What stands in the instance too has been said of it.
+    words = [(word, left) for word, left in of_series.left if word not in instances.column_names]
+    _note_series(notes, instances, rows, whose, words)
+    spot = instances.column_names.index(NAME)
+    return replace(
+        tables,
+        instances=hidden.table.set_column(spot, instances.field(spot), pseudonyms(instances[NAME])),
+        described=of_series.table,
+        seen=pa.table([tables.seen["row"], names.others], schema=SEEN),
+        notes=pa.concat_tables([tables.notes, notes.table()]),
+    )
+
+
+def _described_instances(described: pa.Table, instances: pa.Table) -> Codes:
+    """Return the row of the instance that each description is of."""
+    found = pc.index_in(_identity(described), value_set=_identity(instances))
+    rows: Codes = np.asarray(found).astype(np.int64)
+    return rows
+
+
+def _identity(table: pa.Table) -> pa.Array:
+    # Members of an archive may share a URL. Where they share these UIDs too, each knows the names of
+    # the other.
+    columns = (pc.fill_null(table[name], "") for name in ("url", *GROUPS))
+    return pc.binary_join_element_wise(*columns, "\n").combine_chunks()
+
+
+def _note_series(
+    notes: Notes,
+    instances: pa.Table,
+    rows: Codes,
+    whose: Codes,
+    words: Iterable[tuple[str, Codes]],
+) -> None:
+    """Note which columns of which descriptions may hold part of a name."""
+    for word, left in words:
+        of = whose[left]
+        where = instances.select(["url", "case", "path", "SOPInstanceUID"]).take(pa.array(of))
+        for row, said in zip(rows[of].tolist(), where.to_pylist(), strict=True):
+            spot = Spot(said["url"], said["case"], said["path"], row, said["SOPInstanceUID"])
+            notes.add(note_rows(spot, [Remark(Note.NAME_IN_TEXT, word)], of_series=True))
