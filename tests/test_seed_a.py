@@ -431,6 +431,7 @@ def test_desensitize_hides_the_name_in_every_output(secrets: Path, tmp_path: Pat
     private = [name for name in tree(tmp_path) if name.startswith(".")]
     assert [name for name in private if not name.startswith(".dcmdask/parts/")] == [
         ".dcmdask/lock",
+        ".dcmdask/output.json",
         f".dcmdask/state-{token}.index",
         f".dcmdask/state-{token}.json",
     ]
