@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from dcmdask import cases, index, notes, references, series
 from dcmdask._version import __version__
 from dcmdask.case_files import write_cases
+from dcmdask.case_rows import case_row_ranges
 from dcmdask.config import RunOptions
 from dcmdask.outputs import imgtools
 from dcmdask.outputs.csv import render_header
@@ -177,9 +178,7 @@ def assemble(
     with work.parquet("cases.parquet", CASES) as writer:
         writer.add(table)
     if work.writes("cases"):
-        write_cases(
-            store, _case_rows(work, max(per_case.values(), default=0)), project_ids, options
-        )
+        write_cases(store, _case_rows(work), project_ids, options)
     kinds: Counter[str] = Counter()
     for (_, kind), failures in outcomes.items():
         kinds[kind] += failures
@@ -497,30 +496,13 @@ def _instances_per_case(instances: Stream) -> dict[str, int]:
     return dict(counts)
 
 
-def _case_rows(work: _Work, largest: int) -> Iterator[pa.Table]:
-    """Give the rows of the case tables, whose largest case has so many instances."""
-    streams = {"instances": work.instances.only(*cases.COLUMNS)}
-    for one in work.ranges("cases", streams, _case_key(work.project_ids, largest)):
-        if one["instances"].rows > LARGEST_RANGE:
-            yield _archive_row(work, one)
-        else:
-            yield cases.build_case_rows(one["instances"].table(), work.project_ids)
-
-
-def _archive_row(work: _Work, archive: dict[str, Stream]) -> pa.Table:
-    """Give the row of an archive that is too large: no files of one place are so many."""
-
-    def pieces() -> Iterator[tuple[pa.Table, pa.ChunkedArray]]:
-        for one in work.ranges("archive", archive, Key.by(*cases.MEMBER_COLUMNS)):
-            members = one["instances"].table()
-            rows = cases.build_case_rows(members, work.project_ids)
-            yield rows, members["SeriesInstanceUID"]
-
-    return cases.joined_archive(pieces())
-
-
-def _case_key(project_ids: Mapping[str, int], largest: int) -> Key:
-    # Cases that can be held stay whole: of their rows nothing is compared, which is half the time.
-    if largest <= LARGEST_RANGE:
-        return Key(("case",), lambda rows: cases.case_keys(rows, project_ids))
-    return Key(cases.PLACE_COLUMNS, lambda rows: sort_text(*cases.row_keys(rows, project_ids)))
+def _case_rows(work: _Work) -> Iterator[pa.Table]:
+    """Give the rows of the case tables."""
+    return case_row_ranges(
+        work.instances.only(*cases.COLUMNS),
+        work.project_ids,
+        work.ranges,
+        work.scratch,
+        by_file=work.options.case_rows == "file",
+        most=LARGEST_RANGE,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -16,7 +17,29 @@ from dcmdask.schema import CASE_ROWS, TEMPLATE
 from dcmdask.staging import Staging
 from dcmdask.writing import writing
 
-_COLUMNS = ("ProjectID", *TEMPLATE)
+Change = Callable[[pa.Table], pa.Table]
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """The case tables in one form.
+
+    Attributes
+    ----------
+    change : callable
+        What is done to their rows.
+    merged : tuple of str
+        Files of all cases, without suffix.
+    mark : str or None
+        What the name of a case's file bears before its suffix; None where cases have no files.
+    as_json : bool
+        Whether a case is also written as JSON.
+    """
+
+    change: Change
+    merged: tuple[str, ...]
+    mark: str | None
+    as_json: bool = False
 
 
 def write_cases(
@@ -38,43 +61,66 @@ def write_cases(
     options : RunOptions
         What to write.
     """
-    merged = _merged_files(options)
-    for name in merged:
-        with store.open_output(name) as stream:
-            stream.write(render_header(_COLUMNS, excel=options.excel))
-    with _CaseFiles(store, {} if options.only_merged else project_ids, options) as files:
+    columns = _columns(options)
+    views = _views(options)
+    for name in (name for view in views for name in view.merged):
+        with store.open_output(f"{name}.csv") as stream:
+            stream.write(render_header(columns, excel=options.excel))
+    with _CaseFiles(store, views, project_ids, options) as files:
         for rows in ranges:
-            for name, change in merged.items():
-                lines = render_lines(change(rows), _COLUMNS, excel=options.excel)
-                with writing(name), open(store.staged(name), "ab") as stream:
-                    stream.write(lines.content)
-            files.add(rows)
+            shown = [view.change(rows) for view in views]
+            for view, own in zip(views, shown, strict=True):
+                lines = render_lines(own, columns, excel=options.excel)
+                for name in view.merged:
+                    with writing(name), open(store.staged(f"{name}.csv"), "ab") as stream:
+                        stream.write(lines.content)
+            files.add(shown)
 
 
-def _merged_files(options: RunOptions) -> dict[str, Callable[[pa.Table], pa.Table]]:
-    """Give the merged files of a run and what is done to their rows."""
+def _columns(options: RunOptions) -> tuple[str, ...]:
+    """Return the columns of the tables: a loose file is told by the folder it lies in."""
+    return ("ProjectID", *(("Folder",) if options.case_rows == "file" else ()), *TEMPLATE)
 
-    def same(rows: pa.Table) -> pa.Table:
-        return rows
 
+def _same(rows: pa.Table) -> pa.Table:
+    return rows
+
+
+def _views(options: RunOptions) -> list[_View]:
+    """Return the forms in which a run writes the case tables."""
+    originals, hidden = "all_cases_original", "all_cases_desensitized"
     if options.only_merged:
         # With --desensitize the names are pseudonyms already, and no original is written.
         if options.desensitize:
-            return {"all_cases_desensitized.csv": same}
-        return {
-            "all_cases_original.csv": same,
-            "all_cases_desensitized.csv": cases.desensitized,
-        }
-    return {"all_cases.csv": same} if options.merge_all else {}
+            return [_View(_same, (hidden,), None)]
+        return [_View(_same, (originals,), None), _View(cases.desensitized, (hidden,), None)]
+    if not options.merge_all:
+        return [_View(_same, (), "", options.export_json)]
+    if options.desensitize:
+        return [_View(_same, ("all_cases",), "", options.export_json)]
+    return [
+        _View(_same, ("all_cases", originals), "", options.export_json),
+        _View(cases.desensitized, (hidden,), cases.DESENSITIZED),
+    ]
 
 
 class _CaseFiles:
-    """The files of all cases, of which one at most is begun and not ended."""
+    """The files of all cases, of which those of one at most are begun and not ended."""
 
-    def __init__(self, store: Staging, project_ids: Mapping[str, int], options: RunOptions) -> None:
+    def __init__(
+        self,
+        store: Staging,
+        views: list[_View],
+        project_ids: Mapping[str, int],
+        options: RunOptions,
+    ) -> None:
         stems = cases.file_stems(project_ids)
-        self._waiting = sorted((number, stems[case]) for case, number in project_ids.items())[::-1]
+        self._views = views
+        is_wanted = any(view.mark is not None for view in views)
+        numbers = sorted((number, stems[case]) for case, number in project_ids.items())
+        self._waiting = numbers[::-1] if is_wanted else []
         self._options = options
+        self._columns = _columns(options)
         self._folder = store.staged("cases")
         self._begun = False
 
@@ -85,32 +131,43 @@ class _CaseFiles:
 
     def __exit__(self, kind: object, *_exception: object) -> None:
         if kind is None:
-            self._write_up_to(None, CASE_ROWS.empty_table())
+            self._write_up_to(None, [CASE_ROWS.empty_table() for _ in self._views])
 
-    def add(self, rows: pa.Table) -> None:
-        """Write some rows. The last of their cases may have more."""
-        if rows.num_rows and self._waiting:
-            self._write_up_to(rows["ProjectID"][-1].as_py(), rows)
+    def add(self, shown: list[pa.Table]) -> None:
+        """Write some rows, in the form of every view. The last of their cases may have more."""
+        if shown[0].num_rows and self._waiting:
+            self._write_up_to(shown[0]["ProjectID"][-1].as_py(), shown)
 
-    def _write_up_to(self, last: int | None, rows: pa.Table) -> None:
+    def _write_up_to(self, last: int | None, shown: list[pa.Table]) -> None:
         """Write the files of all cases that wait and come before `last`, and the first rows of it."""
-        excel = self._options.excel
-        header = render_header(_COLUMNS, excel=excel)
-        lines = render_lines(rows, _COLUMNS, excel=excel)
-        records = render_records(rows, _COLUMNS) if self._options.export_json else None
-        ids = rows["ProjectID"].to_numpy()
+        writers = [self._writer(*pair) for pair in zip(self._views, shown, strict=True)]
+        ids = shown[0]["ProjectID"].to_numpy()
         while self._waiting and (last is None or self._waiting[-1][0] <= last):
             number, stem = self._waiting[-1]
             start, stop = (int(np.searchsorted(ids, number, side)) for side in ("left", "right"))
-            begins, ends = not self._begun, number != last
-            self._write(f"{stem}.csv", header if begins else b"", lines.between(start, stop))
-            if records is not None:
-                content = as_list(records, start, stop, begins=begins, ends=ends)
-                self._write(f"{stem}.json", content)
-            self._begun = not ends
-            if not ends:
+            for write in writers:
+                write(stem, start, stop, number != last)
+            self._begun = number == last
+            if self._begun:
                 return
             self._waiting.pop()
+
+    def _writer(self, view: _View, rows: pa.Table) -> Callable[[str, int, int, bool], None]:
+        """Return what writes the rows of one case, of a view, into its files."""
+        excel = self._options.excel
+        header = render_header(self._columns, excel=excel)
+        lines = render_lines(rows, self._columns, excel=excel)
+        records = render_records(rows, self._columns) if view.as_json else None
+
+        def write(stem: str, start: int, stop: int, ends: bool) -> None:
+            begins = not self._begun
+            name = f"{stem}{view.mark}"
+            self._write(f"{name}.csv", header if begins else b"", lines.between(start, stop))
+            if records is not None:
+                content = as_list(records, start, stop, begins=begins, ends=ends)
+                self._write(f"{name}.json", content)
+
+        return write
 
     def _write(self, name: str, *pieces: bytes | memoryview) -> None:
         path = f"{self._folder}/{name}"

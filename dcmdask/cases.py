@@ -1,7 +1,8 @@
-"""Take instances; give ProjectIDs, the rows of the case tables, and a row a case.
+"""Take instances; give the rows of the case tables, and a row a case.
 
 Seed A's rules: a case is an immediate subfolder of a source, a zip lying directly in it, or the
-loose files lying there; an archive is one row, aggregated over its members.
+loose files lying there. An archive is one row, and so are the loose files of a case: of every column
+the first value that is there, in order of path.
 """
 
 from __future__ import annotations
@@ -9,50 +10,66 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import itertools
-import json
+import posixpath
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dcmdask.codes import codes_of, count_distinct, first_rows, map_distinct
-from dcmdask.errors import ProjectIdMapError
+from dcmdask.codes import Codes, codes_of, first_rows, map_distinct, rows_with
 from dcmdask.privacy import pseudonym
-from dcmdask.schema import CASE_ROWS, CASES, TEMPLATE
+from dcmdask.schema import CASE_ROWS, CASES, INSTANCES
 from dcmdask.types import SKIPS
 from dcmdask.values import INTEGER, TEXT
+
+_NOT_READ = ("Folder", "FileName", "ImageCount", "SeriesCount")
+_VALUES = tuple(name for name in CASE_ROWS.names[4:] if name not in _NOT_READ)
+_COUNTED = ("ImageCount", "SeriesCount")
+_AGED = ("PatientAge", "PatientBirthDate", "StudyDate")
 
 COLUMNS = (
     "case",
     "path",
     "archive",
+    "folder",
     "file_name",
     "SOPInstanceUID",
-    *(name for name in TEMPLATE if name not in ("FileName", "ImageCount", "SeriesCount")),
+    *_VALUES,
 )
 """Columns of the instances that the case tables need."""
 
-PLACE_COLUMNS = COLUMNS[:4]
-"""Columns of the instances that decide the order of rows."""
+PLACE_COLUMNS = ("case", "archive", "file_name", "path")
+"""Columns of the instances, and of what is made of them, that decide the order of rows."""
 
-MEMBER_COLUMNS = ("path", "SeriesInstanceUID", "SOPInstanceUID")
-"""Columns of the instances that decide the order of the members of an archive."""
+FIRSTS = pa.schema(
+    [
+        *(INSTANCES.field(name) for name in COLUMNS if name != "PatientAge"),
+        ("PatientAge", INTEGER),
+        ("count", INTEGER),
+    ]
+)
+"""Instances of which some row takes a value, and how many others each stands for."""
+
+SERIES = pa.schema([*((name, TEXT) for name in (*PLACE_COLUMNS, "SeriesInstanceUID"))])
+"""Series that a row has, each once."""
+
+COUNTS = pa.schema([*((name, TEXT) for name in PLACE_COLUMNS), ("SeriesCount", INTEGER)])
+"""How many series a row has, in as many parts as they were counted in."""
+
+# A row of a case table is made of the instances that agree in these.
+_ROW = ("case", "archive")
+# What decides which value is the first: the path, then what differs between instances of one path.
+_ORDER = ("path", "SeriesInstanceUID", "SOPInstanceUID")
 
 # PS3.5 6.2 has three digits. A few more are forgiven; a file that has hundreds must not end the run.
 _AGE = re.compile(r"\s*([0-9]{1,6})\s*([DWMY]?)\s*", re.IGNORECASE)
 _DAYS_A_YEAR = 365.25
 _MONTHS_A_YEAR = 12
-_COUNTED = ("ImageCount", "SeriesCount")
-_AGED = ("PatientAge", "PatientBirthDate", "StudyDate")
-# What decides between instances of one path.
-_TIES = ("SeriesInstanceUID", "SOPInstanceUID")
-_VALUES = tuple(name for name in TEMPLATE if name not in ("FileName", *_COUNTED))
 
 # Windows keeps these for devices, with or without a suffix.
 _RESERVED = re.compile(
@@ -61,61 +78,11 @@ _RESERVED = re.compile(
 # Separators and wildcards of any system, control characters, those that turn the direction of
 # text, and halves of characters, which have no UTF-8.
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
-_LARGEST_NUMBER = 2**63 - 1
 _LONGEST_STEM = 120
+DESENSITIZED = ".desensitized"
+"""What the name of a case's file bears before its suffix, where names are pseudonyms in it."""
+
 _DIGEST_DIGITS = 8
-
-
-def read_projectid_map(path: Path) -> dict[str, int]:
-    """Read a ProjectID map; an absent file is an empty one.
-
-    Raises
-    ------
-    ProjectIdMapError
-        It cannot be read, or is not an object of distinct positive integers.
-    """
-    fix = "mend the file, or name another --projectid-map"
-    try:
-        # As pairs: an object in which one case stands twice has no meaning that could be kept.
-        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=tuple)
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise ProjectIdMapError(str(path), error.strerror or "cannot be read", fix) from error
-    except (ValueError, RecursionError) as error:
-        raise ProjectIdMapError(str(path), "it is no JSON", fix) from error
-    if not isinstance(content, tuple):
-        raise ProjectIdMapError(str(path), "it is no JSON object", fix)
-    numbers = dict(content)
-    if len(numbers) != len(content):
-        raise ProjectIdMapError(str(path), "a case stands in it twice", fix)
-    for number in numbers.values():
-        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-            raise ProjectIdMapError(str(path), "a number in it is no positive integer", fix)
-        if number > _LARGEST_NUMBER:
-            raise ProjectIdMapError(str(path), "a number in it is too large", fix)
-    if len(set(numbers.values())) != len(numbers):
-        raise ProjectIdMapError(str(path), "two cases in it have one number", fix)
-    return numbers
-
-
-def assign_project_ids(cases: Iterable[str], known: Mapping[str, int]) -> dict[str, int]:
-    """Give every case its number: known ones keep theirs, new ones get the next free from 1.
-
-    Examples
-    --------
-    >>> assign_project_ids(["b", "c", "a"], {"b": 2})
-    {'b': 2, 'a': 1, 'c': 3}
-    """
-    numbers = dict(known)
-    taken = set(known.values())
-    free = 1
-    for case in sorted(set(cases) - set(known)):
-        while free in taken:
-            free += 1
-        numbers[case] = free
-        taken.add(free)
-    return numbers
 
 
 def age_in_years(age: str | None, born: dt.date | None, studied: dt.date | None) -> int | None:
@@ -154,8 +121,10 @@ def _whole_years(count: int, unit: str) -> int:
     return count
 
 
-def build_case_rows(instances: pa.Table, project_ids: Mapping[str, int]) -> pa.Table:
-    """Give the rows of the case tables.
+def build_case_rows(
+    instances: pa.Table, project_ids: Mapping[str, int], *, by_file: bool = False
+) -> pa.Table:
+    """Return the rows of the case tables.
 
     Parameters
     ----------
@@ -163,37 +132,177 @@ def build_case_rows(instances: pa.Table, project_ids: Mapping[str, int]) -> pa.T
         `COLUMNS` of all instances of some cases, in any order.
     project_ids : mapping
         ProjectID of every case.
+    by_file : bool
+        Whether every loose file is a row, and not all of a case together.
 
     Returns
     -------
     pyarrow.Table
-        `dcmdask.schema.CASE_ROWS`: a row a loose file or archive, sorted by ProjectID, FileName,
-        path.
+        `dcmdask.schema.CASE_ROWS`, sorted by ProjectID, FileName, path.
     """
-    numbers = map_distinct(project_ids.__getitem__, INTEGER, instances["case"])
+    rows = with_ages(instances)
+    joint, loose = parted(rows) if by_file else (rows, rows[:0])
+    counts = count_series(series_of(joint))
+    return join_case_rows(first_values(joint), counts, loose, project_ids)
+
+
+def with_ages(instances: pa.Table) -> pa.Table:
+    """Return `FIRSTS` of instances with `COLUMNS`, each for itself: ages in whole years."""
     ages = map_distinct(age_in_years, INTEGER, *(instances[name] for name in _AGED))
-    rows = instances.drop_columns("PatientAge")
-    rows = rows.append_column("ProjectID", numbers).append_column("PatientAge", ages)
-    if rows["archive"].null_count == rows.num_rows:
-        return _loose_rows(rows)
+    columns: dict[str, Any] = {name: instances[name] for name in COLUMNS}
+    columns |= {"PatientAge": ages, "count": np.ones(instances.num_rows, np.int64)}
+    return pa.table({name: columns[name] for name in FIRSTS.names}, FIRSTS)
+
+
+def parted(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Return the members of archives, and the loose files."""
     loose = pc.is_null(rows["archive"])
-    tables = [_loose_rows(rows.filter(loose)), _archive_rows(rows.filter(pc.invert(loose)))]
-    return pa.concat_tables(tables).sort_by(_ascending("ProjectID", "FileName", "path"))
+    return rows.filter(pc.invert(loose)), rows.filter(loose)
 
 
-def case_keys(instances: Any, project_ids: Mapping[str, int]) -> Any:
+def first_values(rows: pa.Table) -> pa.Table:
+    """Return those instances of which a row takes a value: the first that is there, by path.
+
+    Parameters
+    ----------
+    rows : pyarrow.Table
+        `FIRSTS`, in any order: instances, or what this function made of some of them. It makes the
+        same of the whole as of what it made of the parts, however they were cut.
+
+    Returns
+    -------
+    pyarrow.Table
+        `FIRSTS`, with the counts of all others added to the first instance of each row.
+    """
+    # By everything in the end: what is alike in all of it may stand in any order.
+    rest = (name for name in FIRSTS.names if name not in (*_ROW, *_ORDER))
+    rows = rows.take(pc.sort_indices(rows, sort_keys=_ascending(*_ROW, *_ORDER, *rest)))
+    group = codes_of(*(rows[name] for name in _ROW))
+    heads = first_rows(group)
+    spots = [heads, *(_first_there(rows[name], group) for name in _VALUES)]
+    chosen = np.unique(np.concatenate(spots))
+    counts = np.zeros(rows.num_rows, np.int64)
+    counts[heads] = np.bincount(group, rows["count"].to_numpy(), len(heads))
+    rows = rows.set_column(rows.column_names.index("count"), "count", pa.array(counts))
+    return rows.take(pa.array(chosen)).cast(FIRSTS)
+
+
+def _first_there(column: pa.ChunkedArray, group: Codes) -> Codes:
+    """Return the first row of every group, of those that have one, in which a value stands."""
+    there = np.flatnonzero(pc.is_valid(column).to_numpy(zero_copy_only=False))
+    _, first = np.unique(group[there], return_index=True)
+    return there[first]
+
+
+def series_of(rows: pa.Table) -> pa.Table:
+    """Return `SERIES` of some instances."""
+    rows = rows_with(rows, "SeriesInstanceUID").select([*_ROW, "SeriesInstanceUID"])
+    first = first_rows(codes_of(*rows.columns))
+    return _placed(rows.take(pa.array(first)), SERIES)
+
+
+def count_series(series: pa.Table) -> pa.Table:
+    """Return `COUNTS` of `SERIES`, of which each may stand there several times."""
+    rows = series.take(
+        pa.array(first_rows(codes_of(*(series[n] for n in (*_ROW, "SeriesInstanceUID")))))
+    )
+    group = codes_of(*(rows[name] for name in _ROW))
+    counted = rows.take(pa.array(first_rows(group))).select(list(_ROW))
+    return _placed(counted.append_column("SeriesCount", pa.array(np.bincount(group))), COUNTS)
+
+
+def _placed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return rows with the place columns that a row of many instances does not have."""
+    columns = {
+        name: rows[name] if name in rows.column_names else pa.nulls(rows.num_rows, TEXT)
+        for name in schema.names
+    }
+    return pa.table(columns, schema)
+
+
+def join_case_rows(
+    firsts: pa.Table, counts: pa.Table, loose: pa.Table, project_ids: Mapping[str, int]
+) -> pa.Table:
+    """Return the rows of the case tables from what was made of the instances of some rows.
+
+    Parameters
+    ----------
+    firsts : pyarrow.Table
+        What `first_values` gives of any parts of them.
+    counts : pyarrow.Table
+        What `count_series` gives of series that have no part in common.
+    loose : pyarrow.Table
+        What `with_ages` gives of files that are a row each.
+    project_ids : mapping
+        ProjectID of every case.
+    """
+    tables = [_joint_rows(first_values(firsts), counts), _loose_rows(loose)]
+    rows = pa.concat_tables(tables)
+    numbers = map_distinct(project_ids.__getitem__, INTEGER, rows["case"])
+    rows = rows.set_column(0, "ProjectID", numbers)
+    return rows.sort_by(_ascending("ProjectID", "FileName", "path"))
+
+
+def _joint_rows(rows: pa.Table, counts: pa.Table) -> pa.Table:
+    """Return a row for the members of each archive, and for the loose files of each case."""
+    group = codes_of(*(rows[name] for name in _ROW))
+    heads = rows.take(pa.array(first_rows(group)))
+    cases, archives = (heads[name].to_pylist() for name in _ROW)
+    roots = [folder.partition("/")[0] for folder in heads["folder"].to_pylist()]
+    ways = [posixpath.dirname(archive or "") for archive in archives]
+    columns: dict[str, Any] = {
+        "case": cases,
+        "path": [archive or "" for archive in archives],
+        "Folder": [f"{root}/{way}".rstrip("/") for root, way in zip(roots, ways, strict=True)],
+        "FileName": [
+            f"{case}.dir" if archive is None else archive.rpartition("/")[2]
+            for case, archive in zip(cases, archives, strict=True)
+        ],
+        "ImageCount": np.bincount(group, rows["count"].to_numpy(), len(cases)),
+        "SeriesCount": _counts_of(cases, archives, counts),
+    }
+    for name in _VALUES:
+        columns[name] = _first_values(rows[name], group, len(cases))
+    return _case_rows(columns, len(cases))
+
+
+def _counts_of(cases: list[str], archives: list[str | None], counts: pa.Table) -> list[int]:
+    """Return how many series each row has."""
+    found: Counter[tuple[str, str | None]] = Counter()
+    for case, archive, count in zip(
+        *(counts[n].to_pylist() for n in (*_ROW, "SeriesCount")), strict=True
+    ):
+        found[case, archive] += count
+    return [found[row] for row in zip(cases, archives, strict=True)]
+
+
+def _loose_rows(rows: pa.Table) -> pa.Table:
+    """Return a row for each loose file, those of one path in order: the counts are for archives."""
+    rows = rows.sort_by(_ascending(*_ORDER))
+    columns: dict[str, Any] = {name: rows[name] for name in ("case", "path", *_VALUES)}
+    columns |= {"Folder": rows["folder"], "FileName": rows["file_name"]}
+    return _case_rows(columns, rows.num_rows)
+
+
+def _case_rows(columns: Mapping[str, Any], count: int) -> pa.Table:
+    none = {name: pa.nulls(count, CASE_ROWS.field(name).type) for name in CASE_ROWS.names}
+    return pa.table({**none, **columns}, CASE_ROWS)
+
+
+def case_keys(rows: Any, project_ids: Mapping[str, int]) -> Any:
     """Give, of a table or batch with ``case``, text that sorts as ProjectIDs do."""
-    return map_distinct(lambda case: f"{project_ids[case]:019d}", TEXT, instances["case"])
+    return map_distinct(lambda case: f"{project_ids[case]:019d}", TEXT, rows["case"])
 
 
-def row_keys(instances: Any, project_ids: Mapping[str, int]) -> list[Any]:
-    """Give, of a table or batch with `PLACE_COLUMNS`, what `build_case_rows` sorts by, as text."""
-    archived = pc.is_valid(instances["archive"])
-    archives = pc.replace_substring_regex(instances["archive"], r"(?s)^.*/", "")
+def row_keys(rows: Any, project_ids: Mapping[str, int], *, by_file: bool = False) -> list[Any]:
+    """Give, of a table or batch with `PLACE_COLUMNS`, what the case tables are sorted by, as text."""
+    archived = pc.is_valid(rows["archive"])
+    archives = pc.replace_substring_regex(rows["archive"], r"(?s)^.*/", "")
+    together = pc.binary_join_element_wise(rows["case"], ".dir", "")
     return [
-        case_keys(instances, project_ids),
-        pc.if_else(archived, archives, instances["file_name"]),
-        pc.if_else(archived, instances["archive"], instances["path"]),
+        case_keys(rows, project_ids),
+        pc.if_else(archived, archives, rows["file_name"] if by_file else together),
+        pc.if_else(archived, rows["archive"], rows["path"] if by_file else ""),
     ]
 
 
@@ -201,64 +310,11 @@ def _ascending(*names: str) -> list[tuple[str, str]]:
     return [(name, "ascending") for name in names]
 
 
-def _loose_rows(rows: pa.Table) -> pa.Table:
-    keys = _ascending("ProjectID", "file_name", "path", *_TIES)
-    order = pc.sort_indices(rows, sort_keys=keys)
-    rows = rows.select(["ProjectID", "case", "path", "file_name", *_VALUES]).take(order)
-    columns: dict[str, Any] = dict(zip(rows.column_names, rows.columns, strict=True))
-    columns["FileName"] = columns["file_name"]
-    columns |= dict.fromkeys(_COUNTED, pa.nulls(rows.num_rows, INTEGER))
-    return pa.table({name: columns[name] for name in CASE_ROWS.names}, CASE_ROWS)
-
-
-def _archive_rows(rows: pa.Table) -> pa.Table:
-    """Aggregate members: the first value that is there, in order of paths, and the two counts."""
-    rows = rows.sort_by(_ascending("case", "path", *_TIES))
-    group = codes_of(rows["case"], rows["archive"])
-    first = rows.take(first_rows(group))
-    archives = first["archive"].to_pylist()
-    columns: dict[str, Any] = {
-        "ProjectID": first["ProjectID"],
-        "case": first["case"],
-        "path": archives,
-        "FileName": [archive.rsplit("/", 1)[-1] for archive in archives],
-        "ImageCount": np.bincount(group),
-        "SeriesCount": count_distinct(rows["SeriesInstanceUID"], group, len(archives)),
-    }
-    for name in _VALUES:
-        columns[name] = _first_values(rows[name], group, len(archives))
-    return pa.table({name: columns[name] for name in CASE_ROWS.names}, CASE_ROWS)
-
-
-def joined_archive(pieces: Iterable[tuple[pa.Table, pa.ChunkedArray]]) -> pa.Table:
-    """Give the row of one archive whose members come in pieces, for one too large to be held.
-
-    Parameters
-    ----------
-    pieces : iterable of (pyarrow.Table, pyarrow.ChunkedArray)
-        What `build_case_rows` gives of some members, in order of path, SeriesInstanceUID and
-        SOPInstanceUID; and the SeriesInstanceUIDs of these members, which are held once each.
-    """
-    rows = []
-    uids = pa.chunked_array([], TEXT)
-    for row, own in pieces:
-        rows.append(row)
-        uids = pa.chunked_array([pc.unique(pa.chunked_array([*uids.chunks, *own.chunks], TEXT))])
-    found = pa.concat_tables(rows)
-    columns: dict[str, Any] = {name: found[name].drop_null()[:1] for name in CASE_ROWS.names}
-    columns["ImageCount"] = [pc.sum(found["ImageCount"]).as_py()]
-    columns["SeriesCount"] = [len(uids.drop_null())]
-    return pa.table({name: column or [None] for name, column in columns.items()}, CASE_ROWS)
-
-
-def _first_values(column: pa.ChunkedArray, group: Any, groups: int) -> pa.Array:
-    there = pc.is_valid(column).to_numpy(zero_copy_only=False)
-    spots = np.flatnonzero(there)
-    found, first = np.unique(group[spots], return_index=True)
+def _first_values(column: pa.ChunkedArray, group: Codes, groups: int) -> pa.Array:
+    spots = _first_there(column, group)
     take = np.full(groups, -1, dtype=np.int64)
-    take[found] = spots[first]
-    indices = pa.array(take, mask=take < 0)
-    return column.combine_chunks().take(indices)
+    take[group[spots]] = spots
+    return column.take(pa.array(take, mask=take < 0))
 
 
 def desensitized(rows: pa.Table) -> pa.Table:
@@ -351,6 +407,8 @@ def _is_safe(name: str) -> bool:
         and not _RESERVED.fullmatch(name)
         and name == name.strip(" .")
         and not name.startswith("-")
+        # It would be the desensitized file of another case.
+        and not name.casefold().endswith(DESENSITIZED)
         and len(name.encode()) <= _LONGEST_STEM
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 from dcmdask.errors import UsageError
 
 LAYOUTS = ("native", "imgtools", "cases", "all")
+CASE_ROWS = ("case", "file")
 
 REQUESTS = 256
 """Reads of a store under way at a time."""
@@ -117,6 +118,9 @@ class RunOptions:
         JSON file of case names and numbers; None for ``projectid_map.json`` in the output.
     layout : str
         Which files are published beside the tables: one of `LAYOUTS`.
+    case_rows : str
+        What a row of a case table is beside an archive: all loose files of the case, or one; one of
+        `CASE_ROWS`.
     excel : bool
         CSV made for a spreadsheet.
     include, exclude : tuple of str
@@ -147,6 +151,7 @@ class RunOptions:
     fresh: bool = False
     projectid_map: str | None = None
     layout: str = "all"
+    case_rows: str = "case"
     excel: bool = False
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -172,11 +177,15 @@ class RunOptions:
             raise UsageError(words, "its list would name what has been moved")
         if self.layout not in LAYOUTS:
             raise UsageError(f"--layout {self.layout}", f"write one of {', '.join(LAYOUTS)}")
+        if self.case_rows not in CASE_ROWS:
+            words = f"write one of {', '.join(CASE_ROWS)}"
+            raise UsageError(f"--case-rows {self.case_rows}", words)
         if self.layout in ("native", "imgtools"):
-            for name in ("merge_all", "only_merged", "export_json"):
-                if getattr(self, name):
-                    words = f"--{name.replace('_', '-')} with --layout {self.layout}"
-                    raise UsageError(f"{words}, which has no case tables", "add --layout cases")
+            asked = {"--merge-all": self.merge_all, "--only-merged": self.only_merged}
+            asked |= {"--export-json": self.export_json, "--case-rows": self.case_rows != "case"}
+            for name in (name for name, is_asked in asked.items() if is_asked):
+                words = f"{name} with --layout {self.layout}"
+                raise UsageError(f"{words}, which has no case tables", "add --layout cases")
 
     @property
     def remote(self) -> RemoteOptions:

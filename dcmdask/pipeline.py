@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import os
 import platform
 import time
@@ -15,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dcmdask import cases, cluster
+from dcmdask import cluster
 from dcmdask._version import __version__
 from dcmdask.assemble import PUBLISHED, Assembled, assemble
 from dcmdask.carry import carry, rows_to_describe
@@ -33,6 +32,15 @@ from dcmdask.listing import (
 )
 from dcmdask.output import CATALOG, DEFAULT_MAP, State, is_whole, state_of, token_of
 from dcmdask.parts import Parts
+from dcmdask.projectids import (
+    Numbers,
+    assign_project_ids,
+    contents,
+    give_numbers,
+    greatest_beside,
+    known_numbers,
+    read_numbers,
+)
 from dcmdask.remote.address import is_url
 from dcmdask.remote_store import RemoteStore
 from dcmdask.schema import VERSION, reading_digest
@@ -41,7 +49,6 @@ from dcmdask.source.local import move_archives_into_folders
 from dcmdask.store import Store
 from dcmdask.supervisor import read_partition, start_reader, stop_readers
 from dcmdask.types import PRIVATE, Partition, PartitionSummary, Progress
-from dcmdask.writing import writing
 
 if TYPE_CHECKING:
     from dask.bag import Bag
@@ -162,7 +169,9 @@ def _run(
         # Under the lock: what a killed run had set aside is back, and no other run is under way that
         # gives numbers or reads what is about to be moved.
         map_path = own_map or store.numbers()
-        saved = cases.read_projectid_map(map_path)
+        is_taken_over = own_map is None and not map_path.exists()
+        begun_with = read_numbers(store.seed_map()) if is_taken_over else Numbers.of({})
+        saved = known_numbers(map_path, begun_with)
         moved = [move for root in roots for move in _moved(root, options)]
         known = store.known(reading_digest(options.reading()), full=options.full)
         if options.scheduler is None and not known:
@@ -172,9 +181,16 @@ def _run(
         totals.check(listing.files)
         clock.stop("read")
         changes = known.changes()
-        numbers = cases.assign_project_ids(listing.cases, saved)
+        is_file = own_map is not None or isinstance(out, Path)
+        if is_file:
+            # Promised for ever, before the tables that use them appear.
+            given = give_numbers(map_path, listing.cases, begun_with)
+        else:
+            given = assign_project_ids(listing.cases, saved, map_path)
+        numbers = {case: given.of_case[case] for case in listing.cases}
         state = _state(known, options, listing, numbers, totals)
-        if numbers == saved and map_path.exists() and _is_as_published(store, changes, state):
+        is_kept = is_file or (given == saved and greatest_beside(map_path).exists())
+        if is_kept and _is_as_published(store, changes, state):
             catalog = {**store.output.read_catalog(), **_listed(roots, listing, moved)}
             catalog["run"] = _told_of(clock, begun, changes, store)
             store.confirm(catalog, state)
@@ -186,13 +202,13 @@ def _run(
             parts,
             listing.cases,
             totals.counts["instances"],
-            {case: numbers[case] for case in listing.cases},
+            numbers,
             options,
         )
         clock.stop("assemble")
         watch(_progress("publish", listing, totals))
         catalog = _catalog(options, roots, listing, totals, assembled, moved)
-        names = _write_numbers(store, map_path, numbers)
+        names = [] if is_file else _publish_numbers(store, map_path, given)
         store.send()
         clock.stop("publish")
         catalog["run"] = _told_of(clock, begun, changes, store)
@@ -402,21 +418,12 @@ def _listed(roots: list[Root], listing: Listing, moved: list[tuple[str, str]]) -
     }
 
 
-def _write_numbers(store: AnyStore, path: Path, numbers: dict[str, int]) -> list[str]:
-    """Save the ProjectIDs; give their name, if they are published with the catalog."""
-    text = json.dumps(dict(sorted(numbers.items())), ensure_ascii=False, indent=2) + "\n"
-    content = text.encode("utf-8", "replace")
-    if path == store.numbers():
-        with store.open_output(DEFAULT_MAP) as stream:
+def _publish_numbers(store: AnyStore, path: Path, numbers: Numbers) -> list[str]:
+    """Prepare the ProjectIDs of a catalog in a store; return the names of their files."""
+    for place, content in contents(path, numbers).items():
+        with store.open_output(place.name) as stream:
             stream.write(content)
-        return [DEFAULT_MAP]
-    # Numbers are promised for ever: they are saved before the tables that use them appear.
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.new")
-        fresh.write_bytes(content)
-        os.replace(fresh, path)
-    return []
+    return [place.name for place in contents(path, numbers)]
 
 
 def _told_of(

@@ -19,7 +19,15 @@ from typing import Any, Self
 
 from dcmdask.config import RemoteOptions
 from dcmdask.errors import HeaderError, LockedError, OutputError, StoreError
-from dcmdask.folder import StoreFolder, discard, is_absent, reaching, scratch_folder, upload
+from dcmdask.folder import (
+    StoreFolder,
+    discard,
+    is_absent,
+    reaching,
+    read_now,
+    scratch_folder,
+    upload,
+)
 from dcmdask.known import Known, write_index
 from dcmdask.lease import Lease
 from dcmdask.manifest import PieceWriter
@@ -38,6 +46,7 @@ from dcmdask.output import (
     token_of,
 )
 from dcmdask.parts import Parts, check_of, list_stems, names_of_part, remove_others
+from dcmdask.projectids import SEED_MAP, greatest_beside
 from dcmdask.remote.address import Address
 from dcmdask.remote.client import ConflictError
 from dcmdask.staging import Staging
@@ -205,9 +214,20 @@ class RemoteStore(Staging):
     def numbers(self) -> Path:
         """Give the file of ProjectIDs of the catalog, whether there is one or not."""
         path = self._scratch / DEFAULT_MAP
+        for own in (path, greatest_beside(path)):
+            if not own.exists():
+                with suppress(FileNotFoundError):
+                    self.output.fetch(own.name)
+        return path
+
+    def seed_map(self) -> Path:
+        """Return the file of ProjectIDs that the case extractor leaves, there or not."""
+        path = self._scratch / SEED_MAP
         if not path.exists():
-            with suppress(FileNotFoundError):
-                self.output.fetch(DEFAULT_MAP)
+            with reaching(self.place):
+                found = read_now(self._remote, self.output.key(SEED_MAP))
+            if found is not None:
+                path.write_bytes(found[0])
         return path
 
     # -- while it is read ------------------------------------------------------------------------
@@ -251,11 +271,12 @@ class RemoteStore(Staging):
 
     def send(self) -> None:
         """Put what is prepared into a folder that nothing names yet."""
-        before = self.numbers()
-        if before.exists() and not (self.prepared / DEFAULT_MAP).exists():
-            # Those of the catalog before stay: they are promised for ever.
-            with self.open_output(DEFAULT_MAP) as stream:
-                stream.write(before.read_bytes())
+        numbers = self.numbers()
+        for before in (numbers, greatest_beside(numbers)):
+            if before.exists() and not (self.prepared / before.name).exists():
+                # Those of the catalog before stay: they are promised for ever.
+                with self.open_output(before.name) as stream:
+                    stream.write(before.read_bytes())
         names = [f"{_FOLDER}{self._token}/{name}" for name in self.sizes()]
         own = [self.prepared / name for name in self.sizes()]
         upload(self._remote, list(zip(map(self.output.key, names), own, strict=True)))

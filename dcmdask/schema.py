@@ -255,6 +255,7 @@ CASE_ROWS = pa.schema(
         ("ProjectID", INTEGER),
         ("case", TEXT),
         ("path", TEXT),
+        ("Folder", TEXT),
         ("FileName", TEXT),
         ("PatientName", TEXT),
         ("PatientID", TEXT),

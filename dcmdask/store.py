@@ -42,6 +42,7 @@ from dcmdask.output import (
     token_of,
 )
 from dcmdask.parts import check_of, list_stems, remove_others
+from dcmdask.projectids import SEED_MAP
 from dcmdask.staging import Staging
 from dcmdask.types import PRIVATE
 from dcmdask.writing import output_error, writing
@@ -234,6 +235,10 @@ class Store(Staging):
     def numbers(self) -> Path:
         """Give the file of ProjectIDs in OUT, whether it is there or not."""
         return self.out / DEFAULT_MAP
+
+    def seed_map(self) -> Path:
+        """Return the file of ProjectIDs that the case extractor leaves, there or not."""
+        return self.out / SEED_MAP
 
     def reading(self) -> dict[str, Any]:
         """Give what a worker must know of where parts go: fields of `ReadOptions`."""

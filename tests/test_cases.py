@@ -6,134 +6,30 @@ import datetime as dt
 import itertools
 import random
 import re
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dcmdask.case_rows import case_row_ranges
 from dcmdask.cases import (
     COLUMNS,
     age_in_years,
-    assign_project_ids,
     build_case_rows,
     build_cases,
     desensitized,
     file_stems,
-    joined_archive,
-    read_projectid_map,
+    first_values,
     row_keys,
+    with_ages,
 )
-from dcmdask.errors import ProjectIdMapError
 from dcmdask.schema import CASE_ROWS, INSTANCES, table_of
-
-# -- ProjectID -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("cases", "known", "expected"),
-    [
-        ([], {}, {}),
-        (["c", "a", "b"], {}, {"a": 1, "b": 2, "c": 3}),
-        (["P10", "P2"], {}, {"P10": 1, "P2": 2}),
-        (["a", "b"], {"b": 1}, {"b": 1, "a": 2}),
-        (["a", "b", "c"], {"gone": 2, "b": 4}, {"gone": 2, "b": 4, "a": 1, "c": 3}),
-        (["a", "a"], {}, {"a": 1}),
-        (["é", "z", "Z"], {}, {"Z": 1, "z": 2, "é": 3}),
-    ],
-)
-def test_new_cases_get_the_next_free_numbers(
-    cases: list[str], known: dict[str, int], expected: dict[str, int]
-) -> None:
-    """New ones in sorted order of name fill what is free from 1; known ones keep theirs."""
-    assert expected == assign_project_ids(cases, known)
-
-
-_KNOWN = st.dictionaries(st.text(max_size=3), st.integers(1, 40), max_size=8).map(
-    lambda found: {name: number for number, name in {v: k for k, v in found.items()}.items()}
-)
-
-
-@given(st.lists(st.text(max_size=3), max_size=12), _KNOWN)
-def test_numbers_are_stable_distinct_and_dense(cases: list[str], known: dict[str, int]) -> None:
-    """Known numbers stay, no two are alike, and new ones leave no gap below them."""
-    numbers = assign_project_ids(cases, known)
-    assert known == {name: numbers[name] for name in known}
-    assert set(numbers) == set(known) | set(cases)
-    assert len(numbers) == len(set(numbers.values()))
-    new = {name: number for name, number in numbers.items() if name not in known}
-    assert set(range(1, max(new.values(), default=0) + 1)) <= set(numbers.values())
-    assert sorted(new) == sorted(new, key=new.__getitem__)
-
-
-@given(st.sets(st.text(max_size=3)), st.sets(st.text(max_size=3)), _KNOWN)
-def test_a_later_run_changes_no_number(
-    first: set[str], second: set[str], known: dict[str, int]
-) -> None:
-    """Whatever cases come and go, a number once given is kept."""
-    before = assign_project_ids(first, known)
-    assert before.items() <= assign_project_ids(second, before).items()
-
-
-def test_an_absent_map_is_empty(tmp_path: Path) -> None:
-    """The first run has no map."""
-    assert read_projectid_map(tmp_path / "none.json") == {}
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (b"{}", {}),
-        (b'{"a": 1, "b": 9223372036854775807}', {"a": 1, "b": 9223372036854775807}),
-        ('{"山田": 3}'.encode(), {"山田": 3}),
-        (b'\xef\xbb\xbf{"a": 1}', {"a": 1}),
-    ],
-)
-def test_a_map_is_read(tmp_path: Path, content: bytes, expected: dict[str, int]) -> None:
-    """Any UTF-8 JSON object of numbers, also one that an editor gave a BOM."""
-    path = tmp_path / "map.json"
-    path.write_bytes(content)
-    assert expected == read_projectid_map(path)
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"", "it is no JSON"),
-        (b'{"a": 1', "it is no JSON"),
-        (b'\xff\xfe{\x00"\x00', "it is no JSON"),
-        (b"[" * 100_000, "it is no JSON"),
-        (b'{"a": ' + b"9" * 5_000 + b"}", "it is no JSON"),
-        (b'["a"]', "it is no JSON object"),
-        (b"7", "it is no JSON object"),
-        (b'{"a": "1"}', "a number in it is no positive integer"),
-        (b'{"a": 1.0}', "a number in it is no positive integer"),
-        (b'{"a": true}', "a number in it is no positive integer"),
-        (b'{"a": null}', "a number in it is no positive integer"),
-        (b'{"a": {"b": 1}}', "a number in it is no positive integer"),
-        (b'{"a": 0}', "a number in it is no positive integer"),
-        (b'{"a": 9223372036854775808}', "a number in it is too large"),
-        (b'{"a": 1, "b": 1}', "two cases in it have one number"),
-        (b'{"a": 1, "a": 2}', "a case stands in it twice"),
-    ],
-)
-def test_a_bad_map_is_one_clear_error(tmp_path: Path, content: bytes, reason: str) -> None:
-    """What the file is not is said with its path and what to do."""
-    path = tmp_path / "map.json"
-    path.write_bytes(content)
-    expected = f"ProjectID map {path}: {reason}; mend the file, or name another --projectid-map"
-    with pytest.raises(ProjectIdMapError) as caught:
-        read_projectid_map(path)
-    assert expected == str(caught.value)
-
-
-def test_a_map_that_is_a_folder_is_an_error(tmp_path: Path) -> None:
-    """A folder is no map, and says so before the crawl."""
-    with pytest.raises(ProjectIdMapError, match="Is a directory"):
-        read_projectid_map(tmp_path)
-
+from dcmdask.spill import Key, Stream, cut
 
 # -- PatientAge ----------------------------------------------------------------------------------
 
@@ -212,7 +108,12 @@ def test_any_age_fits_a_column(age: str | None, born: dt.date | None, studied: d
 def instances(*rows: dict[str, Any]) -> pa.Table:
     """Give rows of instances: loose CT files of case ``a`` unless they say otherwise."""
     filled = [
-        {"case": "a", "file_name": row["path"].rsplit("/", 1)[-1].rsplit("!", 1)[-1], **row}
+        {
+            "case": "a",
+            "folder": f"in/{row['path'].rpartition('/')[0]}".rstrip("/"),
+            "file_name": row["path"].rsplit("/", 1)[-1].rsplit("!", 1)[-1],
+            **row,
+        }
         for row in rows
     ]
     return table_of(filled, INSTANCES).select(list(COLUMNS))
@@ -243,12 +144,14 @@ def test_a_loose_file_is_a_row_without_counts() -> None:
             }
         ),
         {"a": 9},
+        by_file=True,
     )
     assert rows.to_pylist() == [
         {
             "ProjectID": 9,
             "case": "a",
             "path": "a/x/1.dcm",
+            "Folder": "in/a/x",
             "FileName": "1.dcm",
             "PatientName": "Doe^Jane",
             "PatientID": "7",
@@ -286,23 +189,29 @@ def test_an_archive_is_one_row_of_its_members() -> None:
     assert records(rows, "ImageCount", "SeriesCount") == [(4, 2)]
 
 
-def test_pieces_of_an_archive_are_one_row() -> None:
-    """An archive too large to be held comes in pieces, in order of paths; it is the same row."""
-    own = {"archive": "a/x.zip"}
-    members = [
-        {**own, "path": "a/x.zip!1", "SeriesInstanceUID": "1.1"},
-        {**own, "path": "a/x.zip!2", "PatientID": "two"},
-        {**own, "path": "a/x.zip!3", "PatientID": "3", "SeriesInstanceUID": "1.1", "Rows": 3},
-        {**own, "path": "a/x.zip!4", "SeriesInstanceUID": "1.9", "Rows": 4},
+def test_the_loose_files_of_a_case_are_one_row() -> None:
+    """Named after the case, with the first value that is there in order of path, and both counts."""
+    rows = build_case_rows(
+        instances(
+            {"path": "a/2", "PatientID": "two", "PatientAge": "9Y", "SeriesInstanceUID": "1.1"},
+            {"path": "a/10", "Modality": "MR", "SeriesInstanceUID": "1.1", "PatientAge": "?"},
+            {"path": "a/sub/1", "PatientID": "3", "Modality": "CT", "Rows": 3},
+            {"path": "a/x.zip!0", "archive": "a/x.zip", "PatientID": "zip"},
+        ),
+        {"a": 1},
+    )
+    names = ("FileName", "PatientID", "PatientAge", "Modality", "SeriesInstanceUID", "Rows")
+    expected = [
+        ("a.dir", "two", 9, "MR", "1.1", 3),
+        ("x.zip", "zip", None, None, None, None),
     ]
-    whole = build_case_rows(instances(*members), {"a": 1})
-    for start, stop in itertools.combinations(range(1, 4), 2):
-        cuts = (instances(*some) for some in (members[:start], members[start:stop], members[stop:]))
-        pieces = ((build_case_rows(cut, {"a": 1}), cut["SeriesInstanceUID"]) for cut in cuts)
-        assert whole.equals(joined_archive(pieces).combine_chunks())
+    assert expected == records(rows, *names)
+    assert records(rows, "ImageCount", "SeriesCount") == [(3, 1), (1, 0)]
+    assert records(rows, "Folder") == [("in",), ("in/a",)]
 
 
-def test_rows_are_cut_where_they_are_sorted() -> None:
+@pytest.mark.parametrize("by_file", [False, True])
+def test_rows_are_cut_where_they_are_sorted(by_file: bool) -> None:
     """The keys of ranges order instances as the case tables do."""
     rows = instances(
         {"path": "b/2", "case": "b"},
@@ -311,13 +220,14 @@ def test_rows_are_cut_where_they_are_sorted() -> None:
         {"path": "a/b/1"},
         {"path": "a/y/x.zip!0", "archive": "a/y/x.zip"},
         {"path": "a/x.zip!1", "archive": "a/x.zip", "case": "c"},
+        {"path": "a/a.dir!1", "archive": "a/a.dir"},
     )
     numbers = {"a": 10, "b": 9, "c": 2}
-    keys = list(zip(*(column.to_pylist() for column in row_keys(rows, numbers)), strict=True))
-    table = build_case_rows(rows, numbers).select(["ProjectID", "FileName", "path"]).to_pylist()
-    assert [(int(number), name, path) for number, name, path in sorted(set(keys))] == [
-        tuple(row.values()) for row in table
-    ]
+    columns = row_keys(rows, numbers, by_file=by_file)
+    keys = list(zip(*(column.to_pylist() for column in columns), strict=True))
+    table = build_case_rows(rows, numbers, by_file=by_file)
+    found = records(table, "ProjectID", "FileName", "path")
+    assert [(int(number), name, path) for number, name, path in sorted(set(keys))] == found
 
 
 def test_an_archive_without_series_counts_none() -> None:
@@ -350,6 +260,7 @@ def test_rows_are_sorted_by_project_name_path() -> None:
             {"path": "b/y", "case": "b"},
         ),
         {"a": 2, "b": 1},
+        by_file=True,
     )
     assert records(rows, "ProjectID", "path") == [
         (1, "b/y"),
@@ -380,19 +291,74 @@ _ROWS = st.lists(
 )
 
 
-@given(_ROWS, st.randoms(use_true_random=False))
+def of(rows: list[dict[str, Any]]) -> pa.Table:
+    """Give instances of the rows that Hypothesis makes up; some share a path, some are alike."""
+    for number, row in enumerate(rows):
+        name = f"{number % 7}"
+        row["path"] = f"{row['archive']}!{name}" if row["archive"] else name
+    return instances(*rows)
+
+
+def shuffled(table: pa.Table, order: random.Random) -> pa.Table:
+    """Give the rows of a table in another order."""
+    return table.take(pa.array(order.sample(range(len(table)), len(table)), pa.int64()))
+
+
+@given(_ROWS, st.randoms(use_true_random=False), st.booleans())
 def test_the_order_of_instances_decides_nothing(
-    rows: list[dict[str, Any]], order: random.Random
+    rows: list[dict[str, Any]], order: random.Random, by_file: bool
 ) -> None:
     """Instances in any order give the same case tables, and every one is in them."""
-    for number, row in enumerate(rows):
-        row["path"] = f"{row['archive']}!{number}" if row["archive"] else f"{number}"
-    shuffled = order.sample(rows, len(rows))
     numbers = {"a": 2, "b": 1}
-    table = build_case_rows(instances(*rows), numbers)
-    assert table.equals(build_case_rows(instances(*shuffled), numbers))
+    table = build_case_rows(of(rows), numbers, by_file=by_file)
+    again = build_case_rows(shuffled(of(rows), order), numbers, by_file=by_file)
+    assert table.equals(again)
     counts = table["ImageCount"].to_pylist()
     assert len(rows) == sum(1 if count is None else count for count in counts)
+    assert by_file or None not in counts
+
+
+@given(_ROWS, st.randoms(use_true_random=False), st.lists(st.integers(0, 12), max_size=4))
+def test_first_values_of_parts_are_those_of_the_whole(
+    rows: list[dict[str, Any]], order: random.Random, cuts: list[int]
+) -> None:
+    """The reduction is associative and commutative: cut and ordered in any way it gives the same."""
+    whole = first_values(with_ages(of(rows)))
+    parts = with_ages(shuffled(of(rows), order))
+    ends = [0, *sorted(cuts), len(rows)]
+    pieces = [
+        first_values(parts.slice(start, max(0, stop - start)))
+        for start, stop in itertools.pairwise(ends)
+    ]
+    assert whole.equals(first_values(pa.concat_tables(order.sample(pieces, len(pieces)))))
+    folded = with_ages(of([]))
+    for piece in pieces:
+        folded = first_values(pa.concat_tables([piece, folded]))
+    assert whole.equals(folded)
+
+
+@given(_ROWS, st.integers(1, 9), st.booleans())
+@settings(deadline=None)
+def test_ranges_give_the_rows_of_the_whole(
+    rows: list[dict[str, Any]], most: int, by_file: bool
+) -> None:
+    """However few instances may be held, the case tables are those of all at once."""
+    numbers = {"a": 2, "b": 1}
+    with tempfile.TemporaryDirectory() as folder:
+
+        def ranges(name: str, streams: dict[str, Stream], key: Key) -> Iterator[dict[str, Stream]]:
+            return iter(cut(streams, key, most, Path(folder, "cut", name)))
+
+        pieces = case_row_ranges(
+            Stream.of(of(rows)),
+            numbers,
+            ranges,
+            lambda name: Path(folder, name),
+            by_file=by_file,
+            most=most,
+        )
+        found = pa.concat_tables(pieces).combine_chunks()
+    assert found.equals(build_case_rows(of(rows), numbers, by_file=by_file).combine_chunks())
 
 
 def test_desensitized_rows_hold_pseudonyms() -> None:
@@ -400,6 +366,7 @@ def test_desensitized_rows_hold_pseudonyms() -> None:
     rows = build_case_rows(
         instances({"path": "1", "PatientName": "Doe^Jane", "PatientID": "7"}, {"path": "2"}),
         {"a": 1},
+        by_file=True,
     )
     hidden = desensitized(rows)
     assert hidden["PatientName"].to_pylist() == ["hash:ff37cfdaa95116a3", None]
@@ -461,6 +428,7 @@ def test_no_cases_give_an_empty_table() -> None:
         ("\\xff", "_xff-776a63db"),
         ("\u202egnp", "_gnp-b07cbe76"),
         ("\ud800", "_-91a681b9"),
+        ("P1.desensitized", "P1.desensitized-9af73202"),
     ],
 )
 def test_a_case_has_a_safe_file_name(case: str, expected: str) -> None:

@@ -29,8 +29,11 @@ HEAD = (
     "StudyInstanceUID,SeriesInstanceUID,Modality,Manufacturer,Rows,Columns,ImageCount,SeriesCount"
     "\r\n"
 )
+HEAD_BY_FILE = HEAD.replace(",FileName,", ",Folder,FileName,")
 PLAIN = "1.2.3.2,1.2.3.3,CT,,4,4,,\r\n"
 """How the row of a loose file of `support.encode` ends."""
+ONE = "1.2.3.2,1.2.3.3,CT,,4,4,1,1\r\n"
+"""How the row of a case or archive ends that is one such file."""
 
 
 def put(path: Path, **values: Any) -> Path:
@@ -125,23 +128,44 @@ def out(exports: Path) -> Path:
 
 CASES = {
     "P1": (
-        "1,1.dcm,Doe^Jane,007,20040826,19800502,24,F,"
-        "1.2.826.1,1.2.826.1.1,MR,ACME,512,256,,\r\n"
-        f"1,IM2,Doe^Jane,P1,,,,,{PLAIN}"
-        "1,z.dcm,,,,,,,1.2.3.2,1.2.3.3,CT,,,,,\r\n"
+        # 0/z.dcm comes first, and says less.
+        "1,P1.dir,Doe^Jane,007,20040826,19800502,24,F,1.2.3.2,1.2.3.3,CT,ACME,512,256,3,2\r\n"
     ),
     "P2": (
-        f"2,loose.dcm,Doe^Jane,P1,,,,,{PLAIN}"
+        f"2,P2.dir,Doe^Jane,P1,,,,,{ONE}"
         "2,scan.zip,Doe^Jane,A2,20040826,,4,M,1.2.3.2,1.2.3.3,CT,of b/1,2,4,3,2\r\n"
         "2,tape.tar.gz,Doe^Jane,P1,,,,,1.2.3.2,1.2.3.3,CT,,4,4,1,1\r\n"
     ),
     "P3": "3,P3.ZIP,Doe^Jane,P1,,,,,1.2.3.2,1.2.3.3,CT,,4,4,2,1\r\n",
     "empty": "",
-    "exports": f"5,a.dcm,Doe^Jane,P1,,,,,{PLAIN}5,top.dcm,Doe^Jane,P1,,,,,{PLAIN}",
+    "exports": "5,exports.dir,Doe^Jane,P1,,,,,1.2.3.2,1.2.3.3,CT,,4,4,2,1\r\n",
     "papers": "",
     "torn": "",
 }
 """The rows of every case, in order of ProjectID, which is that of names."""
+
+BY_FILE = {
+    "P1": (
+        "1,exports/P1/ct,1.dcm,Doe^Jane,007,20040826,19800502,24,F,"
+        "1.2.826.1,1.2.826.1.1,MR,ACME,512,256,,\r\n"
+        f"1,exports/P1/ct/deep,IM2,Doe^Jane,P1,,,,,{PLAIN}"
+        "1,exports/P1/0,z.dcm,,,,,,,1.2.3.2,1.2.3.3,CT,,,,,\r\n"
+    ),
+    "P2": (
+        f"2,exports/P2,loose.dcm,Doe^Jane,P1,,,,,{PLAIN}"
+        "2,exports/P2,scan.zip,"
+        "Doe^Jane,A2,20040826,,4,M,1.2.3.2,1.2.3.3,CT,of b/1,2,4,3,2\r\n"
+        "2,exports/P2/old,tape.tar.gz,Doe^Jane,P1,,,,,1.2.3.2,1.2.3.3,CT,,4,4,1,1\r\n"
+    ),
+    "P3": "3,exports,P3.ZIP,Doe^Jane,P1,,,,,1.2.3.2,1.2.3.3,CT,,4,4,2,1\r\n",
+    "empty": "",
+    "exports": (
+        f"5,exports,a.dcm,Doe^Jane,P1,,,,,{PLAIN}5,exports,top.dcm,Doe^Jane,P1,,,,,{PLAIN}"
+    ),
+    "papers": "",
+    "torn": "",
+}
+"""The same with a row a loose file."""
 
 
 def test_every_case_has_its_number(out: Path) -> None:
@@ -163,13 +187,38 @@ def test_every_case_has_its_number(out: Path) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_case_table_is_as_the_rules_say(out: Path, case: str) -> None:
-    """A row a loose file, a row an archive; the template's columns; without DICOM the header."""
+    """A row an archive, a row for loose files; the template's columns; without DICOM the header."""
     assert HEAD + CASES[case] == text(out / "cases" / f"{case}.csv")
 
 
+def test_a_loose_file_may_be_a_row(exports: Path, tmp_path: Path) -> None:
+    """`--case-rows file`: with the folder each lies in, in CSV and JSON, and no line a case."""
+    options = {"merge_all": True, "export_json": True}
+    found = crawl(exports, tmp_path, case_rows="file", **options).out
+    for case, rows in BY_FILE.items():
+        assert HEAD_BY_FILE + rows == text(found / "cases" / f"{case}.csv")
+    assert HEAD_BY_FILE + "".join(BY_FILE.values()) == text(found / "all_cases.csv")
+    record = json.loads(text(found / "cases" / "P2.json"))[0]
+    assert list(record)[:3] == ["ProjectID", "Folder", "FileName"]
+    assert record["Folder"] == "exports/P2"
+
+
 def test_all_cases_are_merged(out: Path) -> None:
-    """`--merge-all`: one header, then all rows by ProjectID and FileName."""
-    assert HEAD + "".join(CASES.values()) == text(out / "all_cases.csv")
+    """`--merge-all`: one header, then all rows by ProjectID and FileName; and two copies of it."""
+    whole = HEAD + "".join(CASES.values())
+    assert whole == text(out / "all_cases.csv") == text(out / "all_cases_original.csv")
+    assert hidden(whole) == text(out / "all_cases_desensitized.csv")
+
+
+def hidden(table: str) -> str:
+    """Give a table with the name that the test instances bear as seed A hides it."""
+    return table.replace("Doe^Jane", "hash:ff37cfdaa95116a3")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_case_has_a_desensitized_table_beside_it(out: Path, case: str) -> None:
+    """`--merge-all`: `<case>.desensitized.csv`, in which names are hashes and all else is the same."""
+    assert hidden(HEAD + CASES[case]) == text(out / "cases" / f"{case}.desensitized.csv")
 
 
 def test_json_has_the_rows_of_the_csv(out: Path) -> None:
@@ -198,13 +247,13 @@ def test_pandas_reads_the_tables(out: Path) -> None:
     frame = pd.read_csv(out / "all_cases.csv", dtype={"PatientID": str})
     assert frame["PatientID"].dropna().tolist()[0] == "007"
     assert frame["PatientAge"].dropna().tolist() == [24, 4]
-    assert frame["ImageCount"].dropna().tolist() == [3, 1, 2]
+    assert frame["ImageCount"].tolist() == [3, 1, 3, 1, 2, 2]
     assert len(pd.read_csv(out / "cases" / "empty.csv")) == 0
-    assert len(pd.read_json(out / "cases" / "P1.json")) == 3
+    assert len(pd.read_json(out / "cases" / "P2.json")) == 3
 
 
 def test_without_options_there_is_one_csv_a_case(exports: Path, tmp_path: Path) -> None:
-    """No JSON, no merged file; and a run without them takes away those of an earlier one."""
+    """No JSON, nothing merged, nothing hidden; and those of an earlier run are taken away."""
     written = crawl(exports, tmp_path, merge_all=True, export_json=True).out
     assert "all_cases.csv" in tree(written)
     crawl(exports, tmp_path)
@@ -216,9 +265,7 @@ def test_a_case_may_be_folder_and_zip_at_once(tmp_path: Path) -> None:
     """`P1/` beside `P1.zip` is one case, as it is once the zip is moved into its folder."""
     put(tmp_path / "in" / "P1" / "a.dcm")
     pack(tmp_path / "in" / "P1.zip", one={"SOPInstanceUID": "1.2.826.1"})
-    expected = HEAD + (
-        f"1,P1.zip,Doe^Jane,P1,,,,,1.2.3.2,1.2.3.3,CT,,4,4,1,1\r\n1,a.dcm,Doe^Jane,P1,,,,,{PLAIN}"
-    )
+    expected = HEAD + f"1,P1.dir,Doe^Jane,P1,,,,,{ONE}1,P1.zip,Doe^Jane,P1,,,,,{ONE}"
     for move in (False, True):
         out = crawl(tmp_path / "in", tmp_path / "out", move_top_level_zips=move).out
         assert expected == text(out / "cases" / "P1.csv")
@@ -255,21 +302,21 @@ def test_ages_are_whole_years(tmp_path: Path) -> None:
             data = data.replace(b"AS\x04\x00000Y", b"AS" + length + age)
         (root / "P1").mkdir(parents=True, exist_ok=True)
         (root / "P1" / name).write_bytes(data)
-    out = crawl(root, tmp_path / "out").out
+    out = crawl(root, tmp_path / "out", case_rows="file").out
     both = "20040501,19800502"
-    expected = HEAD + (
-        f"1,a-years,Doe^Jane,P1,{both},63,,{PLAIN}"
-        f"1,b-no-unit,Doe^Jane,P1,,,63,,{PLAIN}"
-        f"1,c-months,Doe^Jane,P1,,,2,,{PLAIN}"
-        f"1,d-weeks,Doe^Jane,P1,,,2,,{PLAIN}"
-        f"1,e-days,Doe^Jane,P1,,,1,,{PLAIN}"
-        f"1,f-newborn,Doe^Jane,P1,,,0,,{PLAIN}"
-        f"1,g-from-dates,Doe^Jane,P1,{both},23,,{PLAIN}"
-        f"1,h-empty-from-dates,Doe^Jane,P1,{both},23,,{PLAIN}"
-        f"1,i-born-later,Doe^Jane,P1,20040825,20040826,,,{PLAIN}"
-        f"1,j-no-study-date,Doe^Jane,P1,,19800502,,,{PLAIN}"
-        f"1,k-nonsense,Doe^Jane,P1,{both},,,{PLAIN}"
-        f"1,l-hostile,Doe^Jane,P1,,,,,{PLAIN}"
+    expected = HEAD_BY_FILE + (
+        f"1,in/P1,a-years,Doe^Jane,P1,{both},63,,{PLAIN}"
+        f"1,in/P1,b-no-unit,Doe^Jane,P1,,,63,,{PLAIN}"
+        f"1,in/P1,c-months,Doe^Jane,P1,,,2,,{PLAIN}"
+        f"1,in/P1,d-weeks,Doe^Jane,P1,,,2,,{PLAIN}"
+        f"1,in/P1,e-days,Doe^Jane,P1,,,1,,{PLAIN}"
+        f"1,in/P1,f-newborn,Doe^Jane,P1,,,0,,{PLAIN}"
+        f"1,in/P1,g-from-dates,Doe^Jane,P1,{both},23,,{PLAIN}"
+        f"1,in/P1,h-empty-from-dates,Doe^Jane,P1,{both},23,,{PLAIN}"
+        f"1,in/P1,i-born-later,Doe^Jane,P1,20040825,20040826,,,{PLAIN}"
+        f"1,in/P1,j-no-study-date,Doe^Jane,P1,,19800502,,,{PLAIN}"
+        f"1,in/P1,k-nonsense,Doe^Jane,P1,{both},,,{PLAIN}"
+        f"1,in/P1,l-hostile,Doe^Jane,P1,,,,,{PLAIN}"
     )
     assert expected == text(out / "cases" / "P1.csv")
 
@@ -300,16 +347,16 @@ def named(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_names_are_written_as_they_are(named: Path, tmp_path: Path) -> None:
     """UTF-8 without BOM; commas, quotes and line ends quoted as RFC 4180 wants; JSON unescaped."""
-    out = crawl(named, tmp_path, export_json=True).out
-    expected = HEAD + (
-        f"1,=cmd,Doe^Jane,P1,,,,,{PLAIN}"
-        f"1,a-utf8,山田^太郎,P1,,,,,{PLAIN}"
-        f"1,b-iso2022,Yamada^Tarou=山田^太郎=やまだ^たろう,P1,,,,,{PLAIN}"
-        f"1,c-latin,Müller^Käthe,P1,,,,,{PLAIN}"
-        f'1,d-comma,"Doe, Jane",P1,,,,,{PLAIN}'
-        f'1,e-quote,"Doe^""Jane""",P1,,,,,{PLAIN}'
-        f'1,f-lines,"Doe\r\n^Jane",P1,,,,,{PLAIN}'
-        "1,g-formula,=1+1,@SUM(A1),,,,,1.2.3.2,1.2.3.3,CT,-2,4,4,,\r\n"
+    out = crawl(named, tmp_path, export_json=True, case_rows="file").out
+    expected = HEAD_BY_FILE + (
+        f"1,in/P1,=cmd,Doe^Jane,P1,,,,,{PLAIN}"
+        f"1,in/P1,a-utf8,山田^太郎,P1,,,,,{PLAIN}"
+        f"1,in/P1,b-iso2022,Yamada^Tarou=山田^太郎=やまだ^たろう,P1,,,,,{PLAIN}"
+        f"1,in/P1,c-latin,Müller^Käthe,P1,,,,,{PLAIN}"
+        f'1,in/P1,d-comma,"Doe, Jane",P1,,,,,{PLAIN}'
+        f'1,in/P1,e-quote,"Doe^""Jane""",P1,,,,,{PLAIN}'
+        f'1,in/P1,f-lines,"Doe\r\n^Jane",P1,,,,,{PLAIN}'
+        "1,in/P1,g-formula,=1+1,@SUM(A1),,,,,1.2.3.2,1.2.3.3,CT,-2,4,4,,\r\n"
     )
     assert expected == text(out / "cases" / "P1.csv")
     frame = pd.read_csv(out / "cases" / "P1.csv")
@@ -322,15 +369,15 @@ def test_names_are_written_as_they_are(named: Path, tmp_path: Path) -> None:
 
 def test_excel_gets_a_bom_and_no_formula(named: Path, tmp_path: Path) -> None:
     """`--excel`: text that would run has an apostrophe before it, in every CSV; JSON has not."""
-    out = crawl(named, tmp_path, excel=True, merge_all=True, export_json=True).out
+    out = crawl(named, tmp_path, excel=True, merge_all=True, export_json=True, case_rows="file").out
     content = text(out / "all_cases.csv")
     assert content == text(out / "cases" / "P1.csv")
-    assert content.startswith("\ufeff" + HEAD)
-    assert f"\r\n1,'=cmd,Doe^Jane,P1,,,,,{PLAIN}" in content
-    assert "1,g-formula,'=1+1,'@SUM(A1),,,,,1.2.3.2,1.2.3.3,CT,'-2,4,4,,\r\n" in content
+    assert content.startswith("\ufeff" + HEAD_BY_FILE)
+    assert f"\r\n1,in/P1,'=cmd,Doe^Jane,P1,,,,,{PLAIN}" in content
+    assert "1,in/P1,g-formula,'=1+1,'@SUM(A1),,,,,1.2.3.2,1.2.3.3,CT,'-2,4,4,,\r\n" in content
     assert text(out / "index.csv").startswith("\ufeffPatientID,")
     assert json.loads(text(out / "cases" / "P1.json"))[-1]["PatientName"] == "=1+1"
-    assert list(pd.read_csv(out / "all_cases.csv").columns) == HEAD.strip().split(",")
+    assert list(pd.read_csv(out / "all_cases.csv").columns) == HEAD_BY_FILE.strip().split(",")
 
 
 # -- merged only, desensitised -------------------------------------------------------------------
@@ -355,11 +402,8 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 ORIGINAL = HEAD + (
-    f"1,a,{ORIGINAL_NAME},P1,,,,,{PLAIN}"
-    f"1,b,{ORIGINAL_NAME},P1,,,,,1.2.3.2,1.2.3.3,PT,,4,4,,\r\n"
-    f"1,c,{ORIGINAL_NAME},P1,,,,,1.2.3.2,1.2.3.3,OT,,4,4,,\r\n"
-    f"1,no name,,P1,,,,,{PLAIN}"
-    f"2,P2.zip,{ORIGINAL_NAME},P1,,,,,1.2.3.2,1.2.3.3,CT,,4,4,1,1\r\n"
+    f"1,P1.dir,{ORIGINAL_NAME},P1,,,,,1.2.3.2,1.2.3.3,CT,,4,4,4,1\r\n"
+    f"2,P2.zip,{ORIGINAL_NAME},P1,,,,,{ONE}"
 )
 DESENSITIZED = ORIGINAL.replace(ORIGINAL_NAME, HIDDEN_NAME)
 
@@ -415,6 +459,7 @@ def test_desensitize_hides_the_name_in_every_output(secrets: Path, tmp_path: Pat
     crawl(secrets, tmp_path, export_json=True, merge_all=True)
     assert set(gives_away(tmp_path)) == {
         "all_cases.csv",
+        "all_cases_original.csv",
         *(f"cases/{case}.{suffix}" for case in ("P1", "P2") for suffix in ("csv", "json")),
         "instances/part-00000.parquet",
         *kept_instances(tmp_path),
@@ -423,14 +468,17 @@ def test_desensitize_hides_the_name_in_every_output(secrets: Path, tmp_path: Pat
     catalog = crawl(secrets, tmp_path, desensitize=True, export_json=True, merge_all=True)
     assert gives_away(tmp_path) == []
     assert text(tmp_path / "all_cases.csv") == DESENSITIZED
+    files = [f"cases/{case}.{suffix}" for case in ("P1", "P2", "P3") for suffix in ("csv", "json")]
+    assert tables_for_people(tmp_path) == ["all_cases.csv", *files]
     record = json.loads(text(tmp_path / "cases" / "P2.json"))[0]
     assert record["PatientName"] == HIDDEN_NAME
     names = catalog.instances.to_table(columns=["PatientName"])["PatientName"].to_pylist()
     assert {HIDDEN_NAME, None} == set(names)
     token = catalog.run["state"]
-    private = [name for name in tree(tmp_path) if name.startswith(".")]
+    private = [name for name in tree(tmp_path) if name.startswith(".dcmdask/")]
     assert [name for name in private if not name.startswith(".dcmdask/parts/")] == [
         ".dcmdask/lock",
+        ".dcmdask/numbers.lock",
         ".dcmdask/output.json",
         f".dcmdask/state-{token}.index",
         f".dcmdask/state-{token}.json",
@@ -523,7 +571,7 @@ def test_a_run_that_cannot_start_moves_nothing(tmp_path: Path) -> None:
 
 
 def test_numbers_stay_over_runs(tmp_path: Path) -> None:
-    """New cases get the next free number; a case that is gone keeps its own and gets it back."""
+    """New cases get the next number; a case that is gone keeps its own and gets it back."""
     root, out = tmp_path / "in", tmp_path / "out"
     for case in ("d", "b"):
         put(root / case / "1")
@@ -531,21 +579,21 @@ def test_numbers_stay_over_runs(tmp_path: Path) -> None:
     assert json.loads(text(out / "projectid_map.json")) == {"b": 1, "d": 2}
     (root / "b").rename(tmp_path / "aside")
     put(root / "a" / "1")
-    catalog = crawl(root, out, merge_all=True)
+    catalog = crawl(root, out, only_merged=True)
     assert text(out / "projectid_map.json") == '{\n  "a": 3,\n  "b": 1,\n  "d": 2\n}\n'
-    assert tables_for_people(out) == ["all_cases.csv", "cases/a.csv", "cases/d.csv"]
-    rest = f"Doe^Jane,P1,,,,,{PLAIN}"
-    assert text(out / "all_cases.csv") == HEAD + f"2,1,{rest}3,1,{rest}"
+    rest = f"Doe^Jane,P1,,,,,{ONE}"
+    assert text(out / "all_cases_original.csv") == HEAD + f"2,d.dir,{rest}3,a.dir,{rest}"
     assert catalog.index["ProjectID"].to_pylist() == [3]
     (tmp_path / "aside").rename(root / "b")
     put(root / "c" / "1")
     crawl(root, out)
     assert json.loads(text(out / "projectid_map.json")) == {"a": 3, "b": 1, "c": 4, "d": 2}
-    assert text(out / "cases" / "b.csv") == HEAD + f"1,1,{rest}"
+    assert tables_for_people(out) == [f"cases/{case}.csv" for case in "abcd"]
+    assert text(out / "cases" / "b.csv") == HEAD + f"1,b.dir,{rest}"
 
 
 def test_a_map_may_lie_anywhere(tmp_path: Path) -> None:
-    """`--projectid-map`: read, filled from the gaps and saved there; OUT holds no second one."""
+    """`--projectid-map`: read, continued and saved there; OUT holds no second one."""
     for case in ("a", "b", "山田"):
         put(tmp_path / "in" / case / "1")
     path = tmp_path / "numbers" / "of" / "cases.json"
@@ -553,10 +601,10 @@ def test_a_map_may_lie_anywhere(tmp_path: Path) -> None:
     assert text(path) == '{\n  "a": 1,\n  "b": 2,\n  "山田": 3\n}\n'
     path.write_text('{"b": 2, "other project": 7, "a": 3}')
     out = crawl(tmp_path / "in", tmp_path / "out", projectid_map=str(path)).out
-    assert json.loads(text(path)) == {"a": 3, "b": 2, "other project": 7, "山田": 1}
-    assert text(out / "cases" / "山田.csv") == HEAD + f"1,1,Doe^Jane,P1,,,,,{PLAIN}"
+    assert json.loads(text(path)) == {"a": 3, "b": 2, "other project": 7, "山田": 8}
+    assert text(out / "cases" / "山田.csv") == HEAD + f"8,山田.dir,Doe^Jane,P1,,,,,{ONE}"
     assert not (out / "projectid_map.json").exists()
-    assert tree(path.parent) == ["cases.json"]
+    assert tree(path.parent) == [".cases.json.lock", "cases.json", "cases.json.greatest"]
 
 
 def test_a_bad_map_ends_the_run_before_it_begins(tmp_path: Path) -> None:
@@ -647,8 +695,8 @@ def test_any_case_name_has_its_file(tmp_path: Path) -> None:
     expected = sorted(f"cases/{stem}{suffix}" for stem in stems.values() for suffix in suffixes)
     assert expected == tables_for_people(out)
     for name, stem in stems.items():
-        row = f"{numbers[name]},1,Doe^Jane,P1,,,,,{PLAIN}"
-        assert HEAD + row == text(out / "cases" / f"{stem}.csv")
+        (row,) = csv.reader(io.StringIO(text(out / "cases" / f"{stem}.csv")[len(HEAD) :]))
+        assert [str(numbers[name]), f"{name}.dir", "Doe^Jane"] == row[:3]
 
 
 def test_one_case_name_in_two_sources_is_two_cases(tmp_path: Path) -> None:
@@ -657,13 +705,9 @@ def test_one_case_name_in_two_sources_is_two_cases(tmp_path: Path) -> None:
         put(tmp_path / source / "P1" / source)
         put(tmp_path / source / f"only-{source}" / source)
     out = crawl([tmp_path / "first", tmp_path / "second"], tmp_path / "out", merge_all=True).out
-    rest = f"Doe^Jane,P1,,,,,{PLAIN}"
-    rows = (
-        f"1,first,{rest}",
-        f"2,first,{rest}",
-        f"3,second,{rest}",
-        f"4,second,{rest}",
-    )
+    rest = f"Doe^Jane,P1,,,,,{ONE}"
+    names = ("P1", "only-first", "only-second", "second/P1")
+    rows = [f"{number},{name}.dir,{rest}" for number, name in enumerate(names, 1)]
     assert json.loads(text(out / "projectid_map.json")) == {
         "P1": 1,
         "only-first": 2,
@@ -671,12 +715,10 @@ def test_one_case_name_in_two_sources_is_two_cases(tmp_path: Path) -> None:
         "second/P1": 4,
     }
     assert HEAD + "".join(rows) == text(out / "all_cases.csv")
+    stems = ("P1", "only-first", "only-second", "second_P1-7ded4b2b")
     assert tables_for_people(out) == [
-        "all_cases.csv",
-        "cases/P1.csv",
-        "cases/only-first.csv",
-        "cases/only-second.csv",
-        "cases/second_P1-7ded4b2b.csv",
+        *(f"all_cases{form}.csv" for form in ("", "_desensitized", "_original")),
+        *(f"cases/{stem}{mark}.csv" for stem in stems for mark in ("", ".desensitized")),
     ]
     assert HEAD + rows[3] == text(out / "cases" / "second_P1-7ded4b2b.csv")
 

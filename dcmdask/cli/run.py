@@ -18,7 +18,7 @@ from dcmdask.cli.settings import (
 )
 from dcmdask.cli.summary import closing_lines, summary_lines
 from dcmdask.cli.terminal import complain, one_line, say
-from dcmdask.config import JOIN_GAP, LAYOUTS, REQUESTS, RunOptions
+from dcmdask.config import CASE_ROWS, JOIN_GAP, LAYOUTS, REQUESTS, RunOptions
 from dcmdask.remote.address import is_url
 from dcmdask.supervisor import do_without_pandas, start_reader
 
@@ -70,7 +70,18 @@ STRICT = 3
 @option(
     "--layout", type=click.Choice(LAYOUTS), default="all", help="Which files beside the tables."
 )
-@option("--merge-all", is_flag=True, help="Also all_cases.csv: all cases in one table.")
+@option(
+    "--case-rows",
+    type=click.Choice(CASE_ROWS),
+    default="case",
+    help="Loose files of a case are one row of its table, or a row each.",
+)
+@option(
+    "--merge-all",
+    is_flag=True,
+    help="Also all_cases.csv: all cases in one table; without --desensitize its original and "
+    "desensitized copies, and a desensitized one a case.",
+)
 @option("--only-merged", is_flag=True, help="No file a case: only all_cases_*.csv.")
 @option("--export-json", is_flag=True, help="Also a JSON file a case.")
 @option("--desensitize", is_flag=True, help="PatientName becomes a hash in every output.")
