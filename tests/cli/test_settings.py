@@ -72,7 +72,7 @@ def test_the_output_may_be_a_setting(
 
 
 WRONG = {
-    "unknown key": ("wrokers = 2", "wrokers is no setting: use one of desensitize, "),
+    "unknown key": ("wrokers = 2", "wrokers is no setting: use one of case-rows, "),
     "no setting": ('sources = ["x"]', "sources is no setting"),
     "itself": ('config = "x"', "config is no setting"),
     "no TOML": ("workers: 2", "is no TOML: write lines such as: workers = 4"),
