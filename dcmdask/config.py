@@ -15,6 +15,9 @@ from dcmdask.errors import UsageError
 LAYOUTS = ("native", "imgtools", "cases", "all")
 CASE_ROWS = ("case", "file")
 
+FOLLOW_LINKS = ("inside", "all", "none")
+"""Which links in a source are followed: those that do not lead out of it, all, none."""
+
 REQUESTS = 256
 """Reads of a store under way at a time."""
 
@@ -127,6 +130,10 @@ class RunOptions:
         Globs over relative paths; a file is listed if any of the first and none of the second fits.
     from_list : str or None
         Path or URL of a list of files, instead of listing sources.
+    follow_links : str
+        Which links in a source are followed: one of `FOLLOW_LINKS`.
+    include_server_folders : bool
+        Whether folders that a file server keeps for itself (snapshots, recycle bins) are entered.
     storage_option : tuple of str
         ``KEY=VALUE``, for a protocol ``s3:KEY=VALUE``: how stores are reached. Secrets are among them.
     requests : int
@@ -156,6 +163,8 @@ class RunOptions:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     from_list: str | None = None
+    follow_links: str = "inside"
+    include_server_folders: bool = False
     storage_option: tuple[str, ...] = field(default=(), repr=False)
     requests: int = REQUESTS
     join_gap: int = JOIN_GAP
@@ -180,6 +189,9 @@ class RunOptions:
         if self.case_rows not in CASE_ROWS:
             words = f"write one of {', '.join(CASE_ROWS)}"
             raise UsageError(f"--case-rows {self.case_rows}", words)
+        if self.follow_links not in FOLLOW_LINKS:
+            words = f"--follow-links {self.follow_links}"
+            raise UsageError(words, f"write one of {', '.join(FOLLOW_LINKS)}")
         if self.layout in ("native", "imgtools"):
             asked = {"--merge-all": self.merge_all, "--only-merged": self.only_merged}
             asked |= {"--export-json": self.export_json, "--case-rows": self.case_rows != "case"}

@@ -39,7 +39,7 @@ class Fingerprints:
 
 
 def fingerprints(
-    names: Iterable[tuple[str, str, str, bytes]],
+    names: Iterable[tuple[str, str, str | None, bytes]],
     sizes: Sequence[int | None],
     times: Sequence[int | None],
     verdicts: Sequence[tuple[str | None, str | None]],
@@ -50,8 +50,8 @@ def fingerprints(
 
     Parameters
     ----------
-    names : iterable of (str, str, str, bytes)
-        Name of the root, path in it, case, and location.
+    names : iterable of (str, str, str or None, bytes)
+        Name of the root, path in it, case if it is of one, and location.
     sizes, times : sequence of int or None
         Bytes; microseconds since 1970.
     verdicts : sequence of (str or None, str or None)
@@ -72,7 +72,7 @@ def fingerprints(
     blake, encoded = hashlib.blake2b, "utf-8"
     digests = [
         blake(
-            f"{root}\0{path}\0{case}\0".encode(encoded, "surrogatepass") + location,
+            f"{root}\0{path}\0{case or ''}\0".encode(encoded, "surrogatepass") + location,
             digest_size=_KEY_BYTES,
         ).digest()
         for root, path, case, location in names
@@ -81,7 +81,9 @@ def fingerprints(
     facts = _mixed(_numbers(sizes)) ^ _mixed(_mixed(_numbers(times)))
     for line, verdict in enumerate(verdicts):
         if verdict != (None, None):
-            digest = blake(repr(verdict).encode(), digest_size=_FACT_BYTES).digest()
+            # As text: a kind is another object where it was listed than where it was read back.
+            words = "\0".join(map(str, verdict))
+            digest = blake(words.encode(encoded, "surrogatepass"), digest_size=_FACT_BYTES).digest()
             facts[line] ^= np.uint64(int.from_bytes(digest, "little"))
     for line, etag in enumerate(etags):
         if etag is not None:

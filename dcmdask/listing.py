@@ -29,8 +29,9 @@ from dcmdask.remote.address import Address, is_url, local_path
 from dcmdask.source.entries import ARCHIVE_SUFFIXES, OUTPUTS, Entry, Root
 from dcmdask.source.inventory import Inventory
 from dcmdask.source.keys import container_root, list_container
+from dcmdask.source.links import INSIDE
 from dcmdask.source.local import list_root, root_of
-from dcmdask.types import Partition, Piece
+from dcmdask.types import Kind, Partition, Piece
 
 BYTES_AS_A_FILE = 64 * 1024
 """So many bytes of an archive weigh as much as one file: less than a member of usual size, and a
@@ -67,6 +68,8 @@ class Listing:
         Case to its files and their bytes.
     files, bytes, archives, weight : int
         Entries, their size, those named archives, and what all of them weigh in files.
+    not_entered : int
+        Entries that stand for a place that is not entered.
     rows : int
         Entries, with large archives in pieces.
     to_read, bytes_to_read, weight_to_read : int
@@ -83,6 +86,7 @@ class Listing:
     files: int = 0
     bytes: int = 0
     archives: int = 0
+    not_entered: int = 0
     weight: int = 0
     rows: int = 0
     to_read: int = 0
@@ -245,6 +249,8 @@ class CaseNames:
 
     def rename(self, entry: Entry) -> Entry:
         """Give an entry under its case's name."""
+        if entry.case is None:
+            return entry
         name = self.name(entry.case)
         return entry if name == entry.case else entry._replace(case=name)
 
@@ -269,6 +275,8 @@ def write_manifest(
     wanted: Callable[[str], bool],
     remote: RemoteOptions = AS_USUAL,
     inventory: Inventory | None = None,
+    follow_links: str = INSIDE,
+    server_folders: bool = False,
 ) -> Iterator[Listing]:
     """List all roots; give the listing as it grows, and last when it is complete.
 
@@ -290,6 +298,10 @@ def write_manifest(
         How stores are reached.
     inventory : Inventory or None
         What is listed of the roots instead of what is there.
+    follow_links : str
+        Which links are followed: ``inside``, ``all`` or ``none``.
+    server_folders : bool
+        Whether folders of a file server are entered.
 
     Yields
     ------
@@ -312,8 +324,9 @@ def write_manifest(
         if inventory is not None:
             walk = inventory.list_root(number, **how)
         elif root.is_remote:
-            walk = list_container(root, remote, **how)
+            walk = list_container(root, remote, server_folders=server_folders, **how)
         else:
+            how |= {"follow_links": follow_links, "server_folders": server_folders}
             walk = list_root(root, inside=inside, **how)
         # In chunks: what is done once for many entries is not done for each.
         while chunk := list(itertools.islice(walk, _REPORT_EVERY)):
@@ -353,18 +366,20 @@ def _count(listing: Listing, entries: list[Entry], rows: list[Entry]) -> None:
     """Add some entries, and their rows, to what the listing says of all and of each case."""
     for case, group in itertools.groupby(entries, key=lambda entry: entry.case):
         sizes = [entry.size or 0 for entry in group]
-        files, size = listing.cases[case]
-        listing.cases[case] = (files + len(sizes), size + sum(sizes))
+        if case is not None:
+            files, size = listing.cases[case]
+            listing.cases[case] = (files + len(sizes), size + sum(sizes))
         listing.files += len(sizes)
         listing.bytes += sum(sizes)
     archives = [row for row in rows if _is_archive(row)]
     listing.archives += sum(not row.piece for row in archives)
+    listing.not_entered += sum(row.kind == Kind.NOT_ENTERED for row in rows)
     listing.rows += len(rows)
     listing.weight += len(rows) + sum(map(_inside, archives))
 
 
 def _is_archive(entry: Entry) -> bool:
-    return entry.path.lower().endswith(ARCHIVE_SUFFIXES)
+    return entry.path.lower().endswith(ARCHIVE_SUFFIXES) and entry.kind is None
 
 
 def _inside(row: Entry) -> int:

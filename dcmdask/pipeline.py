@@ -322,6 +322,8 @@ def _crawl(
         wanted=options.wanted(),
         remote=options.remote,
         inventory=chosen.inventory,
+        follow_links=options.follow_links,
+        server_folders=options.include_server_folders,
     )
     listing, totals = Listing(roots), Totals(took=store.took)
     begun = 0

@@ -68,6 +68,8 @@ def _plan(chosen: Chosen, options: RunOptions, folder: Path) -> Plan:
         wanted=options.wanted(),
         remote=options.remote,
         inventory=chosen.inventory,
+        follow_links=options.follow_links,
+        server_folders=options.include_server_folders,
     )
     listing = Listing(chosen.roots)
     for listing in growing:  # noqa: B007 - the last one is complete

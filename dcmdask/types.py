@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """Why a file or member gave no instance. The first two are skips, the others failures."""
+    """Why a file or member gave no instance. The first three are skips, the others failures."""
 
     NOT_DICOM = "not_dicom"
     DICOMDIR = "dicomdir"
+    NOT_ENTERED = "not_entered"
     TRUNCATED = "truncated"
     CORRUPT = "corrupt"
     TIMEOUT = "timeout"
@@ -60,12 +61,12 @@ ELSEWHERE = -2
 """Instead of the number of a row: none is being read, but the manifest, or the part is written."""
 
 PRIVATE = ".dcmdask"
-"""Folder in an output that a run keeps for itself; what holds one is an output and no source."""
+"""Folder in an output that a run keeps for itself."""
 
 CATALOG_FOLDER = re.compile(r"catalog-[0-9a-f]{16}")
 """What the folder of a catalog in a store is called."""
 
-SKIPS = (Kind.NOT_DICOM, Kind.DICOMDIR)
+SKIPS = (Kind.NOT_DICOM, Kind.DICOMDIR, Kind.NOT_ENTERED)
 """Kinds that say that the file is not what a crawl is after."""
 
 PASSING = (Kind.TIMEOUT, Kind.ACCESS_DENIED, Kind.VANISHED, Kind.UNEXPECTED)

@@ -17,6 +17,7 @@ from dcmdask.known import Known
 from dcmdask.listing import BYTES_AS_A_FILE, Listing, open_roots, output_of, write_manifest
 from dcmdask.manifest import PieceWriter, read_manifest
 from dcmdask.source.local import list_root
+from dcmdask.types import Kind
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="links of POSIX")
 
@@ -322,16 +323,39 @@ def test_names_that_are_no_text_go_through_the_manifest(tmp_path: Path) -> None:
     ]
 
 
-def test_outputs_of_other_runs_are_not_listed(tmp_path: Path) -> None:
-    """A catalog that lies in a source, under any name or where it goes by default, is no case."""
-    for name in ("in/a/scan", "in/.imgtools/x/index.csv", "in/results/index.csv"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-    (tmp_path / "in" / "results" / ".dcmdask").mkdir()
-    (tmp_path / "in" / "a" / "deep" / ".dcmdask").mkdir(parents=True)
-    (tmp_path / "in" / "a" / "deep" / "index.csv").write_bytes(b"")
+def test_outputs_of_other_runs_are_not_entered(tmp_path: Path) -> None:
+    """A catalog that lies in a source, also where it goes by default, is one row and no case."""
+    for name in (".imgtools/x", "P1/deep", "results"):
+        _file(tmp_path / "in" / name / ".dcmdask" / "state-0123456789abcdef.json", b'{"reading": "')
+        _file(tmp_path / "in" / name / "index.csv")
+    _file(tmp_path / "in" / "P1" / "scan")
     (root,) = open_roots([str(tmp_path / "in")])
     cases: set[str] = set()
-    found = list_root(root, found_case=cases.add)
-    assert ["a/scan"] == [entry.path for entry in found]
-    assert {"a"} == cases
+    found = [entry[:1] + entry[2:] for entry in list_root(root, found_case=cases.add)]
+    said = (None, None, Kind.NOT_ENTERED, "a catalog of dcmdask", None, 0, 1)
+    assert {(".imgtools/x", None, *said), ("P1/deep", "P1", *said), ("results", None, *said)} == {
+        entry for entry in found if entry[4] is not None
+    }
+    assert ["P1/scan"] == [entry[0] for entry in found if entry[4] is None]
+    assert {"P1"} == cases
+
+
+def test_a_name_alone_hides_nothing(tmp_path: Path) -> None:
+    """An empty file, a folder of data, a link of the name that runs use: all of it is listed."""
+    _file(tmp_path / "in" / "P1" / ".dcmdask")
+    _file(tmp_path / "in" / "P2" / ".dcmdask" / "parts" / "scan.dcm")
+    (tmp_path / "in" / "P3" / ".dcmdask").mkdir(parents=True)
+    for name in ("P1", "P2", "P3", ".imgtools/P4", ".dcmdask"):
+        _file(tmp_path / "in" / name / "x")
+    listing = _list(tmp_path / "pieces", tmp_path / "in")
+    (paths,) = _rows(listing)
+    assert [
+        ".dcmdask/x",
+        ".imgtools/P4/x",
+        "P1/.dcmdask",
+        "P1/x",
+        "P2/x",
+        "P2/.dcmdask/parts/scan.dcm",
+        "P3/x",
+    ] == paths
+    assert {".dcmdask", ".imgtools", "P1", "P2", "P3"} == set(listing.cases)

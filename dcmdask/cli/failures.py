@@ -24,6 +24,7 @@ _Named = TypeVar("_Named", Kind, Note)
 _REMEDIES = {
     Kind.NOT_DICOM: "no DICOM by content; nothing to do",
     Kind.DICOMDIR: "directories of other files; those are listed by themselves",
+    Kind.NOT_ENTERED: "nothing in there was read; each says why, and what would read it",
     Kind.TRUNCATED: "copy them again from where they came",
     Kind.CORRUPT: "copy them again; if they stay so, their writer is at fault",
     Kind.TIMEOUT: "raise --timeout, or look at the disk they lie on",
@@ -54,7 +55,7 @@ _NOTE_REMEDIES = {
     help="Only this kind, of failures or of notes.",
 )
 @click.option("--all", "show_all", is_flag=True, help=f"All files, not {_SHOWN} a kind.")
-@click.option("--skips", is_flag=True, help="Also what was skipped as no DICOM.")
+@click.option("--skips", is_flag=True, help="Also what was skipped: no DICOM, not entered.")
 @click.option(
     "--notes", is_flag=True, help="Instances that are there but not whole, and what of them."
 )
@@ -112,11 +113,12 @@ def _show_failures(table: pa.Table, kind: str | None, form: _Form, *, skips: boo
         say("nothing failed")
     for one in shown:
         files = groups[one]
-        say(f"{one}: {counted(len(files), 'file')} - {_REMEDIES[one]}")
+        nouns = ("folder or link", "folders and links") if one == Kind.NOT_ENTERED else ("file",)
+        say(f"{one}: {counted(len(files), *nouns)} - {_REMEDIES[one]}")
         _show_files(files, f"--kind {one}", form)
     left_out = sum(len(files) for one, files in groups.items() if one not in shown)
     if left_out:
-        say(f"skipped as no DICOM: {left_out:,} (--skips shows them)")
+        say(f"skipped: {left_out:,} (--skips shows them)")
 
 
 def _show_notes(table: pa.Table, kind: str | None, form: _Form) -> None:

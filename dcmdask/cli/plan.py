@@ -11,7 +11,7 @@ import click
 from dcmdask.cli.settings import check_sources, option, storage_option
 from dcmdask.cli.summary import changed_words, counted, resumed_words
 from dcmdask.cli.terminal import one_line, say
-from dcmdask.config import RunOptions
+from dcmdask.config import FOLLOW_LINKS, RunOptions
 
 _MEGA = 1_000_000
 
@@ -25,6 +25,8 @@ _MEGA = 1_000_000
 @option("--include", metavar="GLOB", multiple=True, help="List only paths that fit. Repeatable.")
 @option("--exclude", metavar="GLOB", multiple=True, help="Leave out paths that fit. Repeatable.")
 @option("--from-list", metavar="FILE", help="As for the run: a list of files instead of listing.")
+@option("--follow-links", type=click.Choice(FOLLOW_LINKS), default="inside", help="As for the run.")
+@option("--include-server-folders", is_flag=True, help="As for the run.")
 @option("--desensitize", is_flag=True, help="As for the run: a change of it reads all again.")
 @storage_option
 @option("--full", is_flag=True, help="As for the run: all is read again.")
@@ -35,6 +37,8 @@ def command(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     from_list: str | None,
+    follow_links: str,
+    include_server_folders: bool,
     desensitize: bool,
     full: bool,
     storage_option: tuple[str, ...],
@@ -49,6 +53,8 @@ def command(
         include=include,
         exclude=exclude,
         from_list=from_list,
+        follow_links=follow_links,
+        include_server_folders=include_server_folders,
         desensitize=desensitize,
         full=full,
         storage_option=storage_option,
@@ -61,6 +67,11 @@ def command(
         say(
             f"  passed over: {counted(listing.passed_over, 'line')} of the list "
             "(old versions, delete markers, folders)"
+        )
+    if listing.not_entered:
+        places = counted(listing.not_entered, "folder or link", "folders and links")
+        say(
+            f"  not entered: {places}, each counted as a file; failures --skips names them after a run"
         )
     say(f"  archives by name: {listing.archives:,}; members are counted when they are read")
     say(f"  cases: {len(listing.cases):,}")

@@ -18,7 +18,7 @@ from dcmdask.cli.settings import (
 )
 from dcmdask.cli.summary import closing_lines, summary_lines
 from dcmdask.cli.terminal import complain, one_line, say
-from dcmdask.config import CASE_ROWS, JOIN_GAP, LAYOUTS, REQUESTS, RunOptions
+from dcmdask.config import CASE_ROWS, FOLLOW_LINKS, JOIN_GAP, LAYOUTS, REQUESTS, RunOptions
 from dcmdask.remote.address import is_url
 from dcmdask.supervisor import do_without_pandas, start_reader
 
@@ -66,6 +66,18 @@ STRICT = 3
     metavar="FILE",
     help="With a text list, CSV or Parquet (S3 Inventory's columns are understood) instead of "
     "listing. What it does not name is gone. Without SOURCE its paths are absolute, or URLs.",
+)
+@option(
+    "--follow-links",
+    type=click.Choice(FOLLOW_LINKS),
+    default="inside",
+    help="Which links in SOURCE: those that do not lead out of it, all, none. The others are listed "
+    "as skips.",
+)
+@option(
+    "--include-server-folders",
+    is_flag=True,
+    help="Enter snapshots, recycle bins and the like of a file server.",
 )
 @option(
     "--layout", type=click.Choice(LAYOUTS), default="all", help="Which files beside the tables."

@@ -13,6 +13,7 @@ from dcmdask.types import SKIPS, Note
 _WORDS = {
     "not_dicom": "not DICOM",
     "dicomdir": "DICOMDIR",
+    "not_entered": "not entered",
     "truncated": "truncated",
     "corrupt": "corrupt",
     "timeout": "timed out",

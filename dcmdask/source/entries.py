@@ -56,12 +56,13 @@ class Entry(NamedTuple):
     """One line of the manifest; `dcmdask.schema.MANIFEST` without its root.
 
     The location is a path as the system wants it; in a container, a key. A large archive is several
-    lines, one after the other: `dcmdask.types.Piece`.
+    lines, one after the other: `dcmdask.types.Piece`. Of no case is what lies in the root itself and is
+    not entered.
     """
 
     path: str
     location: bytes
-    case: str
+    case: str | None
     size: int | None
     modified: int | None
     kind: str | None = None

@@ -21,9 +21,17 @@ from typing import IO, Any
 
 from dcmdask.config import RemoteOptions
 from dcmdask.errors import UsageError
-from dcmdask.remote.address import Address, is_url, local_path
-from dcmdask.source.entries import OUTPUTS, Entry, Root, shown, top_level_case
+from dcmdask.remote.address import Address, before_keys, is_url, local_path
+from dcmdask.source.entries import Entry, Root, shown, top_level_case
 from dcmdask.source.lines import Line, read_lines
+from dcmdask.source.links import lies_in
+from dcmdask.source.not_entered import (
+    A_CATALOG,
+    case_of_place,
+    catalog_of_key,
+    is_output,
+    not_entered,
+)
 from dcmdask.types import PRIVATE, Kind
 from dcmdask.writing import writing
 
@@ -97,7 +105,6 @@ class Inventory:
         self._files: list[IO[bytes]] = []
         self._common: str | None = None
         self._containers: set[str] = set()
-        self._output = ""
         try:
             self._read(remote)
         except BaseException:
@@ -222,7 +229,7 @@ class Inventory:
         number : int
             Of the root.
         leave_out : frozenset of str
-            Real paths of folders that nothing is listed of: the output.
+            Real paths of folders, and URLs, that nothing is listed of: the output.
         wanted : callable
             Relative posix path to whether a file is listed.
         found_case : callable
@@ -231,19 +238,33 @@ class Inventory:
         Yields
         ------
         Entry
-            A file. Size and time of one of this machine are looked up where the list lacks them.
+            A file; a catalog among them as a skip. Size and time of a file of this machine are looked
+            up where the list lacks them.
         """
         root, rank = self.roots[number], self._ranks[number]
         holder = Address.parse(root.path).key if root.is_remote else root.path
         begin = len(holder.rstrip("/")) + 1 if holder else 0
         real = "" if root.is_remote else os.path.realpath(root.path)
+        before = before_keys(root.container or "")
+        left_out = tuple(f"{one}/" for one in leave_out)
+        catalogs = _Catalogs(root)
+        told: set[str] = set()
         while self._next is not None and self._next[0] == rank:
             row, self._next = self._next, next(self._rows, None)
             relative = row[1][begin:].replace(os.sep, "/")
-            path = shown(relative)
-            if self._is_output(relative) or not wanted(path):
+            if root.is_remote and f"{before}{row[1]}".startswith(left_out):
                 continue
-            if not root.is_remote and _lies_in(os.path.join(real, relative), leave_out):
+            if not root.is_remote and lies_in(os.path.join(real, relative), leave_out):
+                continue
+            place = catalogs.holding(relative)
+            if place is not None and place not in told:
+                told.add(place)
+                entry = catalogs.row(place, os.path.join(holder, place))
+                if entry.case is not None:
+                    found_case(entry.case)
+                yield entry
+            path = shown(relative)
+            if place is not None or not wanted(path):
                 continue
             case = path.partition("/")[0]
             if "/" not in relative:
@@ -252,19 +273,48 @@ class Inventory:
             yield (
                 _remote_entry(row, path, case) if root.is_remote else _local_entry(row, path, case)
             )
-        self._output = ""
 
-    def _is_output(self, path: str) -> bool:
-        """Tell whether a file is of a catalog, which is nobody's data: as they are not walked."""
-        if path.startswith(f"{OUTPUTS}/"):
-            return True
-        if self._output and path.startswith(self._output):
-            return True
-        before, mark, _ = f"/{path}".partition(f"/{PRIVATE}/")
-        if mark:
-            # The rest of it follows, in this order.
-            self._output = f"{before[1:]}/" if before else ""
-        return bool(mark)
+
+class _Catalogs:
+    """Finds the catalogs among what is listed of a root: they are nobody's data.
+
+    Parameters
+    ----------
+    root : Root
+        Paths below which come in order.
+    """
+
+    def __init__(self, root: Root) -> None:
+        self._root = root
+        self._looked_at: dict[str, bool] = {}
+        self._place = ""
+        self._before = ""
+
+    def holding(self, path: str) -> str | None:
+        """Return the catalog that a file is of, by its path; None for anybody's data."""
+        if self._root.is_remote:
+            return catalog_of_key(path)
+        if self._before and path.startswith(self._before):
+            return self._place
+        text, at = f"/{path}", -1
+        while (at := text.find(f"/{PRIVATE}/", at + 1)) >= 0:
+            folder = text[1:at]
+            if folder not in self._looked_at:
+                self._looked_at[folder] = is_output(os.path.join(self._root.path, folder))
+            if self._looked_at[folder]:
+                # The rest of it follows, in this order. The root itself was named.
+                self._place = folder or PRIVATE
+                self._before = f"{self._place}/"
+                return self._place
+        return None
+
+    def row(self, place: str, location: str) -> Entry:
+        """Return what stands for all that is listed of a catalog."""
+        if self._root.is_remote:
+            whole = location.encode("utf-8", "surrogateescape")
+        else:
+            whole = os.fsencode(location)
+        return not_entered(shown(place), whole, case_of_place(shown(place)), A_CATALOG)
 
 
 def _prefixes(roots: list[Root]) -> Iterator[_Prefix]:
@@ -283,10 +333,6 @@ def _prefixes(roots: list[Root]) -> Iterator[_Prefix]:
 def _begins(place: str, prefix: _Prefix) -> bool:
     only = prefix.root.only
     return place.startswith(prefix.text) and (not only or place[len(prefix.text) :] in only)
-
-
-def _lies_in(path: str, folders: frozenset[str]) -> bool:
-    return any(path == one or path.startswith(one.rstrip(os.sep) + os.sep) for one in folders)
 
 
 def _read_back(file: IO[bytes]) -> Iterator[_Row]:

@@ -18,8 +18,9 @@ from dcmdask.errors import HeaderError, SourceError, UsageError
 from dcmdask.remote.address import Address, before_keys, below
 from dcmdask.remote.client import Level, Listed
 from dcmdask.remote.remote import Remote, open_remote
-from dcmdask.source.entries import OUTPUTS, Entry, Root, top_level_case
-from dcmdask.types import CATALOG_FOLDER, PRIVATE, Kind
+from dcmdask.source.entries import Entry, Root, top_level_case
+from dcmdask.source.not_entered import place_of_key, prefix_not_entered
+from dcmdask.types import Kind
 
 LONG = 20_000
 """Keys of one listing after which it is divided: twenty pages."""
@@ -93,6 +94,7 @@ def list_container(
     options: RemoteOptions,
     *,
     leave_out: frozenset[str] = frozenset(),
+    server_folders: bool = False,
     wanted: Callable[[str], bool] = lambda _path: True,
     found_case: Callable[[str], None] = lambda _case: None,
 ) -> Iterator[Entry]:
@@ -106,10 +108,17 @@ def list_container(
         How its container is reached.
     leave_out : frozenset of str
         URLs of prefixes of which nothing is listed: the output.
+    server_folders : bool
+        Whether what lies in folders of a file server is listed: a bucket may hold the copy of one.
     wanted : callable
         Relative path to whether an object is listed.
     found_case : callable
         Told of every case.
+
+    Yields
+    ------
+    Entry
+        An object; a prefix of which nothing is read as a skip.
 
     Raises
     ------
@@ -123,27 +132,35 @@ def list_container(
     left_out = tuple(
         f"{url.removeprefix(own).rstrip('/')}/" for url in leave_out if url.startswith(own)
     )
+    told: set[str] = set()
     try:
         for page in _pages(root, remote, prefix):
             for found in page:
                 path = found.key.removeprefix(prefix)
-                if _is_data(path, found) and wanted(path):
-                    if left_out and found.key.startswith(left_out):
-                        continue
-                    tidy = path.lstrip("/")
-                    first, slash, _ = tidy.partition("/")
-                    case = first if slash else top_level_case(tidy, root.name)
-                    found_case(case)
-                    yield Entry(
-                        path,
-                        found.key.encode("utf-8", "surrogatepass"),
-                        case,
-                        found.size,
-                        found.modified,
-                        etag=found.etag,
-                    )
+                if _is_marker(path, found) or (left_out and found.key.startswith(left_out)):
+                    continue
+                # What was named as a source is read as it is named.
+                place = None if root.only else place_of_key(path, server_folders=server_folders)
+                if place is not None:
+                    if place[0] not in told:
+                        told.add(place[0])
+                        skip = prefix_not_entered(prefix, *place)
+                        if skip.case is not None:
+                            found_case(skip.case)
+                        yield skip
+                elif wanted(path):
+                    yield _entry(root, path, found, found_case)
     except HeaderError as error:
         raise _refusal(root.path, error) from error
+
+
+def _entry(root: Root, path: str, found: Listed, found_case: Callable[[str], None]) -> Entry:
+    tidy = path.lstrip("/")
+    first, slash, _ = tidy.partition("/")
+    case = first if slash else top_level_case(tidy, root.name)
+    found_case(case)
+    location = found.key.encode("utf-8", "surrogatepass")
+    return Entry(path, location, case, found.size, found.modified, etag=found.etag)
 
 
 def _pages(root: Root, remote: Remote, prefix: str) -> Iterator[list[Listed]]:
@@ -152,14 +169,9 @@ def _pages(root: Root, remote: Remote, prefix: str) -> Iterator[list[Listed]]:
     return list_keys(remote, prefix)
 
 
-def _is_data(path: str, found: Listed) -> bool:
-    """Tell whether a key is a file of anybody: no marker of a folder, nothing of a catalog."""
-    if not path or (path.endswith("/") and not found.size):
-        return False
-    folders = path.split("/")[:-1]
-    if PRIVATE in folders or folders[:1] == [OUTPUTS]:
-        return False
-    return not any(CATALOG_FOLDER.fullmatch(folder) for folder in folders)
+def _is_marker(path: str, found: Listed) -> bool:
+    """Tell whether a key only says that there is a folder."""
+    return not path or (path.endswith("/") and not found.size)
 
 
 def list_keys(remote: Remote, prefix: str) -> Iterator[list[Listed]]:

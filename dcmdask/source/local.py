@@ -1,8 +1,7 @@
 """Take folders and files of this machine; give manifest entries, one stat a file, none opened.
 
-Folders that hold a catalog are not entered: their files are not anybody's data. Symbolic links to
-folders are followed once each and never into a source; FIFOs, sockets and devices
-are listed as skips and never opened.
+Catalogs, folders of a file server and links that lead out of the source are skips and not entered,
+unless they are asked for; FIFOs, sockets and devices are skips and never opened.
 """
 
 from __future__ import annotations
@@ -15,6 +14,18 @@ from pathlib import Path
 
 from dcmdask.errors import SourceError
 from dcmdask.source.entries import OUTPUTS, Entry, Root, shown, top_level_case
+from dcmdask.source.kernel import KernelFolders, kernel_folders
+from dcmdask.source.links import ELSEWHERE, INSIDE, NONE, Links, is_junction, is_link, lies_in
+from dcmdask.source.not_entered import (
+    A_CATALOG,
+    A_LINK,
+    LEADS_OUT,
+    OF_KERNEL,
+    OF_SERVER,
+    is_of_server,
+    is_output,
+    not_entered,
+)
 from dcmdask.types import PRIVATE, Kind
 
 _SPECIAL = (
@@ -64,6 +75,8 @@ def list_root(
     *,
     leave_out: frozenset[str] = frozenset(),
     inside: tuple[str, ...] = (),
+    follow_links: str = INSIDE,
+    server_folders: bool = False,
     wanted: Callable[[str], bool] = lambda _path: True,
     found_case: Callable[[str], None] = lambda _case: None,
 ) -> Iterator[Entry]:
@@ -76,7 +89,11 @@ def list_root(
     leave_out : frozenset of str
         Real paths of folders that are never entered: the output.
     inside : tuple of str
-        Real paths of all roots: links into them are not followed, their files are listed anyway.
+        Real paths of the other roots: links into them do not lead out.
+    follow_links : str
+        Which links are followed: ``inside``, ``all`` or ``none``. Those named as sources are.
+    server_folders : bool
+        Whether folders of a file server are entered.
     wanted : callable
         Relative posix path to whether a file is listed.
     found_case : callable
@@ -85,35 +102,56 @@ def list_root(
     Yields
     ------
     Entry
-        A file, or a folder that could not be read as a failure.
+        A file; a folder that could not be read as a failure; a place that is not entered as a skip.
     """
-    walk = _Walk(root, leave_out, inside, wanted)
+    real = os.path.realpath(root.path)
+    kernel = kernel_folders()
+    links = Links(follow_links, {*inside, *(() if root.only else (real,))}, leave_out, kernel)
+    walk = _Walk(
+        root, leave_out, links, _as_walked(kernel, real, root.path), server_folders, wanted
+    )
     for item in walk.names():
         path = shown(item.name)
-        try:
-            folder = item.is_dir()
-        except OSError:
-            folder = False
-        if folder and item.name == OUTPUTS:
-            # Where catalogs go by default: of an archive that lies here, say.
-            continue
-        if folder:
+        if path == OUTPUTS and walk.is_folder(item):
+            # Where catalogs go by default, of an archive that lies here, say: no case of anybody.
+            yield from _of_root(walk.tree(item, path, lambda _case: None), found_case)
+        elif walk.is_folder(item):
             yield from walk.tree(item, path, found_case)
         else:
             case = top_level_case(item.name, root.name)
-            for entry in walk.file(item, path, case):
-                found_case(case)
-                yield entry
+            yield from _of_root(walk.file(item, path, case), found_case)
+
+
+def _of_root(entries: Iterator[Entry], found_case: Callable[[str], None]) -> Iterator[Entry]:
+    """Give entries whose case is one as soon as anything is listed of it."""
+    for entry in entries:
+        if entry.kind == Kind.NOT_ENTERED:
+            yield entry._replace(case=None)
+            continue
+        if entry.case is not None:
+            found_case(entry.case)
+        yield entry
+
+
+def _as_walked(kernel: KernelFolders, real: str, path: str) -> frozenset[str]:
+    """Return the folders of the system that lie in a root, by the paths that a walk has for them."""
+    return frozenset(
+        os.path.join(path, os.path.relpath(folder, real))
+        for folder in kernel.paths
+        if folder != real and lies_in(folder, (real,))
+    )
 
 
 class _Walk:
-    """A walk through one root that remembers which linked folders it has been in."""
+    """A walk through one root."""
 
     def __init__(
         self,
         root: Root,
         leave_out: frozenset[str],
-        inside: tuple[str, ...],
+        links: Links,
+        kernel: frozenset[str],
+        server_folders: bool,
         wanted: Callable[[str], bool],
     ) -> None:
         self._root = root
@@ -121,9 +159,12 @@ class _Walk:
         # A folder that is no link keeps its last name when links above it are resolved: resolving
         # costs a call to the system for each folder above it, and is done only under these names.
         self._left_out_names = {os.path.basename(path).casefold() for path in leave_out}
-        self._inside = inside
+        self._links = links
+        self._kernel = kernel
+        # What was named as a source is read as it is named.
+        self._asks_no_link = links.follow == NONE and not root.only
+        self._server_folders = server_folders
         self._wanted = wanted
-        self._linked: set[str] = set()
 
     def names(self) -> list[os.DirEntry[str]]:
         try:
@@ -134,6 +175,13 @@ class _Walk:
         only = self._root.only
         return [item for item in items if item.name in only] if only else items
 
+    def is_folder(self, item: os.DirEntry[str]) -> bool:
+        """Tell whether something is walked as a folder. A link that is not followed is none."""
+        try:
+            return not (self._asks_no_link and is_link(item)) and item.is_dir()
+        except OSError:
+            return False
+
     def tree(
         self, item: os.DirEntry[str], case: str, found_case: Callable[[str], None]
     ) -> Iterator[Entry]:
@@ -141,55 +189,74 @@ class _Walk:
         waiting: list[tuple[os.DirEntry[str], str, bool]] = [(item, case, False)]
         while waiting:
             folder, path, linked = waiting.pop()
-            linked = linked or folder.is_symlink()
-            if not self._enters(folder, linked):
+            why = self._why_not(folder, linked)
+            if why is not None:
+                if why != ELSEWHERE:
+                    yield _not_entered(folder, path, None if folder is item else case, why)
                 continue
+            linked = linked or is_link(folder)
             try:
                 items = _sorted_scan(folder.path)
             except OSError as error:
                 if folder is item:
                     found_case(case)
-                yield self._refused(folder, path, case, error)
+                yield _refused(folder, path, case, error)
                 continue
-            if any(child.name == PRIVATE for child in items):
+            folders: list[os.DirEntry[str]] = []
+            files: list[os.DirEntry[str]] = []
+            for child in items:
+                (folders if self.is_folder(child) else files).append(child)
+            if any(child.name == PRIVATE for child in folders) and is_output(folder.path):
+                yield _not_entered(folder, path, None if folder is item else case, A_CATALOG)
                 continue
             if folder is item:
                 found_case(case)
-            below: list[tuple[os.DirEntry[str], str, bool]] = []
-            for child in items:
-                child_path = f"{path}/{shown(child.name)}"
-                if _is_folder(child):
-                    below.append((child, child_path, linked))
-                else:
-                    yield from self.file(child, child_path, case)
-            waiting.extend(reversed(below))
+            for child in files:
+                yield from self.file(child, f"{path}/{shown(child.name)}", case)
+            waiting.extend(
+                (child, f"{path}/{shown(child.name)}", linked) for child in reversed(folders)
+            )
 
-    def _enters(self, folder: os.DirEntry[str], linked: bool) -> bool:
-        if not linked and folder.name.casefold() not in self._left_out_names:
-            return True
-        real = os.path.realpath(folder.path)
-        if any(_lies_in(real, other) for other in self._leave_out):
-            return False
-        if not linked:
-            return True
-        # A tree reached through a link is walked once, and not at all where it is a source's own.
-        if real in self._linked or any(_lies_in(real, other) for other in self._inside):
-            return False
-        self._linked.add(real)
-        return True
+    def _why_not(self, folder: os.DirEntry[str], linked: bool) -> str | None:
+        """Return why a folder is not entered; None where it is."""
+        name = folder.name
+        if is_link(folder):
+            return self._links.why_not_folder(folder.path)
+        if not self._server_folders and is_of_server(name):
+            return OF_SERVER
+        if name.casefold() in self._left_out_names:
+            real = os.path.realpath(folder.path)
+            if lies_in(real, self._leave_out):
+                return ELSEWHERE
+        if name == PRIVATE and is_output(os.path.dirname(folder.path)):
+            # Below the root itself, which was named: any other output is not come this far into.
+            return A_CATALOG
+        if self._kernel and folder.path in self._kernel:
+            return OF_KERNEL
+        return self._links.why_not_again(folder.path) if linked else None
 
     def file(self, item: os.DirEntry[str], path: str, case: str) -> Iterator[Entry]:
         if not self._wanted(path):
             return
         location = os.fsencode(item.path)
+        linked = is_link(item) and not self._root.only
+        if linked and self._asks_no_link:
+            yield not_entered(path, location, case, A_LINK)
+            return
         try:
             status = item.stat()
         except OSError as error:
             if isinstance(error, FileNotFoundError) or error.errno == errno.ELOOP:
                 words = "the link leads nowhere"
                 yield Entry(path, location, case, None, None, Kind.VANISHED, words)
-                return
-            yield self._refused(item, path, case, error)
+            elif linked and self._links.leads_out(item.path):
+                yield not_entered(path, location, case, LEADS_OUT)
+            else:
+                yield _refused(item, path, case, error)
+            return
+        why = self._links.why_not_file(item.path, status) if linked else None
+        if why is not None:
+            yield not_entered(path, location, case, why)
             return
         modified = status.st_mtime_ns // 1000
         if stat.S_ISREG(status.st_mode):
@@ -198,27 +265,20 @@ class _Walk:
         what = next((words for test, words in _SPECIAL if test(status.st_mode)), "no regular file")
         yield Entry(path, location, case, None, modified, Kind.NOT_DICOM, f"{what} is not opened")
 
-    @staticmethod
-    def _refused(item: os.DirEntry[str], path: str, case: str, error: OSError) -> Entry:
-        kind = Kind.ACCESS_DENIED if isinstance(error, PermissionError) else Kind.UNEXPECTED
-        reason = error.strerror or type(error).__name__
-        return Entry(path, os.fsencode(item.path), case, None, None, kind, f"listing: {reason}")
+
+def _not_entered(item: os.DirEntry[str], path: str, case: str | None, words: str) -> Entry:
+    return not_entered(path, os.fsencode(item.path), case, words)
+
+
+def _refused(item: os.DirEntry[str], path: str, case: str, error: OSError) -> Entry:
+    kind = Kind.ACCESS_DENIED if isinstance(error, PermissionError) else Kind.UNEXPECTED
+    reason = error.strerror or type(error).__name__
+    return Entry(path, os.fsencode(item.path), case, None, None, kind, f"listing: {reason}")
 
 
 def _sorted_scan(path: str) -> list[os.DirEntry[str]]:
     with os.scandir(path) as items:
         return sorted(items, key=lambda item: item.name)
-
-
-def _is_folder(item: os.DirEntry[str]) -> bool:
-    try:
-        return item.is_dir()
-    except OSError:
-        return False
-
-
-def _lies_in(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def move_archives_into_folders(root: Root) -> list[tuple[str, str]]:
@@ -251,10 +311,10 @@ def move_archives_into_folders(root: Root) -> list[tuple[str, str]]:
 def _move_into_folder(archive: Path) -> str:
     folder = archive.with_suffix("")
     number = 1
-    while folder.exists() and not folder.is_dir():
+    # Made or found by one call: a link is a taken name, for it may lead anywhere.
+    while not _is_own_folder(folder):
         folder = archive.with_name(f"{archive.stem}_{number}")
         number += 1
-    folder.mkdir(exist_ok=True)
     target = folder / archive.name
     number = 1
     while True:
@@ -265,5 +325,19 @@ def _move_into_folder(archive: Path) -> str:
         except FileExistsError:
             target = folder / f"{archive.stem}_{number}{archive.suffix}"
             number += 1
-    os.replace(archive, target)
+    try:
+        os.replace(archive, target)
+    except BaseException:
+        target.unlink()
+        raise
     return str(target)
+
+
+def _is_own_folder(folder: Path) -> bool:
+    """Make a folder, or tell whether what has its name is one and no link."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        status = os.lstat(folder)
+        return stat.S_ISDIR(status.st_mode) and not is_junction(status)
+    return True

@@ -93,7 +93,7 @@ def test_failures_are_grouped_by_kind(command, out: Path) -> None:
     assert [
         "truncated: 1 file - copy them again from where they came",
         "  P2/cut.dcm: the file ends before its SOPClassUID",
-        "skipped as no DICOM: 1 (--skips shows them)",
+        "skipped: 1 (--skips shows them)",
     ] == done.out.splitlines()
     assert "  P1/notes.txt: " in command("failures", out, "--skips").out
     assert "  P1/notes.txt: " in command("failures", out, "--kind", "not_dicom").out

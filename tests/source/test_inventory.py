@@ -324,9 +324,14 @@ def test_what_is_listed_and_not_there_is_a_failure(tmp_path: Path) -> None:
 
 
 def test_outputs_and_what_is_not_wanted_are_left_out(tmp_path: Path) -> None:
-    """Catalogs that lie among what is listed are nobody's data, as in a walk."""
-    names = ["P1/a.dcm", "P1/out/.dcmdask/lock", "P1/out/cases/x.csv", "P1/out2/b.dcm"]
-    names += [".imgtools/x/index.csv", "own/index.csv", "P1/c.txt", ".dcmdask/y", "z.dcm"]
+    """A catalog among what is listed is one row, as in a walk; a name alone makes none."""
+    names = ["P1/a.dcm", "P1/out/.dcmdask/lock", "P1/out/cases/x.dcm", "P1/out2/b.dcm"]
+    names += [".imgtools/x/i.dcm", "own/index.dcm", "P1/c.txt", "P2/.dcmdask/y.dcm", "z.dcm"]
+    names += [".dcmdask/lock", "@eaDir/e.dcm"]
+    for output in ("P1/out", "."):
+        folder = tmp_path / output / ".dcmdask"
+        folder.mkdir(parents=True)
+        (folder / "unfinished.json").write_text('{"reading": "')
     root = Root(str(tmp_path), "in")
     _, (entries,), _ = read(
         a_list(tmp_path, "\n".join(names)),
@@ -334,7 +339,34 @@ def test_outputs_and_what_is_not_wanted_are_left_out(tmp_path: Path) -> None:
         leave_out=frozenset({os.path.realpath(tmp_path / "own")}),
         wanted=lambda path: path.endswith(".dcm"),
     )
-    assert ["P1/a.dcm", "P1/out2/b.dcm", "z.dcm"] == [entry.path for entry in entries]
+    told = {entry.path: entry.kind == Kind.NOT_ENTERED for entry in entries}
+    assert {
+        ".dcmdask": True,
+        ".imgtools/x/i.dcm": False,
+        "@eaDir/e.dcm": False,
+        "P1/a.dcm": False,
+        "P1/out": True,
+        "P1/out2/b.dcm": False,
+        "P2/.dcmdask/y.dcm": False,
+        "z.dcm": False,
+    } == told
+    assert len(told) == len(entries)
+
+
+def test_outputs_in_a_bucket_are_left_out(tmp_path: Path) -> None:
+    """By the names of what runs leave, and the output itself by its URL."""
+    names = ["in/a.dcm", "in/P/.dcmdask/unfinished.json", "in/P/.dcmdask/x.dcm", "in/out/index.csv"]
+    names += ["in/P/catalog-0123456789abcdef/index.csv", "in/outer/b.dcm"]
+    _, (entries,), _ = read(
+        a_list(tmp_path, "\n".join(f"s3://bucket/{name}" for name in names)),
+        leave_out=frozenset({"s3://bucket/in/out"}),
+    )
+    assert [
+        ("in/P", "in", Kind.NOT_ENTERED),
+        ("in/P/.dcmdask/x.dcm", "in", None),
+        ("in/a.dcm", "in", None),
+        ("in/outer/b.dcm", "in", None),
+    ] == sorted((entry.path, entry.case, entry.kind) for entry in entries)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems allow valid text only")

@@ -19,6 +19,7 @@ from dcmdask.remote.client import Level, Listed, denied
 from dcmdask.remote.remote import Remote
 from dcmdask.source import keys
 from dcmdask.source.keys import container_root, list_container, list_keys
+from dcmdask.types import Kind
 
 PAGE = 3
 
@@ -118,29 +119,47 @@ def memory() -> Iterator[Any]:
 OPTIONS = RemoteOptions(requests=2)
 
 
-def test_catalogs_are_not_listed(memory: Any) -> None:
-    """Neither what is private to one, nor the default folder of them, nor the output."""
+def test_catalogs_and_server_folders_are_named_and_not_listed(memory: Any) -> None:
+    """One row a prefix, whatever lies below it; the output itself is not spoken of."""
     for name in (
         "in/a.dcm",
         "in/P/b.dcm",
         "in/P/.imgtools/c.dcm",
-        "in/.imgtools/in/index.csv",
+        "in/P/.dcmdask/d.dcm",
+        "in/Q/catalog-0123456789abcdef/e.dcm",
         "in/out/index.csv",
-        "in/outer/d.dcm",
-        "in/P/old/.dcmdask/parts/1.parquet",
+        "in/outer/f.dcm",
+        "in/P/old/.dcmdask/parts/0000000000-01234567.read.arrow",
+        "in/P/old/.dcmdask/parts/0000000000-01234567.json",
+        "in/P/old/catalog-0123456789abcdef/cases/P1.csv",
+        "in/.imgtools/in/.dcmdask/state-0123456789abcdef.json",
+        "in/.dcmdask/unfinished.json",
+        "in/R/@eaDir/a.dcm/SYNO",
+        "in/R/@eaDir/b.dcm/SYNO",
+        "in/#recycle/x.dcm",
     ):
         memory.pipe_file(f"/{name}", b"1")
     root = container_root("memory://in", OPTIONS)
     cases: set[str] = set()
-    found = list_container(
-        root,
-        OPTIONS,
-        leave_out=frozenset({"memory://in/out"}),
-        wanted=lambda path: path != "P/b.dcm",
-        found_case=cases.add,
+    options: Any = {"leave_out": frozenset({"memory://in/out"}), "found_case": cases.add}
+    found = list(list_container(root, OPTIONS, wanted=lambda path: path != "P/b.dcm", **options))
+    read = ["P/.dcmdask/d.dcm", "P/.imgtools/c.dcm", "Q/catalog-0123456789abcdef/e.dcm"]
+    assert [*read, "a.dcm", "outer/f.dcm"] == sorted(one.path for one in found if not one.kind)
+    catalog, server = "a catalog of dcmdask", "a folder of the file server"
+    assert [
+        ("#recycle", b"in/#recycle", None, server),
+        (".dcmdask", b"in/.dcmdask", None, catalog),
+        (".imgtools/in", b"in/.imgtools/in", None, catalog),
+        ("P/old", b"in/P/old", "P", catalog),
+        ("R/@eaDir", b"in/R/@eaDir", "R", server),
+    ] == sorted(
+        (one.path, one.location, one.case, str(one.message).partition(":")[0])
+        for one in found
+        if one.kind == Kind.NOT_ENTERED
     )
-    assert ["P/.imgtools/c.dcm", "a.dcm", "outer/d.dcm"] == sorted(one.path for one in found)
-    assert {"P", "in", "outer"} == cases
+    assert {"P", "Q", "R", "in", "outer"} == cases
+    entered = list_container(root, OPTIONS, server_folders=True, **options)
+    assert {"#recycle/x.dcm", "R/@eaDir/a.dcm/SYNO"} < {one.path for one in entered}
 
 
 def test_one_object_is_a_source(memory: Any) -> None:

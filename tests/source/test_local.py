@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import socket
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ from dcmdask.source.local import list_root, move_archives_into_folders, root_of
 from dcmdask.types import Kind
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="links and special files of POSIX")
+ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="other systems allow valid text only")
 
 
@@ -90,7 +93,7 @@ def test_a_linked_folder_is_followed_once(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for name, target in (("1", "outside"), ("2", "outside"), ("3", "outside/sub")):
         (tmp_path / "in" / name).symlink_to(tmp_path / target)
-    assert ["1/sub/x"] == _paths(tmp_path / "in")
+    assert ["1/sub/x"] == _paths(tmp_path / "in", follow_links="all")
 
 
 @POSIX
@@ -113,8 +116,7 @@ def test_loops_of_links_end(tmp_path: Path) -> None:
     (tmp_path / "in" / "a" / "parent").symlink_to("..")
     (tmp_path / "in" / "out").symlink_to(tmp_path / "outside")
     (tmp_path / "outside" / "back").symlink_to(tmp_path / "outside")
-    inside = (str(tmp_path / "in"),)
-    assert ["a/x", "out/y"] == _paths(tmp_path / "in", inside=inside)
+    assert ["a/x", "out/y"] == _paths(tmp_path / "in", follow_links="all")
 
 
 @POSIX
@@ -129,11 +131,10 @@ def test_links_that_lead_nowhere_are_failures(tmp_path: Path) -> None:
 
 @POSIX
 def test_a_linked_file_is_a_file(tmp_path: Path) -> None:
-    """A link to a file is read under its own name."""
-    _file(tmp_path / "outside", instance())
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "link.dcm").symlink_to(tmp_path / "outside")
-    assert ["link.dcm"] == read_folder(tmp_path / "in").paths
+    """A link to a file of the source is read under its own name too."""
+    _file(tmp_path / "in" / "a.dcm", instance())
+    (tmp_path / "in" / "link.dcm").symlink_to("a.dcm")
+    assert ["a.dcm", "link.dcm"] == read_folder(tmp_path / "in").paths
 
 
 @POSIX
@@ -150,13 +151,13 @@ def test_the_output_is_not_listed(tmp_path: Path) -> None:
 # -- special files ---------------------------------------------------------------------------------
 
 
-@POSIX
+@pytest.mark.skipif(not ROOT, reason="a device is made by root")
 @pytest.mark.timeout(20)
 def test_special_files_are_listed_and_never_opened(tmp_path: Path) -> None:
     """A FIFO, a socket and a device are skips that say what they are; opening one would wait."""
     (tmp_path / "in").mkdir()
     os.mkfifo(tmp_path / "in" / "fifo")
-    (tmp_path / "in" / "device").symlink_to("/dev/zero")
+    os.mknod(tmp_path / "in" / "device", stat.S_IFCHR | 0o600, os.makedev(1, 5))
     with socket.socket(socket.AF_UNIX) as server:
         os.chdir(tmp_path)  # the name of a socket has 108 bytes
         server.bind("in/socket")
@@ -342,6 +343,46 @@ def test_archives_are_moved_into_folders_and_nothing_is_overwritten(tmp_path: Pa
         "c_1/c.zip c",
         "sub/e.zip e",
     ] == list(_tree(tmp_path))
+
+
+@POSIX
+def test_nothing_is_moved_through_a_link(tmp_path: Path) -> None:
+    """A link of an archive's name is a taken name, wherever it leads; a link to an archive stays."""
+    (tmp_path / "outside").mkdir()
+    _file(tmp_path / "elsewhere.zip", b"elsewhere")
+    for name in "abc":
+        _file(tmp_path / "in" / f"{name}.zip", name.encode())
+    for name, target in (
+        ("a", "../outside"),
+        ("b", "../nowhere"),
+        ("c", "c"),
+        ("d.zip", "../elsewhere.zip"),
+    ):
+        (tmp_path / "in" / name).symlink_to(target)
+    moved = move_archives_into_folders(root_of(str(tmp_path / "in")))
+    targets = [os.path.relpath(target, tmp_path / "in") for _, target in moved]
+    assert ["a_1/a.zip", "b_1/b.zip", "c_1/c.zip"] == targets
+    assert [b"a", b"b", b"c"] == [(tmp_path / "in" / name).read_bytes() for name in targets]
+    assert [] == list((tmp_path / "outside").iterdir())
+    assert (tmp_path / "in" / "d.zip").is_symlink()
+    assert b"elsewhere" == (tmp_path / "elsewhere.zip").read_bytes()
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_an_archive_that_cannot_be_moved_leaves_no_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where its folder is of another disk, say: one line, and both are as they were."""
+    _file(tmp_path / "a.zip", b"a")
+    (tmp_path / "a").mkdir()
+
+    def refuse(*_places: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(SourceError, match="Invalid cross-device link; free the name"):
+        move_archives_into_folders(root_of(str(tmp_path)))
+    assert ["a.zip a"] == list(_tree(tmp_path))
 
 
 def test_only_a_named_archive_is_moved(tmp_path: Path) -> None:
