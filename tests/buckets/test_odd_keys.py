@@ -46,7 +46,7 @@ BY_KEY = {key: instance(number, PatientID=str(number)) for number, key in enumer
 
 @pytest.fixture(scope="module")
 def odd(moto: Moto) -> Iterator[Bucket]:
-    """Give a bucket of such keys, markers of folders and things that are no data."""
+    """Give a bucket of such keys and markers of folders."""
     make_bucket(moto, "odd")
     client = boto3.client(
         "s3",
@@ -55,7 +55,7 @@ def odd(moto: Moto) -> Iterator[Bucket]:
         aws_secret_access_key=moto.secret,
         region_name="us-east-1",
     )
-    others = ("folder/", "folder/empty/", ".imgtools/x/index.csv", "a/.dcmdask/parts/1.parquet")
+    others = ("folder/", "folder/empty/")
     for key, content in {**BY_KEY, **dict.fromkeys(others, b"")}.items():
         client.put_object(Bucket="odd", Key=key, Body=content)
     yield Bucket(moto, "odd", "")
@@ -63,7 +63,7 @@ def odd(moto: Moto) -> Iterator[Bucket]:
 
 
 def test_every_key_is_read(odd: Bucket) -> None:
-    """Under its own name; markers of folders and catalogs are no files."""
+    """Under its own name; markers of folders are no files."""
     reading = read_bucket(odd)
     assert {} == reading.kinds
     assert sorted(KEYS) == reading.paths

@@ -88,13 +88,6 @@ def test_objects_are_chosen_by_globs(filled: Bucket, tmp_path: Path) -> None:
     assert 2 == catalog.run["counts"]["files"]
 
 
-def test_a_catalog_below_the_source_is_not_listed(filled: Bucket) -> None:
-    """Neither in the default folder of catalogs nor what is private to one."""
-    for name in (".imgtools/x/index.csv", "P1/.dcmdask/parts/1.parquet"):
-        filled.put(name, b"no data")
-    assert 5 == len(list_url(filled.url, remote_options(filled.options))[1])
-
-
 def test_a_bucket_needs_an_output(
     command: Command,  # noqa: F811 - the fixture
     filled: Bucket,
@@ -157,10 +150,26 @@ def test_archives_in_a_bucket_are_not_moved(bucket: Bucket, tmp_path: Path) -> N
 
 
 def test_files_of_a_catalog_in_the_bucket_are_nobodys_data(bucket: Bucket, tmp_path: Path) -> None:
-    """A catalog that another run left below the source gives no rows but its one named object."""
+    """What another run left below the source is one row, beside its one named object."""
     bucket.put("P/a.dcm", instance(1))
-    for key in ("catalog.json", "catalog-0123456789abcdef/index.csv", ".dcmdask/parts/a.json"):
+    bucket.put("P/.dcmdask/b.dcm", instance(2))
+    for number in range(3):
+        bucket.put(f"P/@eaDir/{number}.jpg", b"{}")
+    for key in (
+        "catalog.json",
+        "catalog-0123456789abcdef/index.csv",
+        ".dcmdask/parts/0000000000-01234567.json",
+    ):
         bucket.put(f"out/{key}", b"{}")
-    catalog = crawl_bucket(bucket, tmp_path / "out")
-    assert ["P/a.dcm"] == catalog.instances.to_table()["path"].to_pylist()
-    assert ["out/catalog.json"] == catalog.failures["path"].to_pylist()
+    for _ in range(2):
+        catalog = crawl_bucket(bucket, tmp_path / "out")
+    assert 0 == catalog.run["run"]["changes"]["changed"]
+    read = sorted(catalog.instances.to_table()["path"].to_pylist())
+    assert ["P/.dcmdask/b.dcm", "P/a.dcm"] == read
+    columns = ("path", "url", "kind", "case")
+    rows = zip(*(catalog.failures[name].to_pylist() for name in columns), strict=True)
+    assert [
+        ("P/@eaDir", f"{bucket.url}/P/@eaDir", "not_entered", "P"),
+        ("out", f"{bucket.url}/out", "not_entered", None),
+        ("out/catalog.json", f"{bucket.url}/out/catalog.json", "not_dicom", "out"),
+    ] == sorted(rows)
