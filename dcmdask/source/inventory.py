@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from dcmdask.config import RemoteOptions
 from dcmdask.errors import UsageError
+from dcmdask.marks import is_output
 from dcmdask.remote.address import Address, before_keys, is_url, local_path
 from dcmdask.source.entries import Entry, Root, shown, top_level_case
 from dcmdask.source.lines import Line, read_lines
@@ -29,7 +30,6 @@ from dcmdask.source.not_entered import (
     A_CATALOG,
     case_of_place,
     catalog_of_key,
-    is_output,
     not_entered,
 )
 from dcmdask.types import PRIVATE, Kind

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dcmdask.errors import SourceError
+from dcmdask.marks import is_output
 from dcmdask.source.entries import OUTPUTS, Entry, Root, shown, top_level_case
 from dcmdask.source.kernel import KernelFolders, kernel_folders
 from dcmdask.source.links import ELSEWHERE, INSIDE, NONE, Links, is_junction, is_link, lies_in
@@ -23,7 +24,6 @@ from dcmdask.source.not_entered import (
     OF_KERNEL,
     OF_SERVER,
     is_of_server,
-    is_output,
     not_entered,
 )
 from dcmdask.types import PRIVATE, Kind

@@ -6,9 +6,7 @@ of this package, a link, a file system of the system itself. No other name hides
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 
 from dcmdask.source.entries import OUTPUTS, Entry
 from dcmdask.types import CATALOG_FOLDER, PRIVATE, Kind
@@ -73,7 +71,6 @@ _KEPT = re.compile(
     rf"|parts/[0-9]{{10}}-{_HEX}{{8}}\.(?:json|parquet|[a-z]+\.arrow)"
     rf"|manifest/(?:{_HEX}{{16}}/)?[0-9]{{5}}\.arrow"
 )
-_LEFT = re.compile(rf"unfinished\.json|state-{_HEX}{{16}}\.json")
 _PUBLISHED = re.compile(r"[a-z_]+\.(?:csv|json|parquet|html)|cases/[^/]+\.(?:csv|json)")
 
 
@@ -108,18 +105,6 @@ def case_of_place(path: str) -> str | None:
     """
     case, slash, _ = path.lstrip("/").partition("/")
     return case if slash and case != OUTPUTS else None
-
-
-def is_output(folder: str) -> bool:
-    """Tell whether a folder with an entry named ``.dcmdask`` is an output: by what lies in that."""
-    private = os.path.join(folder, PRIVATE)
-    try:
-        if not stat.S_ISDIR(os.lstat(private).st_mode):
-            return False
-        with os.scandir(private) as items:
-            return any(_LEFT.fullmatch(item.name) for item in items)
-    except OSError:
-        return False
 
 
 def is_of_server(name: str) -> bool:
