@@ -16,6 +16,7 @@ from dcmdask.parts import write_part
 from dcmdask.schema import READ
 from dcmdask.source.fetch import Fetcher
 from dcmdask.source.places import Roots
+from dcmdask.source.tar_names import with_urls
 from dcmdask.types import PASSING, Partition, PartitionSummary
 
 
@@ -39,6 +40,7 @@ def process_partition(partition: Partition, options: ReadOptions) -> PartitionSu
     except Exception as error:
         # The one place: whatever it is, the supervisor finds the file that it costs.
         raise ReaderError(_where(error), no_memory=isinstance(error, MemoryError)) from error
+    tables = with_urls(tables, fetcher.renamed)
     with opened(options.parts, options.remote, options.mirror) as folder:
         return write_part(
             folder,

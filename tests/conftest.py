@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian
 from servers import (
@@ -25,6 +26,10 @@ from servers import (
 from support import encode
 
 ROOT = Path(__file__).parent.parent
+
+if "member" not in fsspec.available_protocols():
+    # A checkout that is installed for work on it, from before there was such a protocol.
+    fsspec.register_implementation("member", "dcmdask.source.by_offset.MemberFileSystem")
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # As in the background of a shell: what the tests start would ignore an interrupt as well.

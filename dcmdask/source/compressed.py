@@ -27,13 +27,13 @@ class _Nameless(Over):
     """A stream that hides the name of another, from which fsspec would infer a compression."""
 
 
-class _CompressedFileSystem(AbstractArchiveFileSystem):  # type: ignore[misc]
-    """A file system of the one file that a compressed file holds, under any name.
+class InnerFileSystem(AbstractArchiveFileSystem):  # type: ignore[misc]
+    """A file system that gives files of another file, to read only.
 
     Parameters
     ----------
     fo : str or file-like
-        The compressed file.
+        The other file.
     target_protocol : str, optional
         Protocol of `fo`.
     target_options : dict, optional
@@ -42,7 +42,6 @@ class _CompressedFileSystem(AbstractArchiveFileSystem):  # type: ignore[misc]
 
     root_marker = ""
     cachable = False
-    _format: ClassVar[str]
 
     def __init__(
         self,
@@ -59,23 +58,37 @@ class _CompressedFileSystem(AbstractArchiveFileSystem):  # type: ignore[misc]
 
     def _open(self, path: str, mode: str = "rb", **_options: Any) -> IO[bytes]:
         if mode != "rb":
-            raise ValueError(f"{path}: a compressed file can only be read")
+            raise ValueError(f"{path}: a file in another one can only be read")
         self.fo.seek(0)
+        return self.give(self._strip_protocol(path))
+
+    def give(self, path: str) -> IO[bytes]:
+        """Return a file by its path."""
+        raise FileNotFoundError(path)
+
+    def info(self, path: str, **_options: Any) -> dict[str, Any]:
+        """Describe a file; its size is known only once it was read."""
+        return {"name": self._strip_protocol(path), "type": "file", "size": None}
+
+    def ls(self, path: str, detail: bool = True, **_options: Any) -> list[Any]:
+        """List the file itself, under the name it is asked by."""
+        info = self.info(path)
+        return [info] if detail else [info["name"]]
+
+
+class _CompressedFileSystem(InnerFileSystem):
+    """A file system of the one file that a compressed file holds, under any name."""
+
+    _format: ClassVar[str]
+
+    def give(self, _path: str) -> IO[bytes]:
+        """Return the one file."""
         compressed = archive_kind(self.fo.read(_MAGIC_BYTES)) == self._format
         self.fo.seek(0)
         nameless = cast(IO[bytes], _Nameless(self.fo))
         if compressed:
             return OPENERS[self._format](nameless)
         return cast(IO[bytes], io.BufferedReader(cast(Any, nameless)))
-
-    def info(self, path: str, **_options: Any) -> dict[str, Any]:
-        """Describe the one file; its size is known only once it was read."""
-        return {"name": self._strip_protocol(path), "type": "file", "size": None}
-
-    def ls(self, path: str, detail: bool = True, **_options: Any) -> list[Any]:
-        """List the one file, under the name it is asked by."""
-        info = self.info(path)
-        return [info] if detail else [info["name"]]
 
 
 class GzipFileSystem(_CompressedFileSystem):

@@ -8,19 +8,24 @@ a zip, it is shown the entries of that piece.
 
 from __future__ import annotations
 
+import io
 import struct
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import IO, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from dcmdask.source.damage import cut_off_zip, split_zip
+from dcmdask.source.damage import ArchiveError, cut_off_zip, split_zip
 from dcmdask.source.origin import Span, expect
+from dcmdask.source.salvage import salvaged_directory
 from dcmdask.source.streams import Over, Sized
-from dcmdask.types import WHOLE, Piece
+from dcmdask.source.zip_names import Naming, Survey, is_folder, naming_of, repaired
+from dcmdask.types import WHOLE, Kind, Piece
 
 LARGE = 4 * 1024 * 1024
 """Bytes of a directory that is read at once: some fifty thousand members."""
@@ -70,11 +75,14 @@ class Opened(NamedTuple):
         In order of the directory, folders too.
     elsewhere : int
         Files that the directory names between these, and that are of other pieces.
+    naming : Naming
+        What they are called.
     """
 
     archive: zipfile.ZipFile
     members: list[zipfile.ZipInfo]
-    elsewhere: int = 0
+    elsewhere: int
+    naming: Naming
 
 
 def open_zips(stream: IO[bytes], piece: Piece = WHOLE, size: int = 0) -> Iterator[Opened]:
@@ -103,48 +111,132 @@ def open_zips(stream: IO[bytes], piece: Piece = WHOLE, size: int = 0) -> Iterato
     try:
         archive = zipfile.ZipFile(cast(IO[bytes], watch))
     except _DirectoryError as found:
-        start, stop = found.start, found.start + found.size
-    except zipfile.BadZipFile as error:
-        raise _better(error, watch, stream) from error
+        place = _Directory(stream, found.start, found.start + found.size, watch)
+        yield from _open_parts(place, piece, size)
+    except (zipfile.BadZipFile, UnicodeDecodeError) as error:
+        yield from _open_damaged(stream, watch, piece, size, error)
     else:
         archive.fp = stream
         _refuse_part(archive, watch, stream)
-        yield _sifted(archive, piece, size)
-        return
-    concat = start - watch.offset
-    if stop - start <= LARGE:
-        stream.seek(start)
-        whole = stream.read(stop - start)
-        starts = _whole_entries(whole)
-        entries = _Entries.of(whole, starts, concat) if starts[-1] == stop - start else None
-        if entries is None:
-            # Damaged, or with something that is seldom seen: `zipfile` judges all of it at once.
-            yield _sifted(zipfile.ZipFile(stream), piece, size)
-        else:
-            yield _opened(stream, start, entries, piece, size)
-        return
-    at = start
-    while at < stop:
-        stream.seek(at)
-        part = stream.read(min(_PART, stop - at))
-        starts = _whole_entries(part)
-        used = starts[-1]
-        entries = None if piece.count == 1 else _Entries.of(part[:used], starts, concat)
-        if entries is None:
-            archive = _zip_of(stream, start, part[:used], watch.offset)
-            _refuse_part(archive, watch, stream)
-            yield _sifted(archive, piece, size)
-        else:
-            yield _opened(stream, start, entries, piece, size)
-        at += used
+        yield _sifted(archive, piece, size, naming_of(archive))
 
 
-def _better(error: zipfile.BadZipFile, watch: _Watch, stream: IO[bytes]) -> zipfile.BadZipFile:
-    """Return what is wrong with a zip that `zipfile` cannot open, as far as more can be said."""
+def _open_damaged(
+    stream: IO[bytes], watch: _Watch, piece: Piece, size: int, error: Exception
+) -> Iterator[Opened]:
+    """Open a zip that `zipfile` refuses, as far as it can be."""
+    found = watch.directory and _repaired_zip(stream, *watch.directory, watch.offset)
+    if found:
+        archive, naming = found
+        _refuse_part(archive, watch, stream)
+        yield _sifted(archive, piece, size, naming)
+        return
+    better = _better(watch, stream)
+    if better is None:
+        raise error
+    if better.kind == Kind.CORRUPT_ARCHIVE and not piece.is_further:
+        # The first piece answers for all of it: without a directory nobody knows what is whose.
+        end = stream.seek(0, io.SEEK_END)
+        archive = _zip_of(stream, end, salvaged_directory(stream), end)
+        yield Opened(archive, archive.infolist(), 0, replace(naming_of(archive), opens=False))
+    raise better from error
+
+
+def _repaired_zip(
+    stream: IO[bytes], start: int, data: bytes, offset: int
+) -> tuple[zipfile.ZipFile, Naming] | None:
+    """Open a zip with what makes `zipfile` refuse it repaired; None where that is something else."""
+    starts = _whole_entries(data)
+    found = repaired(data, starts) if starts[-1] == len(data) else None
+    if found is None:
+        return None
+    archive = _zip_of(stream, start, found[0], offset)
+    survey = Survey()
+    survey.add(data, starts)
+    return archive, survey.naming(0, archive.infolist())
+
+
+@dataclass(frozen=True, slots=True)
+class _Directory:
+    """A directory that is read in parts.
+
+    Attributes
+    ----------
+    stream : file
+        Of the archive.
+    start, stop : int
+        Where it lies.
+    watch : _Watch
+        What the end of the archive says.
+    """
+
+    stream: IO[bytes]
+    start: int
+    stop: int
+    watch: _Watch
+
+    @property
+    def concat(self) -> int:
+        """Bytes before the zip: what is to be added to the offsets that it names."""
+        return self.start - self.watch.offset
+
+    def zip_of(self, entries: bytes) -> zipfile.ZipFile:
+        """Open the zip as if its directory held some entries only."""
+        return _zip_of(self.stream, self.start, entries, self.watch.offset)
+
+    def whole(self) -> Iterator[tuple[bytes, list[int]]]:
+        """Give all of it at once."""
+        self.stream.seek(self.start)
+        data = self.stream.read(self.stop - self.start)
+        yield data, _whole_entries(data)
+
+    def parts(self) -> Iterator[tuple[bytes, list[int]]]:
+        """Give it in parts of whole entries, with where these begin, and behind the last one."""
+        at = self.start
+        while at < self.stop:
+            self.stream.seek(at)
+            part = self.stream.read(min(_PART, self.stop - at))
+            starts = _whole_entries(part)
+            yield part[: starts[-1]], starts
+            at += starts[-1]
+
+
+def _open_parts(directory: _Directory, piece: Piece, size: int) -> Iterator[Opened]:
+    """Open a zip whose directory is large, or of which one piece is wanted."""
+    whole = directory.stop - directory.start <= LARGE
+    parts = directory.whole if whole else directory.parts
+    survey = Survey()
+    # Of damage that comes later nothing is said before the members that lie before it.
+    with suppress(zipfile.BadZipFile):
+        for part, starts in parts():
+            survey.add(part, starts)
+    number = 0
+    for part, starts in parts():
+        if whole and starts[-1] != len(part):
+            # Damaged: `zipfile` says how.
+            yield _sifted(zipfile.ZipFile(directory.stream), piece, size, Naming())
+            return
+        fixed = repaired(part, starts)
+        data = part if fixed is None else fixed[0]
+        entries = None if piece.count == 1 else _Entries.of(data, starts, directory.concat)
+        if entries is None:
+            # With something that is seldom seen: `zipfile` judges it.
+            as_it_is = whole and fixed is None
+            archive = zipfile.ZipFile(directory.stream) if as_it_is else directory.zip_of(data)
+            _refuse_part(archive, directory.watch, directory.stream)
+            naming = survey.naming(number, archive.infolist())
+            yield _sifted(archive, piece, size, naming)
+        else:
+            yield _opened(directory, entries, piece, size, survey, number)
+        number += len(starts) - 1
+
+
+def _better(watch: _Watch, stream: IO[bytes]) -> ArchiveError | None:
+    """Return what is wrong with a zip that `zipfile` cannot open, where more can be said."""
     if watch.spans:
         return split_zip()
     if watch.has_end or watch.refused:
-        return error
+        return None
     stream.seek(0)
     return split_zip() if stream.read(4) == _SPANNED else cut_off_zip()
 
@@ -168,11 +260,11 @@ def _zip_of(stream: IO[bytes], start: int, entries: bytes, offset: int) -> zipfi
     return zipfile.ZipFile(cast(IO[bytes], _Part(stream, start, tail)))
 
 
-def _sifted(archive: zipfile.ZipFile, piece: Piece, size: int) -> Opened:
+def _sifted(archive: zipfile.ZipFile, piece: Piece, size: int, naming: Naming) -> Opened:
     """Give the members of a piece, of an archive that has all."""
     members = archive.infolist()
     if piece.count == 1:
-        return Opened(archive, members)
+        return Opened(archive, members, 0, naming)
     begin, behind = piece.bounds(size)
     own = [
         info
@@ -180,12 +272,22 @@ def _sifted(archive: zipfile.ZipFile, piece: Piece, size: int) -> Opened:
         if (begin is None or info.header_offset >= begin)
         and (behind is None or info.header_offset < behind)
     ]
-    files = sum(not info.filename.endswith("/") for info in members)
-    return Opened(archive, own, files - sum(not info.filename.endswith("/") for info in own))
+    files = sum(not is_folder(info) for info in members)
+    return Opened(archive, own, files - sum(not is_folder(info) for info in own), naming)
 
 
-def _opened(stream: IO[bytes], start: int, entries: _Entries, piece: Piece, size: int) -> Opened:
-    """Open a zip as if its directory held the members of a piece only."""
+def _opened(
+    directory: _Directory,
+    entries: _Entries,
+    piece: Piece,
+    size: int,
+    survey: Survey,
+    number: int,
+) -> Opened:
+    """Open a zip as if its directory held the members of a piece only.
+
+    The first of the entries has a number in the whole directory.
+    """
     begin, behind = piece.bounds(size)
     offsets = entries.offsets
     own = np.ones(len(offsets), bool)
@@ -201,9 +303,13 @@ def _opened(stream: IO[bytes], start: int, entries: _Entries, piece: Piece, size
         shown = np.append(shown, np.flatnonzero(later)[np.argmin(offsets[later])])
     begins, ends = entries.starts[:-1], entries.starts[1:]
     chosen = [entries.data[begins[number] : ends[number]] for number in shown]
-    archive = _zip_of(stream, start, b"".join(chosen), start - entries.concat)
+    archive = directory.zip_of(b"".join(chosen))
+    if number == 0:
+        _refuse_part(archive, directory.watch, directory.stream)
     elsewhere = int(np.count_nonzero(~own & ~entries.folders))
-    return Opened(archive, archive.infolist()[:count], elsewhere)
+    members = archive.infolist()[:count]
+    naming = survey.naming_of_numbers((shown[:count] + number).tolist(), members)
+    return Opened(archive, members, elsewhere, naming)
 
 
 class _DirectoryError(Exception):
@@ -237,6 +343,8 @@ class _Watch(Over):
         Whether the end records of a large zip say that it was split.
     refused : bool
         Whether a read failed: what is missing then says nothing of the zip.
+    directory : tuple of int and bytes, or None
+        Where the directory begins, and what it is, if that was read.
     """
 
     def __init__(self, stream: IO[bytes], largest: int) -> None:
@@ -244,6 +352,7 @@ class _Watch(Over):
         self.offset = 0
         self.has_end = self.spans = self.refused = False
         self.disk = 0
+        self.directory: tuple[int, bytes] | None = None
         self._size = 0
         self._largest = largest
 
@@ -264,6 +373,8 @@ class _Watch(Over):
             self._size, self.offset = _END64.unpack(found)[-2:]
         elif count == self._size > self._largest:
             raise _DirectoryError(start, count)
+        elif count == self._size and found.startswith(_SIGNATURE):
+            self.directory = start, found
         elif 0 <= (at := found.rfind(b"PK\x05\x06")) <= len(found) - _END.size:
             self.has_end = True
             _, self.disk, *_, self._size, self.offset, _ = _END.unpack_from(found, at)

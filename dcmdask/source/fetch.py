@@ -58,9 +58,11 @@ from dcmdask.source.opening import (
     stored_in_zip,
 )
 from dcmdask.source.origin import FirstWindows, Hearing, Origin, expect
-from dcmdask.source.places import Roots, member_place, tar_url
+from dcmdask.source.places import Roots, member_place, tar_url, url_by_name, url_by_offset
 from dcmdask.source.sniff import archive_kind, is_tar
+from dcmdask.source.tar_names import TarNames
 from dcmdask.source.telling import Told, kind_behind_program, kind_of_file, misnamed, unread
+from dcmdask.source.zip_names import Naming, is_folder
 from dcmdask.types import ELSEWHERE, NO_ROW, WHOLE, Failure, Kind, Piece, Place, Window
 from dcmdask.windows import WINDOW, Heads, Windows, has_prefix
 
@@ -165,6 +167,8 @@ class Fetcher:
         Row to the members and the containers that it was found to hold, if any.
     refused : set of int
         Rows of which the system refused a read: what came of them says little of the file.
+    renamed : dict
+        URL that was given to the URL that is right, as was found out later: `with_urls`.
     watch : RowWatch
         Of all fetchers of this process.
     """
@@ -173,6 +177,7 @@ class Fetcher:
     tally: Tally = field(default_factory=Tally)
     inside: dict[int, tuple[int, int]] = field(default_factory=dict)
     refused: set[int] = field(default_factory=set)
+    renamed: dict[str, str] = field(default_factory=dict)
     watch: ClassVar[RowWatch] = RowWatch()
     _origins: dict[int, Origin] = field(default_factory=dict)
     _counting: threading.Lock = field(default_factory=threading.Lock)
@@ -503,16 +508,16 @@ class Fetcher:
             yield Failure(place, Kind.NOT_DICOM, "the archive holds no file", STAGE)
 
     def _fetch_zip(self, stream: IO[bytes], place: Place, *, nested: bool) -> Iterator[Found]:
-        for archive, members, elsewhere in self._open_zips(stream, place, nested=nested):
+        for archive, members, elsewhere, naming in self._open_zips(stream, place, nested=nested):
             self._elsewhere += elsewhere
             ends = ends_of(archive)
             expect(stream, spans_of(members, ends))
             for info in in_order(members):
-                # is_dir fails on an empty name before Python 3.12
-                if not info.filename.endswith("/"):
+                if not is_folder(info):
+                    member = self._zip_place(place, info, naming)
                     quick = quick_head(stream, info, ends[info.header_offset])
                     yield from self._fetch_zip_member(
-                        archive, info, quick, place, stream, nested=nested
+                        archive, info, quick, member, stream, nested=nested
                     )
                     if len(self._members) == AT_ONCE:
                         yield from self._fetched_members()
@@ -538,7 +543,7 @@ class Fetcher:
         archive: zipfile.ZipFile,
         info: zipfile.ZipInfo,
         quick: bytes | None,
-        place: Place,
+        member: Place,
         stream: IO[bytes],
         *,
         nested: bool,
@@ -547,7 +552,6 @@ class Fetcher:
 
         `quick` are its first bytes, if they could be had without `zipfile`.
         """
-        member = self._member_place(place, info.filename, info.file_size, "zip", place.url)
         if quick is not None and has_prefix(quick):
             self._members.add((archive, info, member, self._budget), quick)
             return
@@ -582,12 +586,17 @@ class Fetcher:
     def _fetch_tar(
         self, stream: IO[bytes], place: Place, url: str, *, nested: bool
     ) -> Iterator[Found]:
-        for archive, info in open_tar(stream, StrictTarInfo):
-            if info is None:
-                check_end(cast(IO[bytes], archive.fileobj))
-            elif not info.isdir():
-                member = self._member_place(place, info.name, info.size, "tar", url)
-                yield from self._fetch_tar_member(archive, info, member, stream, nested=nested)
+        names = TarNames(url, place.url)
+        try:
+            for archive, info in open_tar(stream, StrictTarInfo):
+                if info is None:
+                    check_end(cast(IO[bytes], archive.fileobj))
+                elif not info.isdir():
+                    own = names.url_of(info)
+                    member = self._member_place(place, info.name, info.size, own)
+                    yield from self._fetch_tar_member(archive, info, member, stream, nested=nested)
+        finally:
+            self.renamed |= names.renamed()
 
     def _fetch_tar_member(
         self,
@@ -621,14 +630,19 @@ class Fetcher:
             return
         stem, suffix = posixpath.splitext(place.file_name)
         name = stem if suffix else f"{place.file_name}.content"
-        member = self._member_place(place, name, None, kind, place.url)
+        member = self._member_place(place, name, None, f"{kind}://{name}::{place.url}")
         yield from self._fetch_member(Forward(inner), member, not_stored, nested=nested)
 
-    def _member_place(
-        self, archive: Place, name: str, size: int | None, protocol: str, url: str
-    ) -> Place:
+    def _zip_place(self, archive: Place, info: zipfile.ZipInfo, naming: Naming) -> Place:
+        """Give the place of one more member of a zip."""
+        name = naming.name_of(info)
+        url = url_by_name("zip", naming.stored_name(info), archive.url)
+        url = url or url_by_offset(info.header_offset, name, archive.url)
+        return self._member_place(archive, name, info.file_size, url)
+
+    def _member_place(self, archive: Place, name: str, size: int | None, url: str) -> Place:
         """Give the place of one more member."""
-        place = member_place(archive, name, size, protocol, url)
+        place = member_place(archive, name, size, url)
         self._budget.list(place)
         self.tally.members += 1
         return place

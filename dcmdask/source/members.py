@@ -18,13 +18,13 @@ from typing import IO, cast
 from dcmdask.source.bounds import Budget
 from dcmdask.source.heads import AT_ONCE, place_table
 from dcmdask.source.origin import Span, deep_reach, expect
+from dcmdask.source.zip_names import UTF8, is_folder
 from dcmdask.types import Failure, Place, Window
 from dcmdask.windows import WINDOW, Heads, Windows
 
 _LOCAL = struct.Struct("<4s5H3L2H")
 _SIGNATURE = b"PK\x03\x04"
 _NOT_READ = 0x1 | 0x20 | 0x40  # encrypted, patches, strongly encrypted (APPNOTE 4.4.4)
-_UTF8 = 0x800
 _EXTRA = 64
 """Bytes of extra fields that are read along; a member with many more is left to `zipfile`."""
 
@@ -60,9 +60,7 @@ def spans_of(members: Iterable[zipfile.ZipInfo], ends: dict[int, int]) -> list[S
         From `ends_of`.
     """
     return [
-        span_of(info, ends[info.header_offset])
-        for info in in_order(members)
-        if not info.filename.endswith("/")
+        span_of(info, ends[info.header_offset]) for info in in_order(members) if not is_folder(info)
     ]
 
 
@@ -133,7 +131,7 @@ def _is_stored(info: zipfile.ZipInfo) -> bool:
 
 def _read_data(stream: IO[bytes], info: zipfile.ZipInfo, end: int) -> bytes:
     """Give the first compressed bytes of a member; none where its local header disagrees."""
-    name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437", "replace")
+    name = info.orig_filename.encode("utf-8" if info.flag_bits & UTF8 else "cp437", "replace")
     wanted = min(info.compress_size, WINDOW + _SLACK)
     try:
         stream.seek(info.header_offset)

@@ -6,7 +6,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, cast
 
 from dcmdask.errors import HeaderError
 from dcmdask.source.bounds import section
@@ -14,10 +14,16 @@ from dcmdask.source.counted import Counted
 from dcmdask.source.damage import judged
 from dcmdask.source.forward import DAMAGE, LARGEST_HEADER, Forward, reason
 from dcmdask.source.members import Member, data_offset
+from dcmdask.source.streams import Over
+from dcmdask.source.zip_names import UTF8, raw_name
 from dcmdask.types import Failure, Kind, Place, Window
 from dcmdask.windows import WINDOW
 
 STAGE = "fetch"
+
+_LOCAL_SIZE = 30
+_FLAGS_AT = 6
+_LENGTH_AT = 26
 
 
 def stored_in_zip(stream: IO[bytes], info: zipfile.ZipInfo) -> IO[bytes] | None:
@@ -69,7 +75,7 @@ def open_member(
     if info.flag_bits & 1:
         return Failure(member, Kind.ENCRYPTED_ARCHIVE, "the member is encrypted", STAGE)
     try:
-        return archive.open(info)
+        return open_info(archive, info)
     except HeaderError as error:
         return Failure(member, Kind(error.kind), error.message, STAGE)
     except NotImplementedError:
@@ -79,6 +85,56 @@ def open_member(
         if isinstance(error, OSError) and error.errno is not None:
             return refusal(member, error)
         return Failure(member, *judged("zip", error), STAGE)
+
+
+def open_info(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
+    """Open a member of a zip, also where only the marks of its name differ in its two headers.
+
+    Raises
+    ------
+    Exception
+        Whatever `zipfile` raises.
+    """
+    try:
+        return archive.open(info)
+    except (zipfile.BadZipFile, UnicodeDecodeError):
+        name = _local_name(archive, info)
+        if name is None or name.replace(b"\\", b"/") != raw_name(info).replace(b"\\", b"/"):
+            raise
+    stream, stored = archive.fp, info.orig_filename
+    try:
+        archive.fp = cast(IO[bytes], _Unmarked(cast(IO[bytes], stream), info.header_offset))
+        info.orig_filename = name.decode("cp437")
+        return archive.open(info)
+    finally:
+        archive.fp, info.orig_filename = stream, stored
+
+
+def _local_name(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes | None:
+    """Return the name in the header before a member."""
+    stream = cast(IO[bytes], archive.fp)
+    stream.seek(info.header_offset)
+    head = stream.read(_LOCAL_SIZE)
+    if len(head) < _LOCAL_SIZE or not head.startswith(b"PK\x03\x04"):
+        return None
+    return stream.read(int.from_bytes(head[_LENGTH_AT : _LENGTH_AT + 2], "little"))
+
+
+class _Unmarked(Over):
+    """A zip in which the header of one member does not mark its name as UTF-8."""
+
+    def __init__(self, stream: IO[bytes], offset: int) -> None:
+        super().__init__(stream)
+        self._offset = offset
+
+    def read(self, count: int = -1) -> bytes:
+        at = self._stream.tell()
+        found = self._stream.read(count)
+        if at != self._offset or len(found) < _LOCAL_SIZE:
+            return found
+        changed = bytearray(found)
+        changed[_FLAGS_AT + 1] &= ~(UTF8 >> 8) & 0xFF
+        return bytes(changed)
 
 
 def more_of_member(found: Member, offset: int, row: memoryview, beat: Callable[[], None]) -> int:

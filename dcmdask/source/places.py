@@ -15,6 +15,9 @@ from dcmdask.types import Place
 
 _LARGEST_SIZE = 2**63 - 1
 
+BY_OFFSET = "member"
+"""Protocol of members that no name opens: by where their header begins in the archive."""
+
 # What fsspec's tar understands by a name's end alone, whatever the file is.
 _INFERRED = {
     ".gz": "gzip",
@@ -89,14 +92,44 @@ def tar_url(place: Place, kind: str | None, *, nested: bool) -> str:
     return f"{kind or 'gzip'}://{stem}.tar::{place.url}"
 
 
-def member_place(archive: Place, name: str, size: int | None, protocol: str, url: str) -> Place:
-    """Give the place of a member, by the protocol of its archive and the URL that this is under."""
+def url_by_name(protocol: str, name: str | None, url: str) -> str | None:
+    """Return the URL by which fsspec opens a member under its name; None where it would not.
+
+    Parameters
+    ----------
+    protocol : str
+        Of the archive.
+    name : str or None
+        By which the archive gives the member; None where it gives another.
+    url : str
+        Of the archive.
+    """
+    if name is None or not name or "::" in name or name[0] == "/" or name[-1] in ":/":
+        return None
+    if name.startswith(f"{protocol}://") or shown(name) != name:
+        return None
+    if protocol == "tar" and "//" in name:
+        # Versions of fsspec differ in what they make of it.
+        return None
+    return f"{protocol}://{name}::{url}"
+
+
+def url_by_offset(offset: int, name: str, url: str) -> str:
+    """Return the URL of a member by where its header begins, which `MemberFileSystem` opens.
+
+    The name is there for people only.
+    """
+    return f"{BY_OFFSET}://{offset}/{shown(name).replace(':', '%3A').strip('/')}::{url}"
+
+
+def member_place(archive: Place, name: str, size: int | None, url: str) -> Place:
+    """Give the place of a member, by its name and its URL."""
     inside = shown(name)
     tidy = inside.removeprefix("./").lstrip("/") or "unnamed"
     holder, _, file_name = tidy.rpartition("/")
     folder = f"{archive.folder.partition('/')[0]}/{archive.path}"
     return Place(
-        url=f"{protocol}://{inside.lstrip('/')}::{url}",
+        url=url,
         case=archive.case,
         path=f"{archive.path}!{tidy}",
         folder=f"{folder}!{posixpath.dirname(tidy)}" if holder else folder,

@@ -23,6 +23,7 @@ from dcmdask.schema import MANIFEST
 from dcmdask.source.fetch import Fetcher, Tally
 from dcmdask.source.local import list_root, root_of
 from dcmdask.source.places import Roots
+from dcmdask.source.tar_names import with_urls
 
 Members = Mapping[str, bytes]
 
@@ -140,7 +141,7 @@ def read_rows(name: str, rows: Sequence[Mapping[str, Any]], *, singly: bool = Fa
     fetcher = Fetcher(Roots((name,)))
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=MANIFEST)
     found = fetcher.fetch_windows(rows) if singly else fetcher.fetch(table)
-    tables = read_headers(found, desensitize=False)
+    tables = with_urls(read_headers(found, desensitize=False), fetcher.renamed)
     return Reading(fetcher.tally, tables.instances.to_pylist(), tables.failures.to_pylist())
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import os
 import sys
-from collections.abc import Callable, Iterator
+import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
 import pytest
 from source.making import (
-    Members,
     Reading,
     instance,
     old_tar_of,
@@ -131,16 +132,6 @@ def test_urls_of_files_open(tmp_path: Path) -> None:
     assert [] == list(_misread(reading))
 
 
-@pytest.mark.parametrize("name", ["a::b.dcm", "/absolute.dcm"])
-@pytest.mark.parametrize("make", [zip_of, tar_of], ids=["zip", "tar"])
-def test_members_that_no_url_can_name_are_read(
-    tmp_path: Path, name: str, make: Callable[[Members], bytes]
-) -> None:
-    """A name that fsspec would split, or strip, costs the URL and not the instance."""
-    reading = read_file(tmp_path / "in", "a", make({name: ONE}))
-    assert [f"a!{name.lstrip('/')}"] == reading.paths
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems allow valid text only")
 def test_files_that_no_url_can_name_are_read(tmp_path: Path) -> None:
     """A name that is no UTF-8, or that fsspec would split, costs the URL and not the instance."""
@@ -156,25 +147,33 @@ def test_files_that_no_url_can_name_are_read(tmp_path: Path) -> None:
 
 
 def test_a_tar_whose_names_are_no_text_is_read(tmp_path: Path) -> None:
-    """A member whose name is no UTF-8 is an instance under an escaped name."""
+    """A member whose name is no UTF-8 is an instance under an escaped name, and is opened."""
     content = tar_of({"x.dcm": ONE}, layout=0).replace(b"x.dcm", b"\xff.dcm")
     block = bytearray(content[:512])
     block[148:156] = b" " * 8
     block[148:156] = b"%06o\0 " % sum(block)
     reading = read_file(tmp_path / "in", "a.tar", bytes(block) + content[512:])
     assert ["a.tar!\\xff.dcm"] == reading.paths
+    assert [] == list(_misread(reading))
 
 
-def test_the_last_of_two_members_of_one_name_is_what_their_url_opens(tmp_path: Path) -> None:
-    """Archives that hold a name twice have one URL for both: that of the later, as they unpack."""
-    content = tar_of({"x": ONE})[:-1024]
-    content = content[: len(content) - len(content) % 512].rstrip(b"\0")
-    content += bytes(-len(content) % 512) + tar_of({"x": CONTENT["what?"]})
-    reading = read_file(tmp_path / "in", "a.tar", content)
-    assert 2 == len(reading.instances)
-    assert 1 == len({row["url"] for row in reading.instances})
-    with fsspec.open(reading.instances[0]["url"]) as stream:
-        assert CONTENT["what?"] == stream.read()
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_members_of_one_name_in_a_tar_have_urls_of_their_own(tmp_path: Path, mode: str) -> None:
+    """The name opens the last, as it is what a tar unpacks to; the others are opened where they lie."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode=mode) as archive:
+        for name in ("plain.dcm", "what?", "st*r"):
+            info = tarfile.TarInfo("x")
+            info.size = len(CONTENT[name])
+            archive.addfile(info, io.BytesIO(CONTENT[name]))
+    reading = read_file(tmp_path / "in", "a.tar", stream.getvalue())
+    assert [] == list(_misread(reading))
+    urls = {row["SOPInstanceUID"]: row["url"].partition(":")[0] for row in reading.instances}
+    last = f"1.2.3.4.{NAMES.index('st*r') + 1}"
+    assert {"tar": [last], "member": 2} == {
+        "tar": [uid for uid, protocol in urls.items() if protocol == "tar"],
+        "member": sum(protocol == "member" for protocol in urls.values()),
+    }
 
 
 def test_a_single_compressed_file_is_a_file_system_of_one_file(tmp_path: Path) -> None:
