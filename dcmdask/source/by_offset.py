@@ -2,7 +2,7 @@
 
 A name does not open every member: two may have the same, a zip may be cut off before its directory,
 and some names are none that a URL can hold. Registered under ``fsspec.specs``:
-``member://1234/in/b.dcm::file:///a.zip``. What stands behind the number is for people.
+``member://000000001234/in/b.dcm::file:///a.zip``. What stands behind the number is for people.
 """
 
 from __future__ import annotations

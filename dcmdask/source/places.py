@@ -117,9 +117,10 @@ def url_by_name(protocol: str, name: str | None, url: str) -> str | None:
 def url_by_offset(offset: int, name: str, url: str) -> str:
     """Return the URL of a member by where its header begins, which `MemberFileSystem` opens.
 
-    The name is there for people only.
+    The name is there for people only. The number has zeros before it, so that URLs of one archive
+    are in the order of its members.
     """
-    return f"{BY_OFFSET}://{offset}/{shown(name).replace(':', '%3A').strip('/')}::{url}"
+    return f"{BY_OFFSET}://{offset:012}/{shown(name).replace(':', '%3A').strip('/')}::{url}"
 
 
 def member_place(archive: Place, name: str, size: int | None, url: str) -> Place:

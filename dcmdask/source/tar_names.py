@@ -1,7 +1,7 @@
 """Take members of a tar, one after the other; give their URLs, also where two have one name.
 
 A name opens the last member that has it, and which is the last is known at the end only. Until then
-the first has the URL of the name, every other that of its place.
+the first has the URL of the name, and every other something that stands for its own.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import pyarrow.compute as pc
 
 from dcmdask.source.places import url_by_name, url_by_offset
 from dcmdask.types import HeaderTables
+
+_URLS = ("url", "source_url")
 
 
 class TarNames:
@@ -33,45 +35,63 @@ class TarNames:
         self._by_offset = by_offset
         # Of a name its hash: a tar may have half a million.
         self._first: dict[int, int] = {}
-        self._last: dict[str, int] = {}
+        self._more: dict[str, list[int]] = {}
 
     def url_of(self, member: tarfile.TarInfo) -> str:
         """Return the URL of the next member, for as long as no other has its name."""
-        name = member.name
-        url = url_by_name("tar", name, self._by_name)
-        if url is not None:
-            if self._first.setdefault(hash(name), member.offset) == member.offset:
-                return url
-            self._last[name] = member.offset
-        return url_by_offset(member.offset, name, self._by_offset)
+        url = url_by_name("tar", member.name, self._by_name)
+        if url is None:
+            return self._url_at(member.offset, member.name)
+        if self._first.setdefault(hash(member.name), member.offset) == member.offset:
+            return url
+        self._more.setdefault(member.name, []).append(member.offset)
+        return _until_then(url, member.offset)
+
+    def _url_at(self, offset: int, name: str) -> str:
+        return url_by_offset(offset, name, self._by_offset)
 
     def renamed(self) -> dict[str, str]:
         """Return, for URLs that were given, those that are right now that all names are known."""
         found = {}
-        for name, last in self._last.items():
+        for name, (*between, last) in self._more.items():
             url = url_by_name("tar", name, self._by_name)
             assert url is not None
-            found[url] = url_by_offset(self._first[hash(name)], name, self._by_offset)
-            found[url_by_offset(last, name, self._by_offset)] = url
+            found[url] = self._url_at(self._first[hash(name)], name)
+            found |= {_until_then(url, one): self._url_at(one, name) for one in between}
+            found[_until_then(url, last)] = url
         return found
+
+
+def _until_then(url: str, offset: int) -> str:
+    """Return what stands for the URL of a further member of a name until all are known.
+
+    In order it comes behind the URL of the first, as what the two will have does: the order decides
+    which instance describes a series.
+    """
+    return f"{url}\x7f{offset:012}"
 
 
 def with_urls(tables: HeaderTables, renamed: Mapping[str, str]) -> HeaderTables:
     """Return what was read with other URLs."""
     if not renamed:
         return tables
-    own = {one.name: getattr(tables, one.name) for one in fields(tables)}
-    named = {
-        name: _with_urls(table, renamed)
-        for name, table in own.items()
-        if isinstance(table, pa.Table) and "url" in table.column_names
-    }
-    return replace(tables, **named)
+    tables_of = {one.name: getattr(tables, one.name) for one in fields(tables)}
+    return replace(
+        tables,
+        **{
+            name: _with_urls(table, renamed)
+            for name, table in tables_of.items()
+            if isinstance(table, pa.Table)
+        },
+    )
 
 
 def _with_urls(table: pa.Table, renamed: Mapping[str, str]) -> pa.Table:
-    old = pa.array(list(renamed), pa.string())
-    spots = pc.index_in(table["url"], value_set=old)
-    new = pa.array(list(renamed.values()), pa.string()).take(spots.combine_chunks())
-    column = pc.if_else(pc.is_valid(spots), pa.chunked_array([new]), table["url"])
-    return table.set_column(table.column_names.index("url"), "url", column)
+    old, new = (pa.array(list(side), pa.string()) for side in (renamed, renamed.values()))
+    for spot, name in enumerate(table.column_names):
+        if name in _URLS:
+            found = pc.index_in(table[name], value_set=old).combine_chunks()
+            other = pa.chunked_array([new.take(found)])
+            column = pc.if_else(pc.is_valid(other), other, table[name])
+            table = table.set_column(spot, table.schema.field(name), column)
+    return table

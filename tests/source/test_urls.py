@@ -14,6 +14,8 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from source.making import (
     Reading,
     instance,
@@ -23,6 +25,8 @@ from source.making import (
     tar_of,
     zip_of,
 )
+
+from dcmdask.source.tar_names import TarNames
 
 NAMES = (
     "plain.dcm",
@@ -186,3 +190,22 @@ def test_a_single_compressed_file_is_a_file_system_of_one_file(tmp_path: Path) -
     assert ONE == system.cat_file(name)
     with pytest.raises(ValueError, match="can only be read"):
         system.open(name, "wb")
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=12))
+def test_urls_of_members_of_one_name_keep_their_order(names: list[str]) -> None:
+    """Until all names are known, what stands for a URL is where in order the URL will be."""
+    tar = TarNames("file:///a.tar", "file:///a.tar")
+    given_ = []
+    for number, name in enumerate(names):
+        info = tarfile.TarInfo(name)
+        info.offset = 512 * 5**number
+        given_.append((name, tar.url_of(info)))
+    renamed = tar.renamed()
+    assert len(names) == len({url for _, url in given_})
+    for one in set(names):
+        own = [url for name, url in given_ if name == one]
+        assert own == sorted(own)
+        final = [renamed.get(url, url) for url in own]
+        assert final == sorted(final)
+        assert f"tar://{one}::file:///a.tar" == final[-1]

@@ -178,7 +178,7 @@ def test_of_two_members_of_one_name_each_has_a_url_of_its_own(tmp_path: Path) ->
     urls = {row["SOPInstanceUID"]: row["url"] for row in reading.instances}
     where = f"::file://{tmp_path}/in/a.zip"
     assert f"zip://same.dcm{where}" == urls["1.2.3.4.3"]
-    assert f"member://0/same.dcm{where}" == urls["1.2.3.4.1"]
+    assert f"member://000000000000/same.dcm{where}" == urls["1.2.3.4.1"]
     assert 3 == len(set(urls.values()))
 
 
