@@ -34,15 +34,16 @@ class _Commands(click.Group):
         return list(_COMMANDS)
 
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
-        if name not in _COMMANDS:
-            return None
-        module = importlib.import_module(f"dcmdask.cli.{name}")
-        command: click.Command = module.command
-        return command
+        return _command(name) if name in _COMMANDS else None
 
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
+
+
+def _command(name: str) -> click.Command:
+    command: click.Command = importlib.import_module(f"dcmdask.cli.{name}").command
+    return command
 
 
 @click.group(
@@ -59,6 +60,12 @@ def cli(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
+    elif not {"-h", "--help"} & set(sys.argv[1:]) and any(
+        n.startswith("DCMDASK_") for n in os.environ
+    ):
+        from dcmdask.cli.settings import check_environment
+
+        check_environment(lambda: map(_command, _COMMANDS))
 
 
 def main() -> NoReturn:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+import os
+import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +30,15 @@ _OPEN = (
     "project",
 )
 """Storage options that may be shown: none of them is a secret."""
+
+_PREFIX = "DCMDASK_"
+_BESIDE = ("DCMDASK_DEBUG", "DCMDASK_DATA", "DCMDASK_IMGTOOLS_PYTHON")
+"""Variables that are no options: of the command line, and of the tests."""
+
+_OF_KUBERNETES = re.compile(
+    r"DCMDASK_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)?)"
+)
+"""What it sets in every pod for a service that is called dcmdask, or dcmdask-scheduler."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -98,10 +110,55 @@ def read_config(context: click.Context, _parameter: click.Parameter, path: Path 
     for key, value in content.items():
         parameter = known.get(key.replace("_", "-"))
         if parameter is None:
-            options = ", ".join(sorted(known))
-            raise UsageError(f"--config {path}: {key} is no setting", f"use one of {options}")
+            remedy = meant(key.replace("_", "-"), known) or f"use one of {', '.join(sorted(known))}"
+            raise UsageError(f"--config {path}: {key} is no setting", remedy)
         settings[str(parameter.name)] = _checked(value, parameter, f"--config {path}: {key}")
     context.default_map = {**(context.default_map or {}), **settings}
+
+
+def meant(name: str, known: Iterable[str], prefix: str = "") -> str | None:
+    """Return the question after the setting that is nearest to a name; None where none is near.
+
+    Examples
+    --------
+    >>> meant("DCMDASK_WORKER", ["DCMDASK_WORKERS", "DCMDASK_OUT"], "DCMDASK_")
+    'did you mean DCMDASK_WORKERS?'
+    """
+    names = sorted(one.removeprefix(prefix) for one in known)
+    near = difflib.get_close_matches(name.removeprefix(prefix), names, 1)
+    return f"did you mean {prefix}{near[0]}?" if near else None
+
+
+def check_environment(commands: Callable[[], Iterable[click.Command]]) -> None:
+    """Refuse a variable of the environment that looks like a setting and is none.
+
+    Parameters
+    ----------
+    commands : callable
+        Gives all commands: asked only where a variable is not known without them.
+
+    Raises
+    ------
+    UsageError
+        Names the first one, and the setting that is nearest to it.
+    """
+    unknown = sorted(
+        name
+        for name in os.environ
+        if name.startswith(_PREFIX) and name not in _BESIDE and not _OF_KUBERNETES.fullmatch(name)
+    )
+    if not unknown:
+        return
+    known = {
+        str(parameter.envvar)
+        for command in commands()
+        for parameter in command.params
+        if parameter.envvar
+    }
+    for name in unknown:
+        if name not in known:
+            nearest = meant(name, known, _PREFIX) or "see: dcmdask run --help; or unset it"
+            raise UsageError(f"{name} is no setting", nearest)
 
 
 def _longest(parameter: click.Option) -> str:

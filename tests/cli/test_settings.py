@@ -72,7 +72,7 @@ def test_the_output_may_be_a_setting(
 
 
 WRONG = {
-    "unknown key": ("wrokers = 2", "wrokers is no setting: use one of case-rows, "),
+    "unknown key": ("wrokers = 2", "wrokers is no setting: did you mean workers?"),
     "no setting": ('sources = ["x"]', "sources is no setting"),
     "itself": ('config = "x"', "config is no setting"),
     "no TOML": ("workers: 2", "is no TOML: write lines such as: workers = 4"),
@@ -116,3 +116,54 @@ def test_a_wrong_variable_ends_with_one_line(
     done = command("run", source)
     assert (2, "") == (done.code, done.out)
     assert words in done.line
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("DCMDASK_WORKER", "did you mean DCMDASK_WORKERS?"),
+        ("DCMDASK_LAYOUTS", "did you mean DCMDASK_LAYOUT?"),
+        ("DCMDASK_XYZZY_PLUGH", "see: dcmdask run --help; or unset it"),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_refused(
+    command, source: Path, monkeypatch: pytest.MonkeyPatch, name: str, nearest: str
+) -> None:
+    """A slip of the pen is not passed over, whichever command is given."""
+    monkeypatch.setenv(name, "2")
+    for done in (command("run", source), command("plan", source), command("show", source)):
+        assert (2, f"dcmdask: {name} is no setting: {nearest}") == (done.code, done.line)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DCMDASK_DATA",
+        "DCMDASK_WORKERS",
+        "DCMDASK_SCHEDULER_SERVICE_HOST",
+        "DCMDASK_PORT_8786_TCP_ADDR",
+    ],
+)
+def test_a_variable_of_others_is_let_alone(
+    command, source: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Settings of another command, what the tests are told, what Kubernetes sets for a service."""
+    monkeypatch.setenv(name, "1")
+    assert 0 == command("plan", source).code
+
+
+def test_help_is_given_whatever_the_environment_holds(
+    command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is what tells the right names."""
+    monkeypatch.setenv("DCMDASK_WORKER", "2")
+    assert 0 == command("run", "--help").code
+
+
+def test_a_key_of_a_file_that_is_no_setting_is_answered_by_the_nearest(
+    command, source: Path, tmp_path: Path
+) -> None:
+    """As a variable is."""
+    (tmp_path / "s.toml").write_text("worker = 2\n")
+    done = command("run", source, "--config", tmp_path / "s.toml")
+    assert (2, True) == (done.code, "worker is no setting: did you mean workers?" in done.err)
