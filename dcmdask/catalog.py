@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dcmdask import scratch
 from dcmdask.config import RunOptions
 from dcmdask.errors import CatalogError
-from dcmdask.folder import scratch_folder
 from dcmdask.output import FolderOutput, open_output
 from dcmdask.schema import INSTANCES
 
@@ -45,7 +45,7 @@ class Catalog:
 
     def __init__(self, out: str | Path, storage_option: Iterable[str] = ()) -> None:
         self._options = RunOptions(storage_option=tuple(storage_option)).remote
-        self._output = open_output(out, self._options, partial(scratch_folder, self))
+        self._output = open_output(out, self._options, partial(scratch.make_for, self))
         here = self._output
         self.out: Path | str = here.out if isinstance(here, FolderOutput) else here.place
         self.run: dict[str, Any] = self._output.read_catalog()

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 import queue
-import signal
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
-from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from dcmdask._version import __version__
 from dcmdask.config import RunOptions
-from dcmdask.errors import ClusterError, DcmdaskError, ReaderLostError
+from dcmdask.errors import ClusterError, DcmdaskError, ReaderLostError, UsageError
+from dcmdask.remote.options import is_open
 
 if TYPE_CHECKING:
     from dask.bag import Bag
@@ -34,6 +34,35 @@ _CONFIG = {
     "distributed.admin.log-format": "%(name)s - %(levelname)s",
     "distributed.comm.timeouts.connect": _CONNECT_SECONDS,
 }
+
+_ENCRYPTED = ("tls", "wss", "inproc")
+_LOG = logging.getLogger("dcmdask")
+
+
+def check(options: RunOptions) -> None:
+    """Raise `UsageError` where a secret would travel to a scheduler in the clear.
+
+    Storage options are part of every task. Whoever reaches a scheduler without TLS can read them
+    there, and whoever sees the network on the way.
+    """
+    if options.scheduler is None or _is_encrypted(options.scheduler):
+        return
+    for name, _ in options.remote.storage:
+        if not is_open(name):
+            raise UsageError(
+                f"--storage-option {name} with --scheduler {options.scheduler}, which has no TLS",
+                "leave it out and have run and workers find their own credentials (environment, "
+                "profile, identity), or use a scheduler at tls://",
+            )
+
+
+def _is_encrypted(address: str) -> bool:
+    import dask
+
+    scheme, colon, _ = address.partition("://")
+    if not colon:
+        scheme = dask.config.get("distributed.comm.default-scheme", "tcp")
+    return scheme in _ENCRYPTED
 
 
 @contextmanager
@@ -72,8 +101,9 @@ def _remote(address: str) -> Iterator[Client]:
         if not address:
             # Dask would look on its usual port of this machine, where another's may be.
             raise ClusterError(words)
+        _check_certificates(address)
         try:
-            client = Client(address, timeout=_CONNECT_SECONDS)
+            client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
         except Exception as error:
             # Beside what a network raises, whatever unpacking a stranger's answer comes to, or a
             # security setting that is missing: to the user it is one thing.
@@ -84,7 +114,37 @@ def _remote(address: str) -> Iterator[Client]:
             except TimeoutError as error:
                 words = f"the scheduler at {address} has no workers: start some, then run again"
                 raise ClusterError(words) from error
+            if not _is_encrypted(address):
+                _LOG.warning(
+                    "the scheduler at %s has no TLS: whoever reaches it can run code on its workers "
+                    "and read what they read; secure it with certificates (Dask's "
+                    "distributed.comm.tls) and name it as tls://",
+                    address,
+                )
             yield client
+
+
+def _check_certificates(address: str) -> None:
+    from distributed.security import Security
+
+    security = Security()
+    if not _is_encrypted(address):
+        if security.require_encryption:
+            words = f"--scheduler {address}: Dask's configuration requires encryption"
+            raise UsageError(words, "name a scheduler at tls://")
+        return
+    remedy = (
+        "set distributed.comm.tls.ca-file, .client.cert and .client.key in Dask's configuration, or "
+        "DASK_DISTRIBUTED__COMM__TLS__CA_FILE, __CLIENT__CERT and __CLIENT__KEY"
+    )
+    try:
+        found = security.get_connection_args("client")["ssl_context"]
+    except (OSError, ssl.SSLError) as error:
+        reason = "no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+        words = f"--scheduler {address}: a file that Dask's configuration names cannot be used"
+        raise UsageError(f"{words} ({reason})", remedy) from error
+    if found is None and not address.startswith("inproc"):
+        raise UsageError(f"--scheduler {address}: there are no certificates for it", remedy)
 
 
 @contextmanager
@@ -99,44 +159,26 @@ def _closing(client: Client) -> Iterator[None]:
 @contextmanager
 def _local(workers: int) -> Iterator[Client]:
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client
+    from distributed.utils import silence_logging_cmgr
 
-    with dask.config.set(_CONFIG):
+    from dcmdask.local_cluster import closed_cluster
+
+    with (
+        dask.config.set(_CONFIG),
+        silence_logging_cmgr(logging.CRITICAL),
+        closed_cluster(workers, dask.config.config) as (address, security),
+    ):
         try:
-            with _interrupts_are_ours():
-                cluster = LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    processes=True,
-                    host="127.0.0.1",
-                    # Any port: the usual one may be another crawl's, and Dask warns of that.
-                    dashboard_address="127.0.0.1:0",
-                    silence_logs=logging.CRITICAL,
-                )
-        except (OSError, RuntimeError, TimeoutError) as error:
-            words = f"no local Dask cluster could be started ({type(error).__name__})"
-            raise ClusterError(f"{words}: try --workers 1") from error
-        with cluster, Client(cluster) as client:
+            # Not the one that all else in this process would be computed on.
+            client = Client(
+                address, security=security, timeout=_CONNECT_SECONDS, set_as_default=False
+            )
+        except (OSError, TimeoutError) as error:
+            words = f"the local Dask cluster does not answer ({type(error).__name__})"
+            raise ClusterError(f"{words}: run again, or try --workers 1") from error
+        with _closing(client):
             yield client
-
-
-@contextmanager
-def _interrupts_are_ours() -> Iterator[None]:
-    """Start processes that an interrupt at the terminal does not reach.
-
-    It goes to the whole process group, and workers would each print what it did to them. Threads
-    and processes that begin here have it blocked for good; this thread gets it when all is started.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    # It would be started with the first worker, and lets interrupts through again once it runs.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Computing:

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
-import tempfile
 import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -19,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from dcmdask import scratch
 from dcmdask.config import RemoteOptions
 from dcmdask.errors import HeaderError, OutputError
 from dcmdask.remote.address import Address, below, is_url
@@ -258,8 +256,8 @@ def opened(place: str, options: RemoteOptions, mirror: str) -> Iterator[Folder]:
     elif mirror and os.path.isdir(mirror):
         yield StoreFolder(place, options, Path(mirror))
     else:
-        with tempfile.TemporaryDirectory(prefix="dcmdask-") as own:
-            yield StoreFolder(place, options, Path(own))
+        with scratch.folder() as own:
+            yield StoreFolder(place, options, own)
 
 
 def home_of(folder: Folder) -> Path:
@@ -344,13 +342,6 @@ def read_whole(url: str, options: RemoteOptions) -> bytes:
     remote = open_remote(address.root, options)
     with reaching(url):
         return remote.get(address.key, 0, remote.head(address.key).size or 0)
-
-
-def scratch_folder(owner: object) -> Path:
-    """Give a folder of this machine that goes when its owner does, or this process."""
-    path = tempfile.mkdtemp(prefix="dcmdask-")
-    weakref.finalize(owner, shutil.rmtree, path, ignore_errors=True)
-    return Path(path)
 
 
 # -- whole files -------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dcmdask import cluster
+from dcmdask import cluster, interrupts, scratch
 from dcmdask._version import __version__
 from dcmdask.assemble import PUBLISHED, Assembled, assemble
 from dcmdask.carry import carry, rows_to_describe
@@ -152,11 +152,17 @@ def run(sources: Iterable[str], options: RunOptions, watch: Watch = _ignore) -> 
     """
     begun = dt.datetime.now(dt.UTC)
     clock = Stopwatch()
+    published = False
+    cluster.check(options)
+    scratch.sweep()
     try:
         with choose(sources, options) as chosen:
-            return _run(chosen, options, watch, begun, clock)
+            catalog = _run(chosen, options, watch, begun, clock)
+        published = True
     finally:
+        interrupts.let_go(published=published)
         stop_readers()
+    return catalog
 
 
 def _run(

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import secrets
-import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
+from dcmdask import interrupts, scratch
 from dcmdask.config import RemoteOptions
 from dcmdask.errors import HeaderError, LockedError, OutputError, StoreError
 from dcmdask.folder import (
@@ -25,7 +25,6 @@ from dcmdask.folder import (
     is_absent,
     reaching,
     read_now,
-    scratch_folder,
     upload,
 )
 from dcmdask.known import Known, write_index
@@ -94,9 +93,9 @@ class RemoteStore(Staging):
     def __init__(
         self, url: str, options: RemoteOptions, *, fresh: bool = False, elsewhere: bool = False
     ) -> None:
-        scratch = scratch_folder(self)
-        super().__init__(scratch / "staging")
-        self.output = StoreOutput(url, options, scratch)
+        own = scratch.make_for(self)
+        super().__init__(own / "staging")
+        self.output = StoreOutput(url, options, own)
         self.place = self.output.place
         self.parts = self.output.parts
         self.interrupted: str | None = None
@@ -105,7 +104,7 @@ class RemoteStore(Staging):
         self._token = secrets.token_hex(8)
         self._fresh = fresh
         self._elsewhere = elsewhere
-        self._scratch = scratch
+        self._scratch = own
         self._remote = self.output.remote
         self._private = self.output.private
         self._lease = Lease(self._remote, self.output.key(f"{PRIVATE}/{_HOLDER}"), self.place)
@@ -151,7 +150,7 @@ class RemoteStore(Staging):
             self._lease.end()
             self.parts.close()
             self._private.close()
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            scratch.discard(self._scratch)
 
     def _tidy(self) -> None:
         """Remove what neither the catalog nor the next run needs."""
@@ -348,6 +347,7 @@ class RemoteStore(Staging):
         # A path that is no UTF-8 has surrogates in it; written so, they are JSON.
         content = text.encode("utf-8", "backslashreplace")
         tag = self.output.tag
+        interrupts.hold()
         # Now that all is there: where another run took this one for dead, it is that one's turn.
         self._lease.renew()
         try:

@@ -24,6 +24,7 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
+from dcmdask import interrupts
 from dcmdask.errors import LockedError, OutputError
 from dcmdask.known import Known, write_index
 from dcmdask.marks import MARK, has_only_own_names, is_output, write_mark
@@ -290,6 +291,7 @@ class Store(Staging):
         self._prepare_catalog(catalog)
         with writing(self.out):
             self._sync(token, state)
+            interrupts.hold()
             shutil.rmtree(self._previous, ignore_errors=True)
             self._previous.mkdir()
             self._moves.write_text(json.dumps(moves))
@@ -316,6 +318,7 @@ class Store(Staging):
         remove_others(self.parts, state.parts)
         with writing(self.out):
             _sync(self.prepared / CATALOG)
+            interrupts.hold()
             os.replace(self.prepared / CATALOG, self.out / CATALOG)
 
     def _prepare_catalog(self, catalog: dict[str, Any]) -> None:

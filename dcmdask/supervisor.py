@@ -22,15 +22,15 @@ import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import IO, Any
 
+from dcmdask import scratch
 from dcmdask.blame import Blames, Loss, Search, Span, Why
 from dcmdask.config import ReadOptions
 from dcmdask.errors import ClusterError, DcmdaskError, OutputError, ReaderError, ReaderLostError
@@ -124,19 +124,8 @@ class ReaderProcess:
                 self._start()
 
     def _start(self) -> None:
-        paths = [os.path.abspath(path) for path in sys.path]
-        errors = None if os.environ.get(_DEBUG) else subprocess.DEVNULL
         self._shared = _Shared.make()
-        self._child = subprocess.Popen(  # noqa: S603 - this very package
-            # -P: the folder the user happens to be in is no place to import from.
-            [sys.executable, "-P", "-c", self.program, self._shared.place],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            # Libraries complain there in words that may quote a patient's name.
-            stderr=errors,
-            pass_fds=self._shared.handles,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        )
+        self._child = start_python(self.program, self._shared.place, pass_fds=self._shared.handles)
         self._shared.unname()
         self._ready = False
         self._answers = queue.SimpleQueue()
@@ -318,7 +307,28 @@ class ReaderProcess:
         with contextlib.suppress(subprocess.TimeoutExpired):
             # A child stuck in the kernel dies when the kernel lets it: it is not waited for.
             child.wait(_GRACE)
+        # It had no time to remove what it was writing.
+        scratch.sweep()
         return child.returncode if code is None else code
+
+
+def start_python(program: str, *args: str, pass_fds: Iterable[int] = ()) -> subprocess.Popen[bytes]:
+    """Start a Python of our own with pipes to it, which imports what this one would.
+
+    It runs nothing of the program that this process is: no main module, whatever multiprocessing's
+    start method.
+    """
+    paths = [os.path.abspath(path) for path in sys.path]
+    return subprocess.Popen(  # noqa: S603 - this very package
+        # -P: the folder the user happens to be in is no place to import from.
+        [sys.executable, "-P", "-c", program, *args],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        # Libraries complain there in words that may quote a patient's name.
+        stderr=None if os.environ.get(_DEBUG) else subprocess.DEVNULL,
+        pass_fds=tuple(pass_fds),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+    )
 
 
 def _accepted(answer: Any) -> PartitionSummary:
@@ -375,7 +385,7 @@ class _Shared:
         """Make one for a child that is about to be started."""
         if sys.platform == "win32":
             return cls(f"dcmdask-{os.getpid()}-{next(_names)}")
-        with tempfile.TemporaryFile() as file:
+        with scratch.nameless_file() as file:
             file.write(_SHARED.pack(ELSEWHERE, 0))
             file.flush()
             return cls(str(os.dup(file.fileno())))
@@ -477,7 +487,10 @@ def do_without_pandas() -> None:
 
 def serve() -> None:
     """Read partitions until the parent is gone, or has no work: the child's main function."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # They go to all processes of a terminal or a service: the run decides, and ends its readers.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     shared = _Shared(sys.argv[1])
     shared.unname()
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as bound:
@@ -556,6 +569,7 @@ def _listen(stream: IO[bytes], messages: queue.SimpleQueue[Any], leave: bool = F
         messages.put(None)
         if leave:
             # The parent is gone: nobody waits for what is being read, and it may never end.
+            scratch.discard_all()
             os._exit(0)
         with contextlib.suppress(OSError):
             stream.close()

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Column
 
+from dcmdask import interrupts
 from dcmdask.cli.terminal import one_line
 from dcmdask.errors import DcmdaskError, OutputError
 from dcmdask.types import Progress as State
@@ -76,13 +77,15 @@ def watching(*, quiet: bool, log_file: Path | None) -> Iterator[Watch]:
                 yield _all([*writers, _Lines(sys.stderr, every=_EVERY)])
         except BaseException as error:
             if log is not None:
-                words = str(error) if isinstance(error, DcmdaskError) else type(error).__name__
+                told = isinstance(error, (DcmdaskError, interrupts.Ended))
+                words = str(error) if told else type(error).__name__
                 _print(f"{_now()} ended: {one_line(words)}", log)
             raise
 
 
 def _all(watches: list[Watch]) -> Watch:
     def watch(state: State) -> None:
+        interrupts.check()
         for one in watches:
             one(state)
 

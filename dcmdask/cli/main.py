@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
+import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import NoReturn, TextIO
 
 import click
 
+from dcmdask import interrupts
 from dcmdask._version import __version__
 from dcmdask.cli.terminal import EnoughError, complain, print_anything
 from dcmdask.errors import DcmdaskError
 
-INTERRUPTED = 130
-
+_BY_SIGNAL = 128
+_CRAWLS = ("dcmdask run", "dcmdask demo")
 _DEBUG = "DCMDASK_DEBUG"
 _COMMANDS = {
     "run": "Crawl sources and publish their catalog.",
@@ -69,8 +73,23 @@ def cli(context: click.Context) -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line and exit: 0 done, 1 could not, 2 wrong usage, 3 strict, 130 interrupted."""
+    """Run the command line and exit: 0 done, 1 could not, 2 wrong usage, 3 strict, 130 interrupted.
+
+    Ended by another signal it is 128 and its number: 143 for SIGTERM, 129 for SIGHUP.
+    """
     print_anything()
+    with interrupts.handled(), _warnings_on_stderr():
+        code = _run()
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        # Progress that nobody could be shown.
+        _close(sys.stderr)
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run the command; say what went wrong; return the exit code."""
     try:
         code = cli(prog_name="dcmdask", standalone_mode=False)
         # What is still in the buffer fails here, where it can be said, or at exit, where it cannot.
@@ -84,9 +103,8 @@ def main() -> NoReturn:
     except DcmdaskError as error:
         complain(str(error))
         code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        complain("interrupted: nothing was published; the same command goes on where it stopped")
-        code = INTERRUPTED
+    except (KeyboardInterrupt, click.Abort, interrupts.Ended):
+        code = _say_what_ended_it()
     except (EnoughError, BrokenPipeError):
         _close(sys.stdout)
         code = 0
@@ -96,12 +114,41 @@ def main() -> NoReturn:
         complain(_unexpected(error))
         _close(sys.stdout)
         code = 1
+    return code if isinstance(code, int) else 0
+
+
+def _say_what_ended_it() -> int:
+    """Say that it was a signal, and what became of the run; return the exit code."""
+    number, published = interrupts.ended_by()
+    words = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+    if _asked() in _CRAWLS:
+        words += (
+            ": the catalog is published"
+            if published
+            else ": nothing was published; the same command goes on where it stopped"
+        )
+    complain(words)
+    return _BY_SIGNAL + number
+
+
+class _Complain(logging.Handler):
+    """Says what the package warns of in one line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        complain(f"warning: {record.getMessage()}")
+
+
+@contextmanager
+def _warnings_on_stderr() -> Iterator[None]:
+    log = logging.getLogger("dcmdask")
+    handler = _Complain(logging.WARNING)
+    log.addHandler(handler)
+    log.propagate = False
     try:
-        sys.stderr.flush()
-    except (OSError, ValueError):
-        # Progress that nobody could be shown.
-        _close(sys.stderr)
-    sys.exit(code if isinstance(code, int) else 0)
+        yield
+    finally:
+        log.propagate = True
+        log.removeHandler(handler)
 
 
 def _close(stream: TextIO) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
+from dcmdask import scratch
 from dcmdask.cli.settings import check_sources, option, storage_option
 from dcmdask.cli.summary import changed_words, counted, resumed_words
 from dcmdask.cli.terminal import one_line, say
@@ -59,8 +58,8 @@ def command(
         full=full,
         storage_option=storage_option,
     )
-    with tempfile.TemporaryDirectory(prefix="dcmdask-plan-") as folder:
-        found = plan(sources, options, Path(folder))
+    with scratch.folder() as folder:
+        found = plan(sources, options, folder)
     listing = found.listing
     say(f"{counted(listing.files, 'file')}, {listing.bytes / _MEGA:,.1f} MB")
     if listing.passed_over:

@@ -14,22 +14,7 @@ import click
 from click.core import ParameterSource
 
 from dcmdask.errors import UsageError
-
-_OPEN = (
-    "endpoint_url",
-    "endpoint",
-    "region",
-    "region_name",
-    "anon",
-    "profile",
-    "requester_pays",
-    "virtual_hosted",
-    "verify",
-    "account_name",
-    "use_emulator",
-    "project",
-)
-"""Storage options that may be shown: none of them is a secret."""
+from dcmdask.remote.options import is_open
 
 _PREFIX = "DCMDASK_"
 _BESIDE = ("DCMDASK_DEBUG", "DCMDASK_DATA", "DCMDASK_IMGTOOLS_PYTHON")
@@ -72,7 +57,7 @@ def said_storage_options() -> tuple[str, ...]:
     shown = []
     for one in context.params["storage_option"]:
         name = one.partition("=")[0]
-        shown.append(one if name.rpartition(":")[2] in _OPEN else f"{name}=...")
+        shown.append(one if is_open(name) else f"{name}=...")
     return tuple(shown)
 
 

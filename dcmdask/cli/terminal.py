@@ -13,6 +13,7 @@ import re
 import shutil
 import sys
 import unicodedata
+from contextlib import suppress
 
 import click
 
@@ -203,8 +204,9 @@ def say(text: str = "") -> None:
 
 def complain(message: str) -> None:
     """Print the one line that says what went wrong."""
-    # What is to be done stands at its end.
-    click.echo(f"dcmdask: {cut(message, _LONGEST_COMPLAINT, tail=True)}", err=True)
+    # The terminal may be what is gone; what is to be done stands at the end of the message.
+    with suppress(OSError):
+        click.echo(f"dcmdask: {cut(message, _LONGEST_COMPLAINT, tail=True)}", err=True)
 
 
 def print_anything() -> None:

@@ -6,7 +6,32 @@ from collections.abc import Iterable, Mapping
 
 from dcmdask.errors import UsageError
 
+_OPEN = (
+    "endpoint_url",
+    "endpoint",
+    "region",
+    "region_name",
+    "anon",
+    "profile",
+    "requester_pays",
+    "virtual_hosted",
+    "verify",
+    "account_name",
+    "use_emulator",
+    "project",
+)
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+
+
+def is_open(name: str) -> bool:
+    """Tell whether the value of an option may be shown, and travel in the clear: it is no secret.
+
+    Examples
+    --------
+    >>> is_open("s3:region"), is_open("secret")
+    (True, False)
+    """
+    return name.rpartition(":")[2] in _OPEN
 
 
 def as_bool(name: str, value: str) -> bool:

@@ -12,13 +12,12 @@ import os
 import pickle
 import re
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
-from pathlib import Path
 from typing import IO, Any
 
+from dcmdask import scratch
 from dcmdask.config import RemoteOptions
 from dcmdask.errors import UsageError
 from dcmdask.marks import is_output
@@ -33,7 +32,6 @@ from dcmdask.source.not_entered import (
     not_entered,
 )
 from dcmdask.types import PRIVATE, Kind
-from dcmdask.writing import writing
 
 HELD = 200_000
 """Lines that are held to be sorted: a hundred megabytes."""
@@ -137,9 +135,9 @@ class Inventory:
 
     def _spill(self) -> None:
         self._held.sort(key=_place_of)
-        with writing(Path(tempfile.gettempdir())):
-            file = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
-            self._files.append(file)
+        file = scratch.nameless_file()
+        self._files.append(file)
+        with scratch.writing():
             for start in range(0, len(self._held), _BATCH):
                 pickle.dump(self._held[start : start + _BATCH], file)
         self._held = []

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from running import other_lines
 from source.making import instance
 
 from dcmdask.cli.main import main
@@ -27,7 +28,7 @@ class Done:
     @property
     def line(self) -> str:
         """The one line it complained in."""
-        lines = [line for line in self.err.splitlines() if not line[:2].isdigit()]
+        lines = [line for line in other_lines(self.err) if not line[:2].isdigit()]
         assert 1 == len(lines), self.err
         return lines[0]
 

@@ -21,6 +21,7 @@ from running import (
     hooked,
     in_session,
     kill_session,
+    other_lines,
     parts_of,
     processes,
     readers_below,
@@ -112,7 +113,7 @@ def _published(out: Path) -> dict[str, bytes]:
 def _said(child: subprocess.Popen[str], seconds: float = 60) -> tuple[int, str, list[str]]:
     """Give the exit code of a run, its output, and the lines of its errors."""
     out, err = child.communicate(timeout=seconds)
-    return child.returncode, out, err.splitlines()
+    return child.returncode, out, other_lines(err)
 
 
 class _Cluster:
