@@ -8,6 +8,7 @@ no number of a process has to be trusted, and no clock.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import json
 import os
@@ -33,8 +34,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _MOST = 4096
 """Bytes of a mark."""
 
-_own: dict[Path, int] = {}
-"""Folders of this process, and the handles of their locked marks."""
+_own: dict[Path, tuple[int, int]] = {}
+"""Folders of this process: the handles of their locked marks, and the process, as one that it has
+forked did not make them."""
 
 _swept = False
 
@@ -55,14 +57,14 @@ def make() -> Path:
     name = f"dcmdask-{_user()}-{host}-{os.getpid()}-"
     with writing():
         path = Path(tempfile.mkdtemp(prefix=name))
-        _own[path] = _write_mark(path / _MARK)
+        _own[path] = _write_mark(path / _MARK), os.getpid()
     return path
 
 
 def make_for(owner: object) -> Path:
     """Make a folder that goes when its owner does, or this process."""
     path = make()
-    weakref.finalize(owner, _discard_own, path, os.getpid())
+    weakref.finalize(owner, discard, path)
     return path
 
 
@@ -84,16 +86,19 @@ def nameless_file() -> IO[bytes]:
 
 def discard(path: Path) -> None:
     """Remove a folder that this process has made."""
-    mark = _own.pop(path, None)
-    if mark is not None and os.name == "nt":
+    mark, maker = _own.pop(path, (-1, -1))
+    if maker != os.getpid():
+        return
+    if os.name == "nt":
         os.close(mark)
     shutil.rmtree(path, ignore_errors=True)
-    if mark is not None and os.name != "nt":
+    if os.name != "nt":
         os.close(mark)
 
 
+@atexit.register
 def discard_all() -> None:
-    """Remove all folders of this process, before it ends in a way that runs nothing else."""
+    """Remove all folders of this process; for one that ends without a word, before it does."""
     for path in [*_own]:
         discard(path)
 
@@ -107,12 +112,6 @@ def sweep() -> None:
                 # One that cannot be removed is the next run's.
                 with suppress(OSError, ValueError):
                     _sweep(path)
-
-
-def _discard_own(path: Path, process: int) -> None:
-    # A process that this one has forked did not make it.
-    if process == os.getpid():
-        discard(path)
 
 
 @contextmanager

@@ -74,11 +74,13 @@ def environment(bucket: Bucket, machine: Path, hook: str = "") -> dict[str, str]
     return {**hooked(machine, hook), **options}
 
 
-def said(bucket: Bucket, machine: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    """Run a command on a machine; give what it says."""
+def said(
+    bucket: Bucket, machine: Path, *words: object, **own: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command on a machine, with something in its environment; give what it says."""
     return subprocess.run(
         command(*words),
-        env=environment(bucket, machine),
+        env=environment(bucket, machine) | own,
         capture_output=True,
         text=True,
         timeout=120,
@@ -723,13 +725,16 @@ def test_workers_of_other_machines(
 ) -> None:
     """They find the manifest in the store and leave parts there; nothing of either stays here."""
     place, machine = tmp_path / "scheduler.json", tmp_path / "driver"
-    worker = environment(bucket, tmp_path / "worker", _SEES_NOTHING)
+    # Credentials are not sent in the clear: run and worker each find their own.
+    own = {"AWS_ACCESS_KEY_ID": bucket.server.key, "AWS_SECRET_ACCESS_KEY": bucket.server.secret}
+    own["DCMDASK_STORAGE_OPTION"] = f"endpoint_url={bucket.server.url}"
+    worker = environment(bucket, tmp_path / "worker", _SEES_NOTHING) | own
     with started(scheduler_command(place), tmp_path / "scheduler.log"):
         address = address_at(place)
         words = worker_command(address, "--nthreads", "2")
         with started(words, tmp_path / "worker.log", env=worker):
             flags = (*FLAGS, "--scheduler", address)
-            done = said(bucket, machine, "run", source, "--out", bucket.url, *flags)
+            done = said(bucket, machine, "run", source, "--out", bucket.url, *flags, **own)
     assert (0, []) == (done.returncode, other_lines(done.stderr))
     assert local == files(bucket)
     assert kept(bucket) == kinds(bucket)

@@ -150,9 +150,11 @@ def _live() -> Iterator[Watch]:
         # It takes what room there is and goes on in a second line: a cut number helps nobody.
         TextColumn("{task.fields[words]}", table_column=Column(ratio=1, overflow="fold")),
     )
-    with Progress(
+    progress = Progress(
         *columns, console=console, transient=True, refresh_per_second=5, expand=True
-    ) as progress:
+    )
+    progress.start()
+    try:
         task = progress.add_task("starting", total=None, words="")
 
         def watch(state: State) -> None:
@@ -165,3 +167,7 @@ def _live() -> Iterator[Watch]:
             )
 
         yield watch
+    finally:
+        # The terminal may be what has ended the run.
+        with suppress(OSError):
+            progress.stop()

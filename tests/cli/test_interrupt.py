@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from running import hooked, wait_for
 from source.making import instance
 from support import unfinished
 
+from dcmdask import interrupts
 from dcmdask.catalog import Catalog
+from dcmdask.config import RunOptions
 from dcmdask.parts import list_stems
+from dcmdask.pipeline import run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="process groups, /proc")
 
@@ -29,7 +34,12 @@ def audit(event, args):
             time.sleep(600)
 sys.addaudithook(audit)
 """
-_LINE = "dcmdask: interrupted: nothing was published; the same command goes on where it stopped"
+_REST = ": nothing was published; the same command goes on where it stopped"
+_LINES = {
+    signal.SIGINT: f"dcmdask: interrupted{_REST}",
+    signal.SIGTERM: f"dcmdask: ended by SIGTERM{_REST}",
+    signal.SIGHUP: f"dcmdask: ended by SIGHUP{_REST}",
+}
 
 
 def _command(folder: Path, *args: object) -> list[str]:
@@ -102,14 +112,17 @@ def _kept(out: Path) -> list[str]:
     return ["lock", "output.json", "parts", f"state-{token}.index", f"state-{token}.json"]
 
 
-def test_an_interrupted_run_that_has_read_nothing_leaves_nothing(tmp_path: Path) -> None:
-    """Ctrl-C reaches every process of the terminal; one of them answers."""
+@pytest.mark.parametrize("number", _LINES)
+def test_an_interrupted_run_that_has_read_nothing_leaves_nothing(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """A signal reaches every process of the terminal or service; one of them answers."""
     with _running(tmp_path) as child:
         time.sleep(0.7)
-        os.killpg(child.pid, signal.SIGINT)
+        os.killpg(child.pid, number)
         out, err = child.communicate(timeout=10)
-        assert (130, "") == (child.returncode, out)
-        assert [_LINE] == [line for line in err.splitlines() if line]
+        assert (128 + number, "") == (child.returncode, out)
+        assert [_LINES[number]] == [line for line in err.splitlines() if line]
         assert [] == _wait_for_the_end(child.pid)
     assert ["in", "site"] == sorted(os.listdir(tmp_path))
 
@@ -132,17 +145,161 @@ def test_an_interrupted_run_keeps_the_previous_catalog(tmp_path: Path) -> None:
     assert {"new": 0, "changed": 0, "gone": 0, "same": 1, "resumed": 0} == changes
 
 
-@pytest.mark.parametrize("wait", [0.0, 4.0], ids=["starting", "reading"])
-def test_an_interrupted_run_on_a_local_cluster_leaves_nothing(tmp_path: Path, wait: float) -> None:
+@pytest.mark.parametrize(
+    ("wait", "number"), [(0.0, signal.SIGINT), (4.0, signal.SIGTERM)], ids=["starting", "reading"]
+)
+def test_an_interrupted_run_on_a_local_cluster_leaves_nothing(
+    tmp_path: Path, wait: float, number: signal.Signals
+) -> None:
     """Workers, and the processes that read for them, leave the interrupt to the run."""
     with _running(tmp_path, "--in-process-below", 0, "--workers", 2) as child:
         time.sleep(wait)
-        os.killpg(child.pid, signal.SIGINT)
+        os.killpg(child.pid, number)
         out, err = child.communicate(timeout=20)
-        assert (130, "") == (child.returncode, out)
-        assert [_LINE] == [line for line in err.splitlines() if line]
+        assert (128 + number, "") == (child.returncode, out)
+        assert [_LINES[number]] == [line for line in err.splitlines() if line]
         assert [] == _wait_for_the_end(child.pid)
     assert ["in", "site"] == sorted(os.listdir(tmp_path))
+
+
+def test_under_nohup_a_terminal_that_goes_ends_nothing(tmp_path: Path) -> None:
+    """SIGHUP that is ignored stays so, and the run is ended by the next signal."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with _running(tmp_path) as child:
+            signal.signal(signal.SIGHUP, before)
+            child.send_signal(signal.SIGHUP)
+            child.send_signal(signal.SIGTERM)
+            _, err = child.communicate(timeout=10)
+            assert (143, _LINES[signal.SIGTERM]) == (child.returncode, err.splitlines()[-1])
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_terminal_that_goes_ends_the_run(tmp_path: Path) -> None:
+    """There is nobody to say it to; what an earlier run published stands, and all is in order."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    (source / "a.dcm").write_bytes(instance())
+    subprocess.run(_command(tmp_path, "-q"), check=True)
+    catalog = (out / "catalog.json").read_bytes()
+    (source / "hangs.dcm").write_bytes(instance(2))
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(_HOOK)
+    paths = [str(tmp_path / "site"), *(path for path in sys.path if path)]
+    command = _command(tmp_path)
+    terminal, end = pty.openpty()
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    child = subprocess.Popen(
+        command, stdin=end, stdout=end, stderr=end, env=env, start_new_session=True
+    )
+    os.close(end)
+    said = b""
+    while b"reading headers" not in said:
+        said += os.read(terminal, 4096)
+    os.close(terminal)
+    child.send_signal(signal.SIGHUP)
+    assert 129 == child.wait(20)
+    assert [] == _wait_for_the_end(child.pid)
+    assert catalog == (out / "catalog.json").read_bytes()
+    assert {"lock", "parts"} <= set(_private(out)) <= {*_kept(out), "unfinished.json"}
+
+
+# Putting the catalog into its place takes a while.
+_SLOW_PUBLISHING = """
+import os, sys, time
+def audit(event, args):
+    if event == "os.rename" and str(args[1]).endswith("/out/index.csv"):
+        open(os.environ["MARK"], "w").close()
+        time.sleep(0.5)
+sys.addaudithook(audit)
+"""
+
+
+def test_a_signal_that_comes_while_it_publishes_comes_too_late(tmp_path: Path) -> None:
+    """The catalog is put in place as a whole, in moments, and the command ends well."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.dcm").write_bytes(instance())
+    mark = tmp_path / "mark"
+    child = subprocess.Popen(
+        _command(tmp_path, "-q"),
+        stderr=subprocess.PIPE,
+        env={**hooked(tmp_path, _SLOW_PUBLISHING), "MARK": str(mark)},
+    )
+    assert wait_for(mark.exists)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+        child.send_signal(number)
+    assert (b"", 0) == (child.communicate(timeout=20)[1], child.returncode)
+    assert 1 == Catalog(tmp_path / "out").instances.count_rows()
+    assert _kept(tmp_path / "out") == _private(tmp_path / "out")
+
+
+# Cleaning up takes a while.
+_SLOW_CLEANING = """
+import os, sys, time
+def audit(event, args):
+    if event == "open" and isinstance(args[0], (str, bytes)):
+        if os.fsencode(args[0]).endswith(b"hangs.dcm"):
+            time.sleep(600)
+    if event == "shutil.rmtree" and str(args[0]).endswith("/staging") and os.path.exists(
+            os.path.join(args[0], "manifest")) and os.listdir(os.path.join(args[0], "manifest")):
+        open(os.environ["MARK"], "w").close()
+        time.sleep(0.5)
+sys.addaudithook(audit)
+"""
+
+
+def test_a_second_signal_does_not_end_the_cleaning_up(tmp_path: Path) -> None:
+    """Who presses Ctrl-C twice leaves the folder as tidy as who does it once."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "hangs.dcm").write_bytes(instance())
+    mark = tmp_path / "mark"
+    child = subprocess.Popen(
+        _command(tmp_path),
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**hooked(tmp_path, _SLOW_CLEANING), "MARK": str(mark)},
+    )
+    assert child.stderr is not None
+    with child, child.stderr:
+        assert "listing" in child.stderr.readline()
+        assert "reading headers" in child.stderr.readline()
+        child.send_signal(signal.SIGTERM)
+        assert wait_for(mark.exists)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            child.send_signal(number)
+        _, err = child.communicate(timeout=20)
+    assert (143, [_LINES[signal.SIGTERM]]) == (child.returncode, err.splitlines())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_library_leaves_signals_alone(tmp_path: Path) -> None:
+    """A crawl in Python has no handler of its own; the command line has, while it runs."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.dcm").write_bytes(instance())
+    before = signal.getsignal(signal.SIGTERM)
+    seen = set()
+    run(
+        [str(tmp_path / "in")],
+        RunOptions(out=str(tmp_path / "out")),
+        lambda _progress: seen.add(signal.getsignal(signal.SIGTERM)),
+    )
+    assert {before} == seen
+    with interrupts.handled():
+        assert before != signal.getsignal(signal.SIGTERM)
+    assert before == signal.getsignal(signal.SIGTERM)
+
+
+def test_a_signal_that_nobody_saw_is_raised_again() -> None:
+    """What is raised in a callback of the garbage collector is lost: the next progress raises it."""
+    with interrupts.handled():
+        with suppress(interrupts.Ended):
+            signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(interrupts.Ended, match="ended by SIGTERM"):
+            interrupts.check()
+        assert (signal.SIGTERM, False) == interrupts.ended_by()
+    with interrupts.handled():
+        interrupts.check()
 
 
 @pytest.mark.parametrize("args", [(), ("--in-process-below", 0, "--workers", 2)])
@@ -179,7 +336,8 @@ def test_what_an_ended_run_has_read_is_not_read_again(
         _, err = child.communicate(timeout=20)
         assert [] == _wait_for_the_end(child.pid)
     if number == signal.SIGINT:
-        assert (130, _LINE) == (child.returncode, [line for line in err.splitlines() if line][-1])
+        last = [line for line in err.splitlines() if line][-1]
+        assert (130, _LINES[number]) == (child.returncode, last)
         (part,) = unfinished(out)
     else:
         assert [".dcmdask"] == os.listdir(out)

@@ -14,11 +14,13 @@ from pathlib import Path
 _NOBODY = 65534
 _TESTS = Path(__file__).parent.parent
 # All modules are loaded before: the interpreter's own files may be out of the other user's reach.
-_BEGIN = f"""
+_BEGIN = """
 import json, os, sys
 import dask.bag, fsspec.implementations.local, pyarrow.dataset, pydicom.dataset, zoneinfo
 import dcmdask.cli.failures, dcmdask.cli.main, dcmdask.cli.plan, dcmdask.cli.run, dcmdask.cli.show
 import dcmdask.pipeline, dcmdask.planning, source.making
+"""
+_DROP = f"""
 if hasattr(os, "geteuid") and os.geteuid() == 0:
     os.setgroups([])
     os.setgid({_NOBODY})
@@ -26,11 +28,11 @@ if hasattr(os, "geteuid") and os.geteuid() == 0:
 """
 
 
-def run_unprivileged(code: str, *args: object) -> subprocess.CompletedProcess[str]:
-    """Run code with arguments and give what it printed."""
+def run_unprivileged(code: str, *args: object, first: str = "") -> subprocess.CompletedProcess[str]:
+    """Run code with arguments and give what it printed; some of it first, as who the tests run as."""
     paths = [str(_TESTS), *(path for path in sys.path if path)]
     return subprocess.run(
-        [sys.executable, "-c", _BEGIN + code, *map(str, args)],
+        [sys.executable, "-c", _BEGIN + first + _DROP + code, *map(str, args)],
         capture_output=True,
         text=True,
         check=False,
