@@ -398,7 +398,7 @@ def test_a_reader_that_dies_whatever_it_reads_ends_the_run(tmp_path: Path, says:
         begun = time.monotonic()
         with pytest.raises(ReaderLostError, match="the reading process ended with code 1"):
             work.read()
-        assert time.monotonic() - begun < 15
+        assert time.monotonic() - begun < 60
 
 
 def test_a_reader_that_answers_something_else_is_an_error(tmp_path: Path) -> None:
