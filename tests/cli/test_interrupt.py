@@ -109,7 +109,8 @@ def _private(out: Path) -> list[str]:
 def _kept(out: Path) -> list[str]:
     """Give what is private to the catalog in an output folder."""
     token = Catalog(out).run["state"]
-    return ["lock", "output.json", "parts", f"state-{token}.index", f"state-{token}.json"]
+    own = ["lock", "numbers.lock", "output.json"]
+    return [*own, "parts", f"state-{token}.index", f"state-{token}.json"]
 
 
 @pytest.mark.parametrize("number", _LINES)
