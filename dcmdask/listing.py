@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from dcmdask.errors import UsageError
 from dcmdask.fingerprint import Fingerprints, fingerprints
 from dcmdask.known import Known
 from dcmdask.manifest import PieceWriter
+from dcmdask.names import KnownSource, Names
 from dcmdask.output import checked_url
 from dcmdask.remote.address import Address, is_url, local_path
 from dcmdask.source.entries import ARCHIVE_SUFFIXES, OUTPUTS, Entry, Root
@@ -106,10 +107,28 @@ class Chosen:
         Of the sources, in order.
     inventory : Inventory or None
         What is listed of them instead of what is there.
+    names : Names
+        What they and their cases are called in the catalog.
     """
 
     roots: list[Root]
     inventory: Inventory | None = None
+    names: Names = field(default_factory=lambda: Names(()))
+
+    def named(self, known: Sequence[KnownSource]) -> Chosen:
+        """Return the same, its sources under names that tell them apart, for ever.
+
+        Parameters
+        ----------
+        known : sequence of KnownSource
+            What earlier runs into the same output have left.
+        """
+        names = Names([(root.path, root.name) for root in self.roots], known)
+        pairs = zip(self.roots, names.of_sources, strict=True)
+        roots = [replace(root, name=name) for root, name in pairs]
+        if self.inventory is not None:
+            self.inventory.roots = roots
+        return Chosen(roots, self.inventory, names)
 
 
 @contextmanager
@@ -233,36 +252,12 @@ def _is_same(path: Path, other: str) -> bool:
     return os.path.realpath(path) == os.path.realpath(other)
 
 
-class CaseNames:
-    """Names of cases: those of a later source that an earlier one has are told apart."""
-
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
-        self._of_root: dict[str, str] = {}
-        self._root = ""
-
-    def begin(self, root: str) -> None:
-        """Start naming the cases of another source."""
-        self._taken |= set(self._of_root.values())
-        self._of_root = {}
-        self._root = root
-
-    def rename(self, entry: Entry) -> Entry:
-        """Give an entry under its case's name."""
-        if entry.case is None:
-            return entry
-        name = self.name(entry.case)
-        return entry if name == entry.case else entry._replace(case=name)
-
-    def name(self, case: str) -> str:
-        """Give the name a case of this source has in the catalog."""
-        if case not in self._of_root:
-            name, number = case, 1
-            while name in self._taken:
-                name = f"{self._root}/{case}" if number == 1 else f"{self._root}/{case} ({number})"
-                number += 1
-            self._of_root[case] = name
-        return self._of_root[case]
+def _renamed(names: Names, entry: Entry) -> Entry:
+    """Give an entry under its case's name."""
+    if entry.case is None:
+        return entry
+    name = names.of_case(entry.case)
+    return entry if name == entry.case else entry._replace(case=name)
 
 
 def write_manifest(
@@ -275,6 +270,7 @@ def write_manifest(
     wanted: Callable[[str], bool],
     remote: RemoteOptions = AS_USUAL,
     inventory: Inventory | None = None,
+    names: Names | None = None,
     follow_links: str = INSIDE,
     server_folders: bool = False,
 ) -> Iterator[Listing]:
@@ -298,6 +294,8 @@ def write_manifest(
         How stores are reached.
     inventory : Inventory or None
         What is listed of the roots instead of what is there.
+    names : Names or None
+        Of these roots, and of what cases earlier runs have named.
     follow_links : str
         Which links are followed: ``inside``, ``all`` or ``none``.
     server_folders : bool
@@ -311,14 +309,14 @@ def write_manifest(
     listing = Listing(roots, passed_over=inventory.passed_over if inventory else 0)
     digest = 0
     cut = _Cut(partition_size, listing, writer)
-    names = CaseNames()
+    named_cases = names or Names([(root.path, root.name) for root in roots])
     local = [root for root in roots if not root.is_remote]
     inside = tuple(os.path.realpath(root.path) for root in local if not root.only)
     for number, root in enumerate(roots):
-        names.begin(root.name)
+        named_cases.begin(number)
 
         def found(case: str) -> None:
-            listing.cases.setdefault(names.name(case), (0, 0))
+            listing.cases.setdefault(named_cases.of_case(case), (0, 0))
 
         how: Any = {"leave_out": leave_out, "wanted": wanted, "found_case": found}
         if inventory is not None:
@@ -330,7 +328,7 @@ def write_manifest(
             walk = list_root(root, inside=inside, **how)
         # In chunks: what is done once for many entries is not done for each.
         while chunk := list(itertools.islice(walk, _REPORT_EVERY)):
-            named = [names.rename(entry) for entry in chunk]
+            named = [_renamed(named_cases, entry) for entry in chunk]
             rows = _in_pieces(named)
             if known:
                 files = None if rows is named else np.flatnonzero([not row.piece for row in rows])

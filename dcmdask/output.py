@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from dcmdask.config import RemoteOptions
 from dcmdask.errors import CatalogError, HeaderError, OutputError, UsageError
 from dcmdask.folder import Folder, StoreFolder, download, file_of, is_absent, reaching, read_now
 from dcmdask.known import Known, write_index
+from dcmdask.names import KnownSource, known_sources
 from dcmdask.parts import check_of, list_stems
 from dcmdask.remote.address import Address, below, is_url, local_path
 from dcmdask.remote.remote import open_remote
@@ -53,6 +54,8 @@ class State:
         Size and check sum of the index of the parts.
     published : dict
         Name in OUT to its size.
+    sources : list
+        Names of sources and cases, of this run and those before: `dcmdask.names.KnownSource`.
     """
 
     reading: str
@@ -62,6 +65,7 @@ class State:
     parts: list[str]
     index: list[int]
     published: dict[str, int]
+    sources: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Output(Protocol):
@@ -396,13 +400,28 @@ def index_name(token: str) -> str:
 def state_of(output: Output, token: str | None) -> State | None:
     """Give the state of a catalog; None where there is nothing of the kind."""
     said = None if token is None else _read_json(output.private, state_name(token))
-    kinds = {"parts": list, "index": list, "published": dict}
-    names = {field.name for field in fields(State)}
+    kinds = {"parts": list, "index": list, "published": dict, "sources": list}
+    names = {one.name for one in fields(State)}
     if not isinstance(said, dict) or set(said) != names:
         return None
     if not all(isinstance(said[name], kinds.get(name, str)) for name in names):
         return None
     return State(**said)
+
+
+def sources_of(output: Output) -> list[KnownSource]:
+    """Return the sources that earlier runs into an output have named, and their cases.
+
+    Where what runs keep for the next one is gone, the catalog says which cases bear another name
+    than their own.
+    """
+    catalog = output.catalog()
+    state = state_of(output, token_of(catalog))
+    if state is not None:
+        return known_sources(state.sources)
+    said = _json(catalog)
+    content = said if isinstance(said, dict) else {}
+    return known_sources(content.get("known_sources", content.get("sources")))
 
 
 def is_of_use(output: Output, token: str | None, reading: str, *, full: bool) -> bool:

@@ -30,7 +30,16 @@ from dcmdask.listing import (
     write_again,
     write_manifest,
 )
-from dcmdask.output import CATALOG, DEFAULT_MAP, State, is_whole, state_of, token_of
+from dcmdask.names import KnownSource
+from dcmdask.output import (
+    CATALOG,
+    DEFAULT_MAP,
+    State,
+    is_whole,
+    sources_of,
+    state_of,
+    token_of,
+)
 from dcmdask.parts import Parts
 from dcmdask.projectids import (
     Numbers,
@@ -168,10 +177,11 @@ def run(sources: Iterable[str], options: RunOptions, watch: Watch = _ignore) -> 
 def _run(
     chosen: Chosen, options: RunOptions, watch: Watch, begun: dt.datetime, clock: Stopwatch
 ) -> dict[str, Any]:
-    roots = chosen.roots
-    out = output_of(roots, options.out)
+    out = output_of(chosen.roots, options.out)
     own_map = _own_map(options, out)
     with _open_store(out, options) as store:
+        chosen = chosen.named(sources_of(store.output))
+        roots = chosen.roots
         # Under the lock: what a killed run had set aside is back, and no other run is under way that
         # gives numbers or reads what is about to be moved.
         map_path = own_map or store.numbers()
@@ -194,10 +204,11 @@ def _run(
         else:
             given = assign_project_ids(listing.cases, saved, map_path)
         numbers = {case: given.of_case[case] for case in listing.cases}
-        state = _state(known, options, listing, numbers, totals)
+        sources = chosen.names.remembered()
+        state = _state(known, options, listing, numbers, totals, sources)
         is_kept = is_file or (given == saved and greatest_beside(map_path).exists())
         if is_kept and _is_as_published(store, changes, state):
-            catalog = {**store.output.read_catalog(), **_listed(roots, listing, moved)}
+            catalog = {**store.output.read_catalog(), **_listed(roots, listing, moved, sources)}
             catalog["run"] = _told_of(clock, begun, changes, store)
             store.confirm(catalog, state)
             return {**catalog, "out": store.place}
@@ -213,7 +224,7 @@ def _run(
         )
         clock.stop("assemble")
         watch(_progress("publish", listing, totals))
-        catalog = _catalog(options, roots, listing, totals, assembled, moved)
+        catalog = _catalog(options, roots, listing, totals, assembled, moved, sources)
         names = [] if is_file else _publish_numbers(store, map_path, given)
         store.send()
         clock.stop("publish")
@@ -228,6 +239,7 @@ def _state(
     listing: Listing,
     numbers: dict[str, int],
     totals: Totals,
+    sources: list[KnownSource],
 ) -> State:
     """Give what the next run must know of this one."""
     return State(
@@ -238,6 +250,7 @@ def _state(
         parts=totals.stems(),
         index=[],
         published={},
+        sources=[source.whole() for source in sources],
     )
 
 
@@ -328,6 +341,7 @@ def _crawl(
         wanted=options.wanted(),
         remote=options.remote,
         inventory=chosen.inventory,
+        names=chosen.names,
         follow_links=options.follow_links,
         server_folders=options.include_server_folders,
     )
@@ -398,12 +412,13 @@ def _catalog(
     totals: Totals,
     assembled: Assembled,
     moved: list[tuple[str, str]],
+    sources: list[KnownSource],
 ) -> dict[str, Any]:
     return {
         "dcmdask": __version__,
         "schema": VERSION,
         "settings": {**options.settings(), "digest": options.digest()},
-        **_listed(roots, listing, moved),
+        **_listed(roots, listing, moved, sources),
         "counts": {
             **{name: totals.counts[name] for name in ("listed", *_SUMMED)},
             "cases": len(listing.cases),
@@ -415,11 +430,17 @@ def _catalog(
     }
 
 
-def _listed(roots: list[Root], listing: Listing, moved: list[tuple[str, str]]) -> dict[str, Any]:
+def _listed(
+    roots: list[Root],
+    listing: Listing,
+    moved: list[tuple[str, str]],
+    sources: list[KnownSource],
+) -> dict[str, Any]:
     return {
         "sources": [
             {"path": root.path, "name": root.name, "only": list(root.only)} for root in roots
         ],
+        "known_sources": [source.renamed() for source in sources],
         "listing": listing.digest,
         "passed_over": listing.passed_over,
         "moved": [list(pair) for pair in moved],

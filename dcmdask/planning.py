@@ -10,7 +10,7 @@ from dcmdask.config import RunOptions
 from dcmdask.known import Changes
 from dcmdask.listing import Chosen, Listing, choose, left_out, output_of, write_manifest
 from dcmdask.manifest import PieceWriter
-from dcmdask.output import known_of, open_output
+from dcmdask.output import known_of, open_output, sources_of
 from dcmdask.schema import reading_digest
 
 
@@ -55,6 +55,7 @@ def plan(sources: Iterable[str], options: RunOptions, folder: Path) -> Plan:
 def _plan(chosen: Chosen, options: RunOptions, folder: Path) -> Plan:
     out = output_of(chosen.roots, options.out)
     output = open_output(out, options.remote, lambda: folder / "mirror")
+    chosen = chosen.named(sources_of(output))
     reading = reading_digest(options.reading())
     known, read_anew, there = known_of(output, reading, full=options.full, scratch=folder)
     own = folder / "pieces"
@@ -68,6 +69,7 @@ def _plan(chosen: Chosen, options: RunOptions, folder: Path) -> Plan:
         wanted=options.wanted(),
         remote=options.remote,
         inventory=chosen.inventory,
+        names=chosen.names,
         follow_links=options.follow_links,
         server_folders=options.include_server_folders,
     )

@@ -173,3 +173,20 @@ def test_files_of_a_catalog_in_the_bucket_are_nobodys_data(bucket: Bucket, tmp_p
         ("out", f"{bucket.url}/out", "not_entered", None),
         ("out/catalog.json", f"{bucket.url}/out/catalog.json", "not_dicom", "out"),
     ] == sorted(rows)
+
+
+def test_prefixes_of_one_name_are_told_apart(bucket: Bucket, tmp_path: Path) -> None:
+    """Each keeps its folders, cases and numbers in a run of its own; nothing is read again."""
+    for number, site in enumerate("AB"):
+        bucket.put(f"site{site}/data/CASE/a.dcm", instance(number + 1, PatientID=site))
+    urls = [f"{bucket.url}/site{site}/data" for site in "AB"]
+    out = tmp_path / "out"
+    first = crawl_urls(urls, out, bucket).instances.to_table()
+    found = sorted(
+        zip(*(first[n].to_pylist() for n in ("PatientID", "case", "folder")), strict=True)
+    )
+    assert [("A", "CASE", "data/CASE"), ("B", "data/CASE", "data (2)/CASE")] == found
+    catalog = crawl_urls(urls[1:], out, bucket)
+    assert 1 == catalog.run["run"]["changes"]["same"]
+    assert ["data/CASE"] == catalog.cases["case"].to_pylist()
+    assert [2] == catalog.cases["ProjectID"].to_pylist()
