@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dcmdask.known import Known
+from dcmdask.folder import Folder
+from dcmdask.known import Changes, Known
 from dcmdask.parts import read_part, read_part_instances, remove_parts, write_part
 from dcmdask.schema import KEY, MANIFEST, ROW
 from dcmdask.series import identity_of, representatives, with_subseries
@@ -28,6 +30,22 @@ _MANY = 8
 
 _TABLES = ("seen", "described", "references", "failures", "notes")
 _RANKED = (*KEY[:3], "AcquisitionNumber", "InstanceNumber", "SOPInstanceUID", "path", "url")
+
+
+class KnownRows(Protocol):
+    """Parts, and which of their rows are kept: `dcmdask.known.Known`, or what stands for it."""
+
+    folder: Folder
+    reading: str
+    summaries: list[PartitionSummary | None]
+
+    def kept(self, part: int) -> npt.NDArray[np.bool_]: ...  # noqa: D102 - as there
+
+    def position(self, part: int) -> int: ...  # noqa: D102
+
+    def is_unfinished(self, part: int) -> bool: ...  # noqa: D102
+
+    def changes(self) -> Changes: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +65,7 @@ class _Rest:
         return max(int(np.count_nonzero(self.kept)), self.summary.instances)
 
 
-def _rests(known: Known) -> Iterator[_Rest]:
+def _rests(known: KnownRows) -> Iterator[_Rest]:
     for number, summary in enumerate(known.summaries):
         if summary is not None and summary.rows:
             yield _Rest(number, summary, known.kept(number))
@@ -133,12 +151,12 @@ def _described(known: Known, stem: str, instances: pa.Table) -> pa.Array:
     return pc.is_in(identity_of(own), value_set=identity_of(described))
 
 
-def carry(known: Known, *, partition_size: int) -> list[PartitionSummary]:
+def carry(known: KnownRows, *, partition_size: int) -> list[PartitionSummary]:
     """Give the parts that stand for all rows that the listing still has.
 
     Parameters
     ----------
-    known : Known
+    known : KnownRows
         After the end of the listing.
     partition_size : int
         Files of a partition: parts are put together up to so many.
@@ -180,7 +198,7 @@ def carry(known: Known, *, partition_size: int) -> list[PartitionSummary]:
     return carried
 
 
-def _drop_useless(known: Known) -> None:
+def _drop_useless(known: KnownRows) -> None:
     """Remove what runs that were ended have left twice: else a full disk gets fuller every night."""
     stems = [
         summary.part
@@ -190,7 +208,7 @@ def _drop_useless(known: Known) -> None:
     remove_parts(known.folder, stems)
 
 
-def _rewrite(known: Known, rests: list[_Rest]) -> PartitionSummary:
+def _rewrite(known: KnownRows, rests: list[_Rest]) -> PartitionSummary:
     """Write one part of what is left of some."""
     tables: dict[str, list[pa.Table]] = {kind: [] for kind in (*_TABLES, "read", "instances")}
     first = 0

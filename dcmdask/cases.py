@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcmdask.codes import Codes, codes_of, first_rows, map_distinct, rows_with
-from dcmdask.privacy import pseudonym
+from dcmdask.privacy import hide, pseudonym
 from dcmdask.schema import CASE_ROWS, CASES, INSTANCES
 from dcmdask.types import SKIPS
 from dcmdask.values import INTEGER, TEXT
@@ -68,6 +68,8 @@ _ORDER = ("path", "SeriesInstanceUID", "SOPInstanceUID")
 
 # PS3.5 6.2 has three digits. A few more are forgiven; a file that has hundreds must not end the run.
 _AGE = re.compile(r"\s*([0-9]{1,6})\s*([DWMY]?)\s*", re.IGNORECASE)
+_NAME = "PatientName"
+_MAY_NAME = ("PatientID", "Manufacturer")
 _DAYS_A_YEAR = 365.25
 _MONTHS_A_YEAR = 12
 
@@ -318,11 +320,17 @@ def _first_values(column: pa.ChunkedArray, group: Codes, groups: int) -> pa.Arra
 
 
 def desensitized(rows: pa.Table) -> pa.Table:
-    """Give case rows with PatientName replaced by its pseudonym."""
-    position = rows.column_names.index("PatientName")
-    return rows.set_column(
-        position, "PatientName", map_distinct(pseudonym, TEXT, rows["PatientName"])
-    )
+    """Return case rows with the pseudonym of PatientName for it, wherever it stands."""
+    names = rows[_NAME]
+    changed = {word: map_distinct(_hidden, TEXT, rows[word], names) for word in _MAY_NAME}
+    changed[_NAME] = map_distinct(pseudonym, TEXT, names)
+    for word, values in changed.items():
+        rows = rows.set_column(rows.column_names.index(word), word, values)
+    return rows
+
+
+def _hidden(text: str | None, name: str | None) -> str | None:
+    return text if text is None or name is None else hide(text, [name])[0]
 
 
 def build_cases(

@@ -85,12 +85,21 @@ def read_manifest(partition: Partition, options: RemoteOptions = AS_USUAL) -> pa
     OutputError
         The manifest is not there: on a cluster, where OUT is not seen by every worker.
     """
-    first, last = partition.start // _BATCH_ROWS, (partition.stop - 1) // _BATCH_ROWS
-    with _piece(partition.piece, options) as source, pa.ipc.open_file(source) as reader:
+    return _rows(partition.piece, partition.start, partition.stop, options)
+
+
+def read_beside(partition: Partition, options: RemoteOptions = AS_USUAL) -> pa.Table:
+    """Give the manifest rows that are read for the names in them only; as `read_manifest`."""
+    start, stop = partition.beside
+    return _rows(partition.piece, start, stop, options) if stop else MANIFEST.empty_table()
+
+
+def _rows(piece: str, start: int, stop: int, options: RemoteOptions) -> pa.Table:
+    first, last = start // _BATCH_ROWS, (stop - 1) // _BATCH_ROWS
+    with _piece(piece, options) as source, pa.ipc.open_file(source) as reader:
         batches = [reader.get_batch(number) for number in range(first, last + 1)]
         table = pa.Table.from_batches(batches, schema=MANIFEST)
-        begin = first * _BATCH_ROWS
-        return table.slice(partition.start - begin, partition.stop - partition.start)
+        return table.slice(start - first * _BATCH_ROWS, stop - start)
 
 
 @contextmanager

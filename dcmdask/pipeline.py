@@ -7,14 +7,14 @@ import os
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dcmdask import cluster, interrupts, scratch
+from dcmdask import cluster, interrupts, name_search, scratch
 from dcmdask._version import __version__
 from dcmdask.assemble import PUBLISHED, Assembled, assemble
 from dcmdask.carry import carry, rows_to_describe
@@ -30,6 +30,7 @@ from dcmdask.listing import (
     write_again,
     write_manifest,
 )
+from dcmdask.manifest import PieceWriter
 from dcmdask.names import KnownSource
 from dcmdask.output import (
     CATALOG,
@@ -74,6 +75,9 @@ _SUMMED = (
     "scanned",
 )
 
+_WORK = ("bytes_read", "scanned")
+"""What is counted of the work, not of what came of it."""
+
 Watch = Callable[[Progress], None]
 
 
@@ -96,6 +100,12 @@ class Totals:
     reasons: Counter[str] = field(default_factory=Counter)
     parts: list[tuple[int, str]] = field(default_factory=list)
     took: Callable[[str], None] = _ignore_part
+    searched: bool = False
+
+    def again(self) -> Totals:
+        """Begin anew, but for the work that was done: parts of it are read again for names."""
+        work = Counter({name: self.counts[name] for name in _WORK})
+        return Totals(work, self.reasons.copy(), took=self.took, searched=True)
 
     def add(self, summary: PartitionSummary) -> None:
         """Add one partition."""
@@ -207,7 +217,7 @@ def _run(
         sources = chosen.names.remembered()
         state = _state(known, options, listing, numbers, totals, sources)
         is_kept = is_file or (given == saved and greatest_beside(map_path).exists())
-        if is_kept and _is_as_published(store, changes, state):
+        if is_kept and not totals.searched and _is_as_published(store, changes, state):
             catalog = {**store.output.read_catalog(), **_listed(roots, listing, moved, sources)}
             catalog["run"] = _told_of(clock, begun, changes, store)
             store.confirm(catalog, state)
@@ -372,8 +382,46 @@ def _crawl(
                 watch(_progress("read", listing, totals))
                 if summary.position >= listing.rows:
                     again.append(summary.part)
-    totals.add_all(carry(known, partition_size=options.partition_size))
+        totals.add_all(carry(known, partition_size=options.partition_size))
+        if options.desensitize:
+
+            def read(partitions: list[Partition]) -> Iterator[PartitionSummary]:
+                if bag := _bag(partitions, reading):
+                    computing.submit(bag, listing.weight_to_read)
+                return computing.rest()
+
+            totals = _search_again(store, listing, totals, writer, options, read)
     return listing, totals
+
+
+def _search_again(
+    store: AnyStore,
+    listing: Listing,
+    totals: Totals,
+    writer: PieceWriter,
+    options: RunOptions,
+    read: Callable[[list[Partition]], Iterable[PartitionSummary]],
+) -> Totals:
+    """Have names looked for that only other parts know; give what all parts came to then."""
+    roots = {root.name: number for number, root in enumerate(listing.roots)}
+    reading = reading_digest(options.reading())
+    for attempt in range(name_search.ROUNDS + 1):
+        stems = sorted(totals.parts)
+        scratch = store.staging / f"names-{attempt}"
+        found = name_search.unsearched(store.parts, [stem for _, stem in stems], scratch)
+        if not found:
+            break
+        parts = name_search.standing(store.parts, reading, stems)
+        totals = totals.again()
+        if attempt == name_search.ROUNDS:
+            totals.add_all(name_search.withhold(found, parts))
+            break
+        again = name_search.write_search(
+            found, parts, roots, writer, listing.rows, options.partition_size, attempt
+        )
+        totals.add_all(read(list(again)))
+        totals.add_all(carry(parts, partition_size=options.partition_size))
+    return totals
 
 
 def _bag(partitions: list[Partition], reading: ReadOptions) -> Bag | None:

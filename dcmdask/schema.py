@@ -310,7 +310,8 @@ def reading_digest(settings: Mapping[str, Any]) -> str:
         Those of the run that do. The package and its columns are the rest: another release may read
         a value better, or keep its parts otherwise.
     """
-    return digest_of({**settings, "dcmdask": __version__, "schema": VERSION, "listing": READ.names})
+    own = {"dcmdask": __version__, "schema": VERSION, "listing": READ.names, "seen": SEEN.names}
+    return digest_of({**settings, **own})
 
 
 def table_of(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:

@@ -171,6 +171,9 @@ class ReaderProcess:
             return _accepted(self._insist(request, math.inf))
         answer = self._insist(request, search.patience(options.read_timeout), blame=True)
         if isinstance(answer, Loss):
+            if partition.beside[1] and answer.row >= part.stop - part.start:
+                # What is read beside it is no part of it: the run finds out that it was not read.
+                return self._read_span(replace(partition, beside=(0, 0)), options, search, span)
             return replace(answer, row=answer.row + span.start) if answer.row >= 0 else answer
         return _accepted(answer)
 

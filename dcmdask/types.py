@@ -52,6 +52,8 @@ class Note(StrEnum):
     """A word that may be of a name which ``--desensitize`` hides stands in a value."""
     NAME_IN_PATH = "name_in_path"
     """A part of such a name stands in its path."""
+    WITHHELD = "withheld"
+    """A name of its series or study could not be read again to look for it: its texts are left out."""
 
 
 NO_ROW = -1
@@ -374,6 +376,8 @@ class Partition:
         Rows of the piece.
     position : int
         Of its first row in the listing of the run.
+    beside : tuple of int
+        Rows of the piece, from and to, that are read before it, for the patients' names in them only.
     """
 
     number: int
@@ -381,6 +385,7 @@ class Partition:
     start: int
     stop: int
     position: int
+    beside: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)

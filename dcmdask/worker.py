@@ -11,7 +11,7 @@ from dcmdask.errors import DcmdaskError, ReaderError
 from dcmdask.fingerprint import NEVER, fingerprints
 from dcmdask.folder import opened
 from dcmdask.header.reader import read_headers
-from dcmdask.manifest import read_manifest
+from dcmdask.manifest import read_beside, read_manifest
 from dcmdask.parts import write_part
 from dcmdask.schema import READ
 from dcmdask.source.fetch import Fetcher
@@ -32,9 +32,10 @@ def process_partition(partition: Partition, options: ReadOptions) -> PartitionSu
     """
     manifest = read_manifest(partition, options.remote)
     fetcher = Fetcher(Roots(options.roots, options.containers, options.remote))
-    windows = fetcher.fetch(manifest)
     try:
-        tables = read_headers(windows, desensitize=options.desensitize)
+        beside = _read_beside(partition, options)
+        windows = fetcher.fetch(manifest)
+        tables = read_headers(windows, desensitize=options.desensitize, beside=beside)
     except DcmdaskError:
         raise
     except Exception as error:
@@ -50,6 +51,16 @@ def process_partition(partition: Partition, options: ReadOptions) -> PartitionSu
             options.settings,
             bytes_read=fetcher.tally.bytes_read,
         )
+
+
+def _read_beside(partition: Partition, options: ReadOptions) -> pa.Table | None:
+    """Give instances whose names are looked for in those of a partition, as they were read."""
+    manifest = read_beside(partition, options.remote)
+    if not manifest.num_rows:
+        return None
+    fetcher = Fetcher(Roots(options.roots, options.containers, options.remote))
+    with Fetcher.watched_behind(partition.stop - partition.start):
+        return read_headers(fetcher.fetch(manifest), desensitize=False).instances
 
 
 def _read(

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -176,6 +177,19 @@ def test_a_file_that_stands_still_is_ended_before_its_task(tmp_path: Path) -> No
         hanging = [name for name in names if "hangs" in name]
         assert dict.fromkeys(hanging, words) == work.failures(summary)
     assert set() == _children() - before
+
+
+@LINUX
+@pytest.mark.parametrize("beside", ["c hangs.dcm", "c dies.dcm"])
+def test_a_file_that_is_read_beside_a_partition_costs_none_of_its_own(
+    tmp_path: Path, beside: str
+) -> None:
+    """What is read for a name in it may hang or kill: the rows of the partition are not to blame."""
+    with _work(tmp_path, "a.dcm", "b.dcm", beside) as work:
+        (whole,) = work.listing.partitions
+        work.listing.partitions[0] = replace(whole, stop=2, beside=(2, 3))
+        summary = work.read(read_timeout=0.5)
+        assert (2, 2, 0) == _counts(summary)
 
 
 @LINUX

@@ -43,6 +43,7 @@ _NOTE_REMEDIES = {
     Note.NOT_DESCRIBED: "copy them again; if they stay so, their writer is at fault",
     Note.UNIDENTIFIED: "without a series UID they are in no series; ask for a new export",
     Note.NAME_IN_TEXT: "look at the values; leave the columns out before you share the tables",
+    Note.WITHHELD: "run again once all files of their series and study can be read",
     Note.NAME_IN_PATH: "paths and case names are published as they are; rename the files",
 }
 

@@ -98,6 +98,11 @@ def _warnings(counts: dict[str, Any]) -> Iterator[str]:
             f"  warning: {counted(count, 'value')} of {held} may hold part of a name; what cannot "
             "be told for sure is published as it is"
         )
+    if count := noted.get(Note.WITHHELD):
+        yield (
+            f"  warning: {counted(count, 'instance')} without texts: a name that may stand there "
+            "could not be read again"
+        )
     if count := noted.get(Note.NAME_IN_PATH):
         yield (
             f"  warning: {counted(count, 'path')} hold part of a name that "

@@ -16,7 +16,7 @@ from dcmdask.schema import SEEN
 from dcmdask.types import HeaderTables, Note
 
 
-def without_names(tables: HeaderTables) -> HeaderTables:
+def without_names(tables: HeaderTables, beside: pa.Table | None = None) -> HeaderTables:
     """Return what was read of a partition without the names in it.
 
     The names of other instances of a series and its study are hidden in an instance too, as far as
@@ -26,10 +26,12 @@ def without_names(tables: HeaderTables) -> HeaderTables:
     ----------
     tables : HeaderTables
         As it was read.
+    beside : pyarrow.Table or None
+        Instances that were read for the names in them only.
     """
     instances, described = tables.instances, tables.described
-    names = Names(instances)
-    whose = _described_instances(described, instances)
+    names = Names(instances, beside)
+    whose = described_instances(described, instances)
     hidden = names.hide(instances, free_text(instances.schema), names.row)
     of_series = names.hide(described, free_text(described.schema), names.row[whose])
     rows = tables.seen["row"].to_numpy().astype(np.int64)
@@ -52,7 +54,7 @@ def without_names(tables: HeaderTables) -> HeaderTables:
     )
 
 
-def _described_instances(described: pa.Table, instances: pa.Table) -> Codes:
+def described_instances(described: pa.Table, instances: pa.Table) -> Codes:
     """Return the row of the instance that each description is of."""
     found = pc.index_in(_identity(described), value_set=_identity(instances))
     rows: Codes = np.asarray(found).astype(np.int64)

@@ -28,6 +28,7 @@ MESSAGES: Final[Mapping[Note, str]] = {
     Note.UNIDENTIFIED: "the UID is missing or empty",
     Note.NAME_IN_TEXT: "a word may be of the patient's name",
     Note.NAME_IN_PATH: "the path holds part of the patient's name",
+    Note.WITHHELD: "texts are left out: they may hold a name that could not be read again",
 }
 """What is said of each; never a value."""
 

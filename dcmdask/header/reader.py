@@ -111,7 +111,12 @@ def quiet_pydicom() -> Iterator[None]:
                 _Quiet.settings.close()
 
 
-def read_headers(windows: Iterable[Window | Heads | Failure], *, desensitize: bool) -> HeaderTables:
+def read_headers(
+    windows: Iterable[Window | Heads | Failure],
+    *,
+    desensitize: bool,
+    beside: pa.Table | None = None,
+) -> HeaderTables:
     """Read the headers of some windows.
 
     Parameters
@@ -120,14 +125,16 @@ def read_headers(windows: Iterable[Window | Heads | Failure], *, desensitize: bo
         From a source; each is read before the next one is asked for. Heads are scanned many at
         once, windows one by one with pydicom.
     desensitize : bool
-        Whether PatientName is replaced by its pseudonym.
+        Whether PatientName is replaced by its pseudonym, wherever it stands.
+    beside : pyarrow.Table or None
+        Instances, as they were read, whose names are hidden too where they share a series or study.
 
     Returns
     -------
     HeaderTables
         A row of ``instances`` or of ``failures`` for every file or member.
     """
-    reading = _Reading(desensitize)
+    reading = _Reading()
     with quiet_pydicom():
         for found in windows:
             if isinstance(found, Failure):
@@ -136,7 +143,8 @@ def read_headers(windows: Iterable[Window | Heads | Failure], *, desensitize: bo
                 reading.scan(found)
             else:
                 reading.read(found)
-    return reading.tables()
+    tables = reading.tables()
+    return without_names(tables, beside) if desensitize else tables
 
 
 @dataclass(slots=True)
@@ -151,7 +159,6 @@ class _Best:
 class _Reading:
     """What has been read so far of one partition."""
 
-    desensitize: bool
     columns: dict[str, list[Any]] = field(
         default_factory=lambda: {name: [] for name in INSTANCES.names}
     )
@@ -299,7 +306,7 @@ class _Reading:
         seen = pa.table([pa.array(rows, ROW.type), none], schema=SEEN)
         for noted in self.series_notes.values():
             self.notes.add(noted)
-        tables = HeaderTables(
+        return HeaderTables(
             instances=instances,
             seen=seen,
             described=table_of((best.values for best in self.best.values()), _DESCRIBED_OF),
@@ -309,7 +316,6 @@ class _Reading:
             scanned=self.scanned,
             reasons=dict(self.reasons),
         )
-        return without_names(tables) if self.desensitize else tables
 
 
 def _describe_as_far(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,8 @@ MOST_NAMES = 16
 """Names of one group that are looked for in the texts of all its instances. What has more is no series
 or study of one patient, but one UID given to many."""
 
-Flags = npt.NDArray[np.bool_]
+WITHHELD = 1
+"""Instead of the digest of other names: they were not to be had, and no text is published."""
 
 
 class OtherNames:
@@ -35,12 +36,17 @@ class OtherNames:
 
     Parameters
     ----------
-    instances : pyarrow.Table
-        At least `NAME` and `GROUPS`; a name may be a pseudonym.
+    groups : sequence of mapping
+        For each of `GROUPS`, UID to names, as `names_of_groups` gives them.
     """
 
-    def __init__(self, instances: pa.Table) -> None:
-        self._groups = [dict(_several(instances, group)) for group in GROUPS]
+    def __init__(self, groups: Sequence[Mapping[str, Sequence[str]]]) -> None:
+        self._groups = groups
+
+    @classmethod
+    def of_instances(cls, instances: pa.Table) -> OtherNames:
+        """Find them in instances: a table of at least `NAME` and `GROUPS`."""
+        return cls([dict(names_of_groups(instances, group)) for group in GROUPS])
 
     def of(self, own: str | None, *groups: str | None) -> tuple[str, ...]:
         """Return the names beside its own that an instance of some groups may hold, sorted."""
@@ -49,38 +55,48 @@ class OtherNames:
         found = {
             name
             for names, group in zip(self._groups, groups, strict=True)
-            if group is not None
+            if group is not None and len(names.get(group, ())) <= MOST_NAMES
             for name in names.get(group, ())
         }
         return tuple(sorted(found - {own}))
 
 
-def _several(instances: pa.Table, group: str) -> Iterator[tuple[str, list[str]]]:
-    """Return groups whose instances do not all have one name, and their names."""
+def names_of_groups(instances: pa.Table, group: str) -> Iterator[tuple[str, list[str]]]:
+    """Return groups whose instances do not all have one name, and their names, sorted.
+
+    Of one that has more than `MOST_NAMES` one more than so many.
+
+    Parameters
+    ----------
+    instances : pyarrow.Table
+        At least `NAME` and the group, which may be null.
+    group : str
+        One of `GROUPS`.
+    """
     first = pa.array(first_rows(codes_of(instances[group], instances[NAME])))
     found: dict[str, set[str | None]] = defaultdict(set)
     pairs = (instances[name].take(first).to_pylist() for name in (group, NAME))
     for uid, name in zip(*pairs, strict=True):
         found[uid].add(name)
     for uid, names in found.items():
-        known = [name for name in names if name is not None]
-        if uid is not None and len(names) > 1 and len(known) <= MOST_NAMES:
-            yield uid, known
+        known = sorted(name for name in names if name is not None)
+        if uid is not None and known and len(names) > 1:
+            yield uid, known[: MOST_NAMES + 1]
 
 
 def digest_of_names(names: Iterable[str]) -> int:
-    """Return a number for some names or their pseudonyms; 0 for none.
+    """Return a number for the pseudonyms of some names; 0 for none, and never `WITHHELD`.
 
     Parameters
     ----------
     names : iterable of str
-        Pseudonyms, in any order.
+        In any order.
     """
     ordered = sorted(names)
     if not ordered:
         return 0
     digest = hashlib.sha256("\n".join(ordered).encode()).digest()
-    return int.from_bytes(digest[:8], "big") or 1
+    return int.from_bytes(digest[:8], "big") | 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +122,8 @@ class Names:
     ----------
     instances : pyarrow.Table
         At least `NAME`, as it was read, and `GROUPS`.
+    beside : pyarrow.Table or None
+        The same of others, which are read for the names in them only.
 
     Attributes
     ----------
@@ -117,9 +135,13 @@ class Names:
         Digest of the pseudonyms of the other names of each row (`digest_of_names`).
     """
 
-    def __init__(self, instances: pa.Table) -> None:
-        self._others = OtherNames(instances)
-        columns = [instances[name] for name in (NAME, *GROUPS)]
+    def __init__(self, instances: pa.Table, beside: pa.Table | None = None) -> None:
+        asked = instances.select([NAME, *GROUPS])
+        known = (
+            asked if beside is None else pa.concat_tables([asked, beside.select([NAME, *GROUPS])])
+        )
+        self._others = OtherNames.of_instances(known)
+        columns = asked.columns
         codes = codes_of(*columns)
         first = pa.array(first_rows(codes))
         rows = zip(*(column.take(first).to_pylist() for column in columns), strict=True)
