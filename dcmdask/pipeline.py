@@ -407,8 +407,8 @@ def _search_again(
     reading = reading_digest(options.reading())
     for attempt in range(name_search.ROUNDS + 1):
         stems = sorted(totals.parts)
-        scratch = store.staging / f"names-{attempt}"
-        found = name_search.unsearched(store.parts, [stem for _, stem in stems], scratch)
+        spilled = store.staging / f"names-{attempt}"
+        found = name_search.unsearched(store.parts, [stem for _, stem in stems], spilled)
         if not found:
             break
         parts = name_search.standing(store.parts, reading, stems)

@@ -370,7 +370,9 @@ def test_desensitized_rows_hold_pseudonyms() -> None:
     )
     hidden = desensitized(rows)
     assert hidden["PatientName"].to_pylist() == ["hash:ff37cfdaa95116a3", None]
-    named = rows.set_column(rows.column_names.index("PatientID"), "PatientID", [["DOE_JANE 7", "X"]])
+    named = rows.set_column(
+        rows.column_names.index("PatientID"), "PatientID", [["DOE_JANE 7", "X"]]
+    )
     assert desensitized(named)["PatientID"].to_pylist() == ["hash:ff37cfdaa95116a3 7", "X"]
     assert rows.drop_columns("PatientName").equals(hidden.drop_columns("PatientName"))
     assert rows.schema.equals(hidden.schema)
