@@ -192,7 +192,7 @@ if sys.platform == "win32":
     def _sweep(path: str) -> None:
         """Remove a folder of a process that has ended."""
         mark = os.path.join(path, _MARK)
-        if os.path.islink(path) or os.path.isjunction(path) or os.path.islink(mark):
+        if any(map(_leads_elsewhere, (path, mark))):
             return
         handle = os.open(mark, os.O_RDWR)
         try:
@@ -203,6 +203,10 @@ if sys.platform == "win32":
         finally:
             os.close(handle)
         shutil.rmtree(path, ignore_errors=True)
+
+    def _leads_elsewhere(path: str) -> bool:
+        attributes = os.lstat(path).st_file_attributes
+        return bool(attributes & stat.FILE_ATTRIBUTE_REPARSE_POINT)
 
 else:
     import fcntl

@@ -23,7 +23,7 @@ from dcmdask.types import PartitionSummary
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 FLAGS = ("--quiet", "--merge-all", "--partition-size", "12", "--workers", "2")
-KILLS = {signal.SIGKILL: 20, signal.SIGTERM: int(os.environ.get("DCMDASK_TERMS", "5"))}
+KILLS = {signal.SIGKILL: 20, signal.SIGTERM: int(os.environ.get("TERMS", "5"))}
 """How many times a run is ended in either way."""
 
 

@@ -34,7 +34,7 @@ STRICT = 3
     help="Output folder or URL. Default: .imgtools/<name> beside the source.",
 )
 @option("--workers", "-n", type=int, default=0, help="Worker processes; 0: the cores it may use.")
-@option("--scheduler", metavar="ADDRESS", help="Use a running Dask cluster, e.g. tcp://host:8786.")
+@option("--scheduler", metavar="ADDRESS", help="Use a running Dask cluster, e.g. tls://host:8786.")
 @option("--timeout", type=float, default=300.0, help="Seconds that one task may take.")
 @option(
     "--read-timeout",
