@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -125,6 +124,8 @@ def _remote(address: str) -> Iterator[Client]:
 
 
 def _check_certificates(address: str) -> None:
+    import ssl
+
     from distributed.security import Security
 
     security = Security()

@@ -14,7 +14,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import stat
 import sys
 import tempfile
@@ -53,7 +52,7 @@ def make() -> Path:
     if not _swept:
         _swept = True
         sweep()
-    host = re.sub(r"[^\w.-]", "_", socket.gethostname()) or "_"
+    host = re.sub(r"[^\w.-]", "_", _host()) or "_"
     name = f"dcmdask-{_user()}-{host}-{os.getpid()}-"
     with writing():
         path = Path(tempfile.mkdtemp(prefix=name))
@@ -126,6 +125,10 @@ def writing() -> Iterator[None]:
         raise OutputError(str(place), words, remedy) from error
 
 
+def _host() -> str:
+    return os.uname().nodename if sys.platform != "win32" else os.environ.get("COMPUTERNAME", "")
+
+
 def _user() -> int:
     return os.geteuid() if sys.platform != "win32" else 0
 
@@ -146,7 +149,7 @@ def _write_mark(path: Path) -> int:
         # file system knows no locks, nobody will ever get this one.
         with suppress(OSError):
             _lock(handle)
-        said = {"pid": os.getpid(), "host": socket.gethostname(), "boot": _boot()}
+        said = {"pid": os.getpid(), "host": _host(), "boot": _boot()}
         os.write(handle, json.dumps(said).encode())
     except BaseException:
         os.close(handle)
@@ -166,7 +169,7 @@ def _is_of_this_machine(mark: os.stat_result, said: Any) -> bool:
     boot = _boot()
     if boot is not None and said["boot"] == boot:
         return True
-    if said["host"] != socket.gethostname():
+    if said["host"] != _host():
         return False
     # Of an earlier start of this machine, not of another one of the same name.
     began = time.time() - _uptime()
