@@ -45,6 +45,59 @@ def lies_in(path: str, folders: Collection[str]) -> bool:
     return any(path == one or path.startswith(one.rstrip(os.sep) + os.sep) for one in folders)
 
 
+_HELD = 100_000
+_DEEP = 200
+
+
+class Targets:
+    """Finds where links lead, as `os.path.realpath` does, and remembers folders on the way.
+
+    A data set may be made of links: to look at every folder above each of them costs as much as
+    reading what they lead to.
+    """
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def of(self, path: str) -> str:
+        """Return the real path that a link leads to, by its own absolute path."""
+        if os.sep != "/":
+            return os.path.realpath(path)
+        try:
+            text = os.readlink(path)
+            target = text if text.startswith("/") else f"{os.path.dirname(path)}/{text}"
+            folder, _, name = target.rpartition("/")
+            if name in ("", ".", ".."):
+                return self._folder(target)
+            real = _joined(self._folder(folder), name)
+            return os.path.realpath(path) if stat.S_ISLNK(os.lstat(real).st_mode) else real
+        except OSError:
+            return os.path.realpath(path)
+
+    def _folder(self, folder: str) -> str:
+        known = self._folders.get(folder)
+        if known is None:
+            holder, _, name = folder.rpartition("/")
+            if not holder and not name:
+                return "/"
+            if folder.count("/") > _DEEP:
+                return os.path.realpath(folder)
+            known = self._folder(holder)
+            if name == "..":
+                known = os.path.dirname(known)
+            elif name not in ("", "."):
+                known = _joined(known, name)
+                known = os.path.realpath(known) if os.path.islink(known) else known
+            if len(self._folders) >= _HELD:
+                self._folders.clear()
+            self._folders[folder] = known
+        return known
+
+
+def _joined(folder: str, name: str) -> str:
+    return f"{folder.rstrip('/')}/{name}"
+
+
 class Links:
     """Decides about the links of one root, and remembers the folders that they led to.
 
@@ -71,6 +124,7 @@ class Links:
         self._inside = inside
         self._leave_out = leave_out
         self._kernel = kernel
+        self._targets = Targets()
         # By device and number: a folder that is mounted twice has two paths.
         self._walked: dict[tuple[int, int] | str, str] = {}
         for path in inside if follow == ALL else ():
@@ -94,13 +148,13 @@ class Links:
 
     def leads_out(self, path: str) -> bool:
         """Tell whether a link leads out of the sources and is not followed for that."""
-        return self.follow == INSIDE and not lies_in(os.path.realpath(path), self._inside)
+        return self.follow == INSIDE and not lies_in(self._targets.of(path), self._inside)
 
     def why_not_folder(self, path: str) -> str | None:
         """Return why a link to a folder is not followed; None where it is, for the first time."""
         if self.follow == NONE:
             return A_LINK
-        real = os.path.realpath(path)
+        real = self._targets.of(path)
         if lies_in(real, self._leave_out) or lies_in(real, self._inside):
             return ELSEWHERE
         return LEADS_OUT if self.follow == INSIDE else self.why_not_again(path)

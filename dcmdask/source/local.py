@@ -163,6 +163,7 @@ class _Walk:
         self._kernel = kernel
         # What was named as a source is read as it is named.
         self._asks_no_link = links.follow == NONE and not root.only
+        self.is_folder = _is_own_folder if self._asks_no_link else _is_folder
         self._server_folders = server_folders
         self._wanted = wanted
 
@@ -174,13 +175,6 @@ class _Walk:
             raise SourceError(self._root.path, reason, "check the path and the mount") from error
         only = self._root.only
         return [item for item in items if item.name in only] if only else items
-
-    def is_folder(self, item: os.DirEntry[str]) -> bool:
-        """Tell whether something is walked as a folder. A link that is not followed is none."""
-        try:
-            return not (self._asks_no_link and is_link(item)) and item.is_dir()
-        except OSError:
-            return False
 
     def tree(
         self, item: os.DirEntry[str], case: str, found_case: Callable[[str], None]
@@ -204,8 +198,9 @@ class _Walk:
                 continue
             folders: list[os.DirEntry[str]] = []
             files: list[os.DirEntry[str]] = []
+            is_folder = self.is_folder
             for child in items:
-                (folders if self.is_folder(child) else files).append(child)
+                (folders if is_folder(child) else files).append(child)
             if any(child.name == PRIVATE for child in folders) and is_output(folder.path):
                 yield _not_entered(folder, path, None if folder is item else case, A_CATALOG)
                 continue
@@ -266,6 +261,18 @@ class _Walk:
         yield Entry(path, location, case, None, modified, Kind.NOT_DICOM, f"{what} is not opened")
 
 
+def _is_folder(item: os.DirEntry[str]) -> bool:
+    try:
+        return item.is_dir()
+    except OSError:
+        return False
+
+
+def _is_own_folder(item: os.DirEntry[str]) -> bool:
+    """Tell whether something is a folder and no link to one; nothing is asked of a link's target."""
+    return not is_link(item) and _is_folder(item)
+
+
 def _not_entered(item: os.DirEntry[str], path: str, case: str | None, words: str) -> Entry:
     return not_entered(path, os.fsencode(item.path), case, words)
 
@@ -312,7 +319,7 @@ def _move_into_folder(archive: Path) -> str:
     folder = archive.with_suffix("")
     number = 1
     # Made or found by one call: a link is a taken name, for it may lead anywhere.
-    while not _is_own_folder(folder):
+    while not _makes_folder(folder):
         folder = archive.with_name(f"{archive.stem}_{number}")
         number += 1
     target = folder / archive.name
@@ -333,7 +340,7 @@ def _move_into_folder(archive: Path) -> str:
     return str(target)
 
 
-def _is_own_folder(folder: Path) -> bool:
+def _makes_folder(folder: Path) -> bool:
     """Make a folder, or tell whether what has its name is one and no link."""
     try:
         folder.mkdir()

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from dcmdask.source.entries import Entry
 from dcmdask.source.kernel import kernel_folders
+from dcmdask.source.links import Targets
 from dcmdask.source.local import list_root, root_of
 from dcmdask.types import Kind
 
@@ -122,6 +123,17 @@ def test_where_a_link_leads_may_be_out_of_reach(tmp_path: Path) -> None:
     assert {"long": "a link that leads out of the source"} == _words(tmp_path / "in", "inside")
 
 
+def test_links_of_odd_forms_lead_where_the_system_says(tmp_path: Path) -> None:
+    """With points, slashes, more folders than Python calls, or nothing at their end."""
+    _file(tmp_path / "a" / "b" / "c")
+    forms = ("a//b/./c", "a/b/..", "a/b/../b/c", ".", "..", "a/b/", "none/c", "a/c/../b/c", "self")
+    targets = Targets()
+    for number, target in enumerate((*forms, "a/../" * 300 + "a/b/c", "/", "//usr", "/usr/..")):
+        (tmp_path / f"{number}").symlink_to(target)
+        place = str(tmp_path / f"{number}")
+        assert os.path.realpath(place) == targets.of(place)
+
+
 # -- the system's own folders ------------------------------------------------------------------------
 
 
@@ -138,6 +150,7 @@ def test_no_link_leads_into_the_system(tmp_path: Path, target: str) -> None:
 
 _IN_A_MACHINE_OF_ITS_OWN = """
 import json, os, subprocess, sys
+from dcmdask.source.links import Targets
 from dcmdask.source.local import list_root, root_of
 machine = sys.argv[1]
 subprocess.run(["mount", "--bind", "/proc", f"{machine}/proc"], check=True)
@@ -210,7 +223,7 @@ nonsense
 # -- any tree ----------------------------------------------------------------------------------------
 
 FOLDERS = ("in", "in/a", "in/b", "in/a/c", "out", "out/d", "out/d/e")
-TARGETS = (*FOLDERS, *(f"{folder}/f" for folder in FOLDERS), "nothing", ".")
+TARGETS = (*FOLDERS, *(f"{folder}/f" for folder in FOLDERS), "nothing", ".", "in/a/1", "in/b/2/f")
 LINKS = st.dictionaries(
     st.tuples(st.sampled_from(FOLDERS), st.sampled_from(("1", "2", "z"))),
     st.tuples(st.sampled_from(TARGETS), st.booleans()),
@@ -252,6 +265,9 @@ def test_any_tree_is_walked_once_and_every_link_is_accounted_for(
             assert all(_is_inside(os.path.realpath(path), top) for path in read.values())
         if mode == "none":
             assert not any(os.path.islink(path) for path in read.values())
+        targets = Targets()
+        for place in filter(Path.is_symlink, top.rglob("*")):
+            assert os.path.realpath(place) == targets.of(str(place))
         for place in (top / "in").rglob("*"):
             if not place.is_symlink():
                 continue
