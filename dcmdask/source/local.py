@@ -35,6 +35,8 @@ _SPECIAL = (
     (stat.S_ISBLK, "a block device"),
 )
 
+_NOWHERE = (FileNotFoundError, NotADirectoryError)
+
 
 def root_of(source: str) -> Root:
     """Give the root that a source on this machine names.
@@ -241,8 +243,8 @@ class _Walk:
         try:
             status = item.stat()
         except OSError as error:
-            if isinstance(error, FileNotFoundError) or error.errno == errno.ELOOP:
-                words = "the link leads nowhere"
+            if isinstance(error, _NOWHERE) or error.errno == errno.ELOOP:
+                words = "the link leads nowhere" if is_link(item) else "it was gone a moment later"
                 yield Entry(path, location, case, None, None, Kind.VANISHED, words)
             elif linked and self._links.leads_out(item.path):
                 yield not_entered(path, location, case, LEADS_OUT)
