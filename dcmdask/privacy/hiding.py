@@ -14,6 +14,7 @@ _PREFIX = "hash:"
 _DIGITS = 16
 # Two Latin letters are found in any path by chance, one ideograph is a surname.
 _SHORTEST = 3
+_LONGEST = 2048
 _BETWEEN_PARTS = re.compile(r"[\^=\s,.\\]+")
 _BETWEEN_LETTERS = re.compile(r"[^\w/]|_")
 
@@ -96,13 +97,15 @@ def gives_away(path: str, name: str | None) -> bool:
     if not name:
         return False
     letters = _letters(path)
-    return any(part in letters for part in _parts(name))
+    return any(part in letters for part in _parts(name[:_LONGEST]))
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=4096)
 def _parts(name: str) -> tuple[str, ...]:
     parts = {_letters(part) for part in _BETWEEN_PARTS.split(fold(name).text)}
-    return tuple(sorted(part for part in parts if weight(part) >= _SHORTEST))
+    telling = {part for part in parts if weight(part) >= _SHORTEST}
+    # A number beside words tells nothing.
+    return tuple(sorted({part for part in telling if not part.isdigit()} or telling))
 
 
 def _letters(text: str) -> str:

@@ -45,6 +45,9 @@ _LETTER = re.compile(SPACED_LETTER)
 _AFTER_VOWEL = re.compile(r"(?<=[aou])e")
 _DELIMITERS = "^="
 
+_LONGEST = 2048
+"""Characters of a name that is looked for: three groups have 64 each (PS3.5 6.2), damaged ones more."""
+
 _TELLS = 3
 """Letters of a word that tells something where it stands alone."""
 _TELLS_GLUED = 4
@@ -130,13 +133,18 @@ class Name:
         return Found(united(whole), united(parts))
 
 
-@lru_cache(maxsize=8192)
 def name_of(text: str) -> Name:
     """Return a name, ready to be looked for."""
+    return _name(text[:_LONGEST])
+
+
+@lru_cache(maxsize=4096)
+def _name(text: str) -> Name:
     return Name(text)
 
 
-@lru_cache(maxsize=1024)
+# One text at a time is looked through for some names; it may have 64 kB.
+@lru_cache(maxsize=64)
 def prepared(text: str) -> tuple[Folded, str]:
     """Return a text as names are looked for in it, and as `Name.may_be_in` wants it."""
     folded = fold(text)
@@ -252,6 +260,8 @@ def _find(value: _Value, text: str) -> Found:
     rest = [unit for unit in rest if _is_word(unit, text)]
     if value.alone and _WORD.findall(text) and set(_WORD.findall(text)) <= set(value.alone):
         return Found([*whole, *((unit.start, unit.stop) for unit in rest)], [])
+    # A number tells nothing by itself.
+    rest = [unit for unit in rest if not text[unit.start : unit.stop].isdigit()]
     near = _near(rest)
     whole += ((unit.start, unit.stop) for unit in near)
     return Found(whole, [(unit.start, unit.stop) for unit in rest if unit not in near])

@@ -55,6 +55,7 @@ def test_a_name_that_has_no_utf8_has_a_pseudonym() -> None:
         ("exports/MULLER/1.dcm", "M\u00fcller^A"),
         ("exports/STRASSE/1.dcm", "Straße^A"),
         ("exports/lodz/1.dcm", "Łódź^A"),
+        ("exports/0001/1.dcm", "0001"),
         ("exports/jane/1.dcm", "Other^One\\Doe^Jane"),
     ],
 )
@@ -69,6 +70,7 @@ def test_a_path_that_holds_a_name_is_found(path: str, name: str) -> None:
         ("exports/7/1.dcm", "Doe^Jane"),
         # Two Latin letters are found in any path.
         ("exports/online/1.dcm", "Li^X"),
+        ("exports/0001/CT-0001.dcm", "Synthetic^Patient 0001"),
         # A part of a name does not reach over the border of two folders.
         ("exports/jo/hn/1.dcm", "John^X"),
         ("exports/7/1.dcm", ""),

@@ -80,6 +80,7 @@ def test_a_name_is_hidden_in_the_forms_people_write(name: str, text: str, expect
         ("Doe^A", "Doe abdomen", True),
         ("李^小龙", "桃李满天下", False),
         ("李^小龙", "CT 李", True),
+        ("Synthetic^Patient 0001", "SYN-0001", False),
         # Part of another word.
         ("Head^Jane", "Overhead, Janeway", False),
         ("John^John", "Johnson", False),
@@ -169,7 +170,9 @@ def test_any_text_and_any_names_have_an_outcome(text: str, some: list[str]) -> N
 
 
 @pytest.mark.timeout(20)
-@pytest.mark.parametrize("name", ["a^a^a", "aa^aaa^a", "ab^ba^bab", "山^山山"])
+@pytest.mark.parametrize(
+    "name", ["a^a^a", "aa^aaa^a", "ab^ba^bab", "山^山山", " ".join(map(str, range(100_000)))]
+)
 def test_no_name_takes_more_time_than_its_text_is_long(name: str) -> None:
     """Words that can be put together in many ways are put together once."""
     for text in ("a" * 50_000, "ab" * 25_000, "a " * 25_000, "山" * 50_000):
