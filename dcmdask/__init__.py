@@ -47,7 +47,8 @@ def crawl(
         sources = [sources]
     place = None if out is None else str(out)
     done = run([str(source) for source in sources], RunOptions(out=place, **options))
-    return Catalog(done["out"], options.get("storage_option", ()))
+    # As it was written: it may hold what is needed to reach it.
+    return Catalog(done["out"] if place is None else place, options.get("storage_option", ()))
 
 
 def open_catalog(out: str | Path, storage_option: Iterable[str] = ()) -> Catalog:

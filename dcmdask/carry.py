@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from dcmdask.folder import Folder
 from dcmdask.known import Changes, Known
 from dcmdask.parts import read_part, read_part_instances, remove_parts, write_part
-from dcmdask.schema import KEY, MANIFEST, ROW
+from dcmdask.schema import KEY, MANIFEST, READ, ROW
 from dcmdask.series import identity_of, representatives, with_subseries
 from dcmdask.types import HeaderTables, PartitionSummary
 
@@ -28,6 +28,7 @@ _SMALL = 4
 _MANY = 8
 """So many small ones are put together; fewer are not worth it."""
 
+_LISTED = [name for name in MANIFEST.names if name in READ.names]
 _TABLES = ("seen", "described", "references", "failures", "notes")
 _RANKED = (*KEY[:3], "AcquisitionNumber", "InstanceNumber", "SOPInstanceUID", "path", "url")
 
@@ -88,14 +89,15 @@ def rows_to_describe(known: Known, read_again: Iterable[str] = ()) -> Iterator[p
     Yields
     ------
     pyarrow.Table
-        `dcmdask.schema.MANIFEST`, with the name of the root for its number. From now on the rows
+        `dcmdask.schema.MANIFEST` as far as it was kept, with the name of the root for its number.
+        From now on the rows
         are no longer among those that are kept.
     """
     for part, row in _undescribed(known, _lost_series(known), read_again):
         known.drop(part, row)
         summary = known.summaries[part]
         assert summary is not None
-        yield read_part(known.folder, summary.part, "read").slice(row, 1).select(MANIFEST.names)
+        yield read_part(known.folder, summary.part, "read").slice(row, 1).select(_LISTED)
 
 
 def _lost_series(known: Known) -> pa.Array:

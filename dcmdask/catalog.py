@@ -14,6 +14,8 @@ from dcmdask import scratch
 from dcmdask.config import RunOptions
 from dcmdask.errors import CatalogError
 from dcmdask.output import FolderOutput, open_output
+from dcmdask.remote.address import is_url
+from dcmdask.remote.credentials import no_secrets_in_errors, parted, storage_of
 from dcmdask.schema import INSTANCES
 
 if TYPE_CHECKING:
@@ -44,8 +46,16 @@ class Catalog:
     """
 
     def __init__(self, out: str | Path, storage_option: Iterable[str] = ()) -> None:
-        self._options = RunOptions(storage_option=tuple(storage_option)).remote
-        self._output = open_output(out, self._options, partial(scratch.make_for, self))
+        said = tuple(storage_option)
+        if isinstance(out, str) and is_url(out):
+            found = parted(out)
+            out, said = found.url, (*said, *storage_of(found))
+        self._options = RunOptions(storage_option=said).remote
+        with no_secrets_in_errors():
+            self._output = open_output(out, self._options, partial(scratch.make_for, self))
+            self._open()
+
+    def _open(self) -> None:
         here = self._output
         self.out: Path | str = here.out if isinstance(here, FolderOutput) else here.place
         self.run: dict[str, Any] = self._output.read_catalog()

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from dcmdask._version import __version__
 from dcmdask.config import RunOptions
 from dcmdask.errors import ClusterError, DcmdaskError, ReaderLostError, UsageError
+from dcmdask.remote.credentials import public_url
 from dcmdask.remote.options import is_open
+from dcmdask.remote.sealing import SEAL
 
 if TYPE_CHECKING:
     from dask.bag import Bag
@@ -46,10 +48,12 @@ def check(options: RunOptions) -> None:
     """
     if options.scheduler is None or _is_encrypted(options.scheduler):
         return
-    for name, _ in options.remote.storage:
-        if not is_open(name):
+    for name, value in options.remote.storage:
+        if not is_open(name) or public_url(value) != value:
+            of_url = "://" in name or name == SEAL
+            said = "a secret in a URL" if of_url else f"--storage-option {name}"
             raise UsageError(
-                f"--storage-option {name} with --scheduler {options.scheduler}, which has no TLS",
+                f"{said} with --scheduler {options.scheduler}, which has no TLS",
                 "leave it out and have run and workers find their own credentials (environment, "
                 "profile, identity), or use a scheduler at tls://",
             )

@@ -142,7 +142,7 @@ class RunOptions:
         Bytes between two ranges of an archive in a store below which they are read as one.
     """
 
-    out: str | None = None
+    out: str | None = field(default=None, repr=False)
     workers: int = 0
     scheduler: str | None = None
     timeout: float = 300.0
@@ -162,7 +162,7 @@ class RunOptions:
     excel: bool = False
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    from_list: str | None = None
+    from_list: str | None = field(default=None, repr=False)
     follow_links: str = "inside"
     include_server_folders: bool = False
     storage_option: tuple[str, ...] = field(default=(), repr=False)

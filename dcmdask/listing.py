@@ -27,6 +27,7 @@ from dcmdask.manifest import PieceWriter
 from dcmdask.names import KnownSource, Names
 from dcmdask.output import checked_url
 from dcmdask.remote.address import Address, is_url, local_path
+from dcmdask.remote.credentials import parted, storage_of
 from dcmdask.source.entries import ARCHIVE_SUFFIXES, OUTPUTS, Entry, Root
 from dcmdask.source.inventory import Inventory
 from dcmdask.source.keys import container_root, list_container
@@ -105,6 +106,8 @@ class Chosen:
     ----------
     roots : list of Root
         Of the sources, in order.
+    options : RunOptions
+        Of the run, with what was secret in URLs among the storage options, and nowhere else.
     inventory : Inventory or None
         What is listed of them instead of what is there.
     names : Names
@@ -112,6 +115,7 @@ class Chosen:
     """
 
     roots: list[Root]
+    options: RunOptions
     inventory: Inventory | None = None
     names: Names = field(default_factory=lambda: Names(()))
 
@@ -128,7 +132,7 @@ class Chosen:
         roots = [replace(root, name=name) for root, name in pairs]
         if self.inventory is not None:
             self.inventory.roots = roots
-        return Chosen(roots, self.inventory, names)
+        return replace(self, roots=roots, names=names)
 
 
 @contextmanager
@@ -142,15 +146,48 @@ def choose(sources: Iterable[str], options: RunOptions) -> Iterator[Chosen]:
     UsageError
         There is none, one lies in another, or the list cannot be read or understood.
     """
-    named = list(sources)
+    named, options = _without_secrets(sources, options)
     if options.from_list is None:
-        yield Chosen(open_roots(named, options.remote))
+        yield Chosen(open_roots(named, options.remote), options)
         return
     roots = open_roots(named, options.remote) if named else []
     if not roots and options.out is None:
         raise UsageError("--from-list without SOURCE", "say where the catalog goes with --out")
     with closing(Inventory(options.from_list, roots, options.remote)) as inventory:
-        yield Chosen(inventory.roots, inventory)
+        options = with_storage(options, inventory.storage)
+        yield Chosen(inventory.roots, options, inventory)
+
+
+def _without_secrets(sources: Iterable[str], options: RunOptions) -> tuple[list[str], RunOptions]:
+    """Give sources and OUT without what is secret in them, and the options with it."""
+    found = [parted(source) for source in sources]
+    if options.out is not None and is_url(options.out):
+        out = parted(options.out)
+        options = with_storage(replace(options, out=out.url), storage_of(out))
+    for one in found:
+        if is_url(one.url):
+            options = with_storage(options, storage_of(one))
+    return [one.url for one in found], options
+
+
+def with_storage(options: RunOptions, more: Iterable[str]) -> RunOptions:
+    """Give options with further storage options.
+
+    Raises
+    ------
+    UsageError
+        One place would have two users, or two passwords.
+    """
+    said = tuple(dict.fromkeys((*options.storage_option, *more)))
+    if len(said) == len(options.storage_option):
+        return options
+    names = [one.partition("=")[0] for one in said if "://" in one.partition("=")[0]]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        place = twice.rpartition(":")[0]
+        words = f"{place} is named with two different users, passwords or tokens"
+        raise UsageError(words, "crawl what each of them reads by itself")
+    return replace(options, storage_option=said)
 
 
 def open_roots(sources: Iterable[str], remote: RemoteOptions = AS_USUAL) -> list[Root]:
@@ -408,7 +445,11 @@ def _digest(root: int, entries: list[Entry]) -> int:
 
 
 def write_again(
-    pieces: Iterable[pa.Table], listing: Listing, writer: PieceWriter, partition_size: int
+    pieces: Iterable[pa.Table],
+    listing: Listing,
+    writer: PieceWriter,
+    partition_size: int,
+    inventory: Inventory | None = None,
 ) -> None:
     """Add rows to what is to be read, although they are known: partitions of them are cut.
 
@@ -422,13 +463,16 @@ def write_again(
         Where entries go.
     partition_size : int
         Files of a partition.
+    inventory : Inventory or None
+        What was listed, where it may say how its files are reached.
     """
     numbers = {root.name: number for number, root in enumerate(listing.roots)}
     cut = _Cut(partition_size, listing, writer)
     for rows in pieces:
         for row in rows.to_pylist():
             root = numbers[row.pop("root")]
-            cut.add(root, [Entry(**row)], listing.rows, [False])
+            access = inventory.access_of(root, row["location"]) if inventory else None
+            cut.add(root, [Entry(**row, access=access)], listing.rows, [False])
     cut.finish()
 
 

@@ -52,6 +52,7 @@ from dcmdask.projectids import (
     read_numbers,
 )
 from dcmdask.remote.address import is_url
+from dcmdask.remote.credentials import no_secrets_in_errors, public_url
 from dcmdask.remote_store import RemoteStore
 from dcmdask.schema import VERSION, reading_digest
 from dcmdask.source.entries import Root
@@ -175,8 +176,9 @@ def run(sources: Iterable[str], options: RunOptions, watch: Watch = _ignore) -> 
     cluster.check(options)
     scratch.sweep()
     try:
-        with choose(sources, options) as chosen:
-            catalog = _run(chosen, options, watch, begun, clock)
+        with no_secrets_in_errors(), choose(sources, options) as chosen:
+            cluster.check(chosen.options)
+            catalog = _run(chosen, chosen.options, watch, begun, clock)
         published = True
     finally:
         interrupts.let_go(published=published)
@@ -290,7 +292,7 @@ def _own_map(options: RunOptions, out: Path | str) -> Path | None:
     if options.projectid_map is None:
         return None
     if is_url(options.projectid_map):
-        words = f"--projectid-map {options.projectid_map}"
+        words = f"--projectid-map {public_url(options.projectid_map)}"
         raise UsageError(words, "name a file of this machine; without it they are kept in OUT")
     path = Path(options.projectid_map).expanduser().absolute()
     inside = Path(os.path.realpath(path))
@@ -373,7 +375,7 @@ def _crawl(
         more = True
         while more:
             rows = rows_to_describe(known, again)
-            write_again(rows, listing, writer, options.partition_size)
+            write_again(rows, listing, writer, options.partition_size, chosen.inventory)
             more = len(listing.partitions) > begun
             begun = submit()
             watch(_progress("read", listing, totals))

@@ -11,6 +11,7 @@ from dcmdask.known import Changes
 from dcmdask.listing import Chosen, Listing, choose, left_out, output_of, write_manifest
 from dcmdask.manifest import PieceWriter
 from dcmdask.output import known_of, open_output, sources_of
+from dcmdask.remote.credentials import no_secrets_in_errors
 from dcmdask.schema import reading_digest
 
 
@@ -48,8 +49,8 @@ def plan(sources: Iterable[str], options: RunOptions, folder: Path) -> Plan:
     folder : pathlib.Path
         An empty folder for the manifest.
     """
-    with choose(sources, options) as chosen:
-        return _plan(chosen, options, folder)
+    with no_secrets_in_errors(), choose(sources, options) as chosen:
+        return _plan(chosen, chosen.options, folder)
 
 
 def _plan(chosen: Chosen, options: RunOptions, folder: Path) -> Plan:

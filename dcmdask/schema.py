@@ -207,9 +207,11 @@ MANIFEST = pa.schema(
         ("etag", TEXT),
         ("piece", pa.int16()),
         ("pieces", pa.int16()),
+        ("access", pa.binary()),
     ]
 )
-"""The listing; internal. `kind` is set where an entry is a failure before it is opened.
+"""The listing; internal. `kind` is set where an entry is a failure before it is opened; `access` where
+it is reached by more than its location, which is secret: sealed, and never kept.
 
 A large archive is several rows, which differ in `piece` only: 0 for the first, and for any other
 file, of which `pieces` is 1.
@@ -217,7 +219,7 @@ file, of which `pieces` is 1.
 
 READ = pa.schema(
     [
-        *(field for field in MANIFEST if field.name != "root"),
+        *(field for field in MANIFEST if field.name not in ("root", "access")),
         ("root", TEXT),
         ("members", pa.int32()),
         ("containers", pa.int32()),

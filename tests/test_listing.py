@@ -332,7 +332,7 @@ def test_outputs_of_other_runs_are_not_entered(tmp_path: Path) -> None:
     (root,) = open_roots([str(tmp_path / "in")])
     cases: set[str] = set()
     found = [entry[:1] + entry[2:] for entry in list_root(root, found_case=cases.add)]
-    said = (None, None, Kind.NOT_ENTERED, "a catalog of dcmdask", None, 0, 1)
+    said = (None, None, Kind.NOT_ENTERED, "a catalog of dcmdask", None, 0, 1, None)
     assert {(".imgtools/x", None, *said), ("P1/deep", "P1", *said), ("results", None, *said)} == {
         entry for entry in found if entry[4] is not None
     }

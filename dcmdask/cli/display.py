@@ -16,6 +16,7 @@ from rich.table import Column
 from dcmdask import interrupts
 from dcmdask.cli.terminal import one_line
 from dcmdask.errors import DcmdaskError, OutputError
+from dcmdask.remote.credentials import redacted
 from dcmdask.types import Progress as State
 
 _EVERY = 5.0
@@ -79,7 +80,7 @@ def watching(*, quiet: bool, log_file: Path | None) -> Iterator[Watch]:
             if log is not None:
                 told = isinstance(error, (DcmdaskError, interrupts.Ended))
                 words = str(error) if told else type(error).__name__
-                _print(f"{_now()} ended: {one_line(words)}", log)
+                _print(f"{_now()} ended: {one_line(redacted(words))}", log)
             raise
 
 

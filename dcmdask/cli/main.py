@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn, TextIO
@@ -17,6 +18,7 @@ from dcmdask import interrupts
 from dcmdask._version import __version__
 from dcmdask.cli.terminal import EnoughError, complain, print_anything
 from dcmdask.errors import DcmdaskError
+from dcmdask.remote.credentials import redacted
 
 _BY_SIGNAL = 128
 _CRAWLS = ("dcmdask run", "dcmdask demo")
@@ -108,9 +110,10 @@ def _run() -> int:
     except (EnoughError, BrokenPipeError):
         _close(sys.stdout)
         code = 0
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is said in one line
         if os.environ.get(_DEBUG):
-            raise
+            # Patients may be named there, passwords never.
+            click.echo(redacted(traceback.format_exc()), err=True)
         complain(_unexpected(error))
         _close(sys.stdout)
         code = 1

@@ -14,6 +14,7 @@ import click
 from click.core import ParameterSource
 
 from dcmdask.errors import UsageError
+from dcmdask.remote.credentials import redacted
 from dcmdask.remote.options import is_open
 
 _PREFIX = "DCMDASK_"
@@ -57,7 +58,7 @@ def said_storage_options() -> tuple[str, ...]:
     shown = []
     for one in context.params["storage_option"]:
         name = one.partition("=")[0]
-        shown.append(one if is_open(name) else f"{name}=...")
+        shown.append(redacted(one) if is_open(name) else f"{name}=...")
     return tuple(shown)
 
 

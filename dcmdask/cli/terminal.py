@@ -17,6 +17,8 @@ from contextlib import suppress
 
 import click
 
+from dcmdask.remote.credentials import redacted
+
 _PRINTABLE = re.compile(r"[\n\x20-\x7e]*")
 
 _BLANK = frozenset(
@@ -204,6 +206,8 @@ def say(text: str = "") -> None:
 
 def complain(message: str) -> None:
     """Print the one line that says what went wrong."""
+    # A word of the command line may be quoted that is a URL with a password.
+    message = redacted(message)
     # The terminal may be what is gone; what is to be done stands at the end of the message.
     with suppress(OSError):
         click.echo(f"dcmdask: {cut(message, _LONGEST_COMPLAINT, tail=True)}", err=True)

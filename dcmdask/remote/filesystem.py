@@ -26,7 +26,7 @@ def file_system(address: Address, options: RemoteOptions) -> Any:
     UsageError
         It needs what is not installed.
     """
-    given = options_of(address.protocol, options.storage)
+    given = options_of(address.protocol, options.storage, address.root)
     settings: dict[str, Any] = {
         name: as_bool(name, value) if name in _SWITCHES else value for name, value in given.items()
     }

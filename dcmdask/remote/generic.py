@@ -30,6 +30,8 @@ from dcmdask.remote.client import (
     quoted,
     vanished,
 )
+from dcmdask.remote.credentials import PASSWORD, QUERY, USER, public_url
+from dcmdask.remote.web_session import WebSecret, session_maker
 from dcmdask.types import Kind
 
 _PAGE = 1000
@@ -50,6 +52,8 @@ class FsspecClient:
         What the file system is made with; values that are JSON are taken for that.
     stall : float
         Seconds that a web server may say nothing. Others have settings of their own for it.
+    secrets : tuple of WebSecret
+        What requests to a web server need beside that.
 
     Raises
     ------
@@ -60,7 +64,12 @@ class FsspecClient:
     """
 
     def __init__(
-        self, protocol: str, container: str, options: Mapping[str, str], stall: float
+        self,
+        protocol: str,
+        container: str,
+        options: Mapping[str, str],
+        stall: float,
+        secrets: tuple[WebSecret, ...] = (),
     ) -> None:
         self._is_web = protocol in ("http", "https")
         self._container = container
@@ -73,6 +82,11 @@ class FsspecClient:
                 settings = {**cls._get_kwargs_from_urls(f"{protocol}://{container}/"), **settings}
             if self._is_web:
                 settings.setdefault("client_kwargs", {"timeout": _web_timeout(stall)})
+                settings = {n: v for n, v in settings.items() if n not in (USER, PASSWORD, QUERY)}
+                if secrets:
+                    settings["get_client"] = session_maker(secrets)
+                    # By this alone sessions with other secrets would be told apart.
+                    settings["skip_instance_cache"] = True
             self._fs = fsspec.filesystem(protocol, **settings)
         except ValueError as error:
             raise UsageError(words, "fsspec knows no such protocol; check the URL") from error
@@ -199,6 +213,9 @@ class FsspecClient:
             # No folder, nothing in it: as in a bucket.
             found = []
         own = prefix.rstrip("/")
+        if self._is_web:
+            # A page may give every link the token that it was asked with.
+            found = [{**info, "name": public_url(info["name"])} for info in found]
         below_it = [info for info in found if self._key(info["name"]).rstrip("/") != own]
         if self._is_web:
             # A page of links may lead anywhere.

@@ -44,7 +44,8 @@ def as_bool(name: str, value: str) -> bool:
     """
     word = value.lower()
     if word not in (*_TRUE, *_FALSE):
-        raise UsageError(f"--storage-option {name}={value}", "write true or false")
+        # Without what it is: a secret may stand there by mistake.
+        raise UsageError(f"--storage-option {name}", "write true or false")
     return word in _TRUE
 
 
@@ -69,8 +70,10 @@ def known_only(
     return found
 
 
-def options_of(protocol: str, options: Iterable[tuple[str, str]]) -> dict[str, str]:
+def options_of(protocol: str, options: Iterable[tuple[str, str]], root: str = "") -> dict[str, str]:
     """Give the options of one protocol: those written for it (``s3:key``), and those for any.
+
+    And those of one container by its URL: what was secret in it.
 
     Examples
     --------
@@ -80,6 +83,6 @@ def options_of(protocol: str, options: Iterable[tuple[str, str]]) -> dict[str, s
     found = {}
     for name, value in options:
         owner, colon, rest = name.rpartition(":")
-        if not colon or owner == protocol:
+        if not colon or owner in (protocol, root):
             found[rest] = value
     return found

@@ -20,6 +20,7 @@ from dcmdask.remote.address import Address, url_of
 from dcmdask.remote.client import BehindEndError, Client, ConflictError, Level, Listed, PassingError
 from dcmdask.remote.options import options_of
 from dcmdask.remote.retry import ATTEMPTS, Health, pause_before
+from dcmdask.remote.web_session import web_secrets
 from dcmdask.types import Kind
 
 Result = TypeVar("Result")
@@ -317,7 +318,7 @@ _kept = cache(Remote)
 
 
 def _client(address: Address, options: RemoteOptions) -> Client:
-    given = options_of(address.protocol, options.storage)
+    given = options_of(address.protocol, options.storage, address.root)
     try:
         if address.protocol == "s3":
             from dcmdask.remote.s3 import S3Client
@@ -333,7 +334,8 @@ def _client(address: Address, options: RemoteOptions) -> Client:
             return azure_client(address.container, given)
         from dcmdask.remote.generic import FsspecClient
 
-        return FsspecClient(address.protocol, address.container, given, options.stall)
+        secrets = web_secrets(address.root, options.storage)
+        return FsspecClient(address.protocol, address.container, given, options.stall, secrets)
     except ImportError as error:
         extra = _EXTRAS.get(address.protocol, address.protocol)
         words = f"{address.protocol}:// needs what is not installed"

@@ -16,6 +16,7 @@ from dcmdask.config import RemoteOptions
 from dcmdask.errors import HeaderError
 from dcmdask.remote.client import changed
 from dcmdask.remote.remote import Read, Remote, open_remote
+from dcmdask.remote.sealing import unsealed
 from dcmdask.source.origin import FirstWindows, Hearing, deep_reach
 from dcmdask.source.ranges import RangeFile
 from dcmdask.types import PASSING, Kind
@@ -51,6 +52,7 @@ class Bucket:
     def __init__(self, container: str, options: RemoteOptions) -> None:
         self.remote: Remote = open_remote(container, options)
         self._gap = options.join_gap
+        self._storage = options.storage
         # One is scanned while the other is filled.
         self._buffers: deque[npt.NDArray[np.uint8] | None] = deque([None, None])
 
@@ -64,8 +66,8 @@ class Bucket:
         room = Windows.empty(len(numbers), self._buffers.popleft())
         self._buffers.append(room.buffer)
         chosen = [spot for spot, number in enumerate(numbers) if number is not None]
-        columns = (rows[name].to_pylist() for name in ("location", "size", "etag"))
-        listed = list(zip(*columns, strict=True))
+        columns = (rows[name].to_pylist() for name in ("size", "etag"))
+        listed = list(zip(self.keys(rows), *columns, strict=True))
         reads = [_first_read(*row) for row in listed]
         kept: list[int] = []
         heads: dict[int, bytes | HeaderError] = {}
@@ -100,6 +102,14 @@ class Bucket:
 
         return wait
 
+    def keys(self, rows: pa.Table) -> list[str]:
+        """Return by what some rows are reached: their locations, or more that is secret."""
+        columns = (rows[name].to_pylist() for name in ("location", "access"))
+        return [self._key(*one) for one in zip(*columns, strict=True)]
+
+    def _key(self, location: bytes, access: bytes | None) -> str:
+        return location.decode() if access is None else unsealed(access, self._storage)
+
     def open(self, row: Mapping[str, Any], head: bytes | None, hearing: Hearing) -> IO[bytes]:
         """Open an object: nothing is asked of the store but a size that no listing told."""
         file = self._file(row, hearing)
@@ -108,7 +118,7 @@ class Bucket:
         return cast(IO[bytes], file)
 
     def _file(self, row: Mapping[str, Any], hearing: Hearing) -> RangeFile:
-        key, size, etag = row["location"].decode(), row["size"], row["etag"]
+        key, size, etag = self._key(row["location"], row["access"]), row["size"], row["etag"]
         if size is None:
             found = self.remote.head(key)
             if found.size is None:
@@ -129,10 +139,10 @@ def _in_order(room: Windows, kept: list[int]) -> Windows:
     return room.first(count)
 
 
-def _first_read(location: bytes, size: int | None, etag: str | None) -> Read:
+def _first_read(key: str, size: int | None, etag: str | None) -> Read:
     # Without a tag it is the length alone that tells another object from the one that was listed.
     stop = WINDOW if size is None or etag is None else min(size, WINDOW)
-    return location.decode(), 0, stop, etag
+    return key, 0, stop, etag
 
 
 def _is_other(length: int, size: int | None) -> bool:
@@ -176,7 +186,7 @@ class ReadingOn:
     def more(self, wanted: Sequence[tuple[int, int, memoryview]]) -> list[int]:
         """Fetch second windows, all at once: file, offset and the row that it goes to."""
         counts = [0] * len(wanted)
-        keys = self._rows["location"].to_pylist()
+        keys = self._bucket.keys(self._rows)
         etags = self._rows["etag"].to_pylist()
 
         def take(number: int, found: bytes | HeaderError) -> None:
@@ -190,8 +200,7 @@ class ReadingOn:
             counts[number] = len(found)
 
         reads = [
-            (keys[file].decode(), offset, offset + len(row), etags[file])
-            for file, offset, row in wanted
+            (keys[file], offset, offset + len(row), etags[file]) for file, offset, row in wanted
         ]
         for future in self._bucket.remote.get_many(reads, take):
             future.result()

@@ -70,6 +70,7 @@ class Entry(NamedTuple):
     etag: str | None = None
     piece: int = 0
     pieces: int = 1
+    access: bytes | None = None
 
 
 def shown(path: str) -> str:

@@ -22,6 +22,8 @@ from dcmdask.config import RemoteOptions
 from dcmdask.errors import UsageError
 from dcmdask.marks import is_output
 from dcmdask.remote.address import Address, before_keys, is_url, local_path
+from dcmdask.remote.credentials import parted, public_url, storage_of, with_query
+from dcmdask.remote.sealing import mark_of, new_seal, sealed
 from dcmdask.source.entries import Entry, Root, shown, top_level_case
 from dcmdask.source.lines import Line, read_lines
 from dcmdask.source.links import lies_in
@@ -38,8 +40,8 @@ HELD = 200_000
 
 _BATCH = 1_000
 _UNTIDY = re.compile(r"(^|/)\.{0,2}(/|$)")
-_Row = tuple[str, str, int | None, int | None, str | None]
-"""Which root, by what sorts as roots do; location; size, time and entity tag."""
+_Row = tuple[str, str, int | None, int | None, str | None, str | None]
+"""Which root, by what sorts as roots do; location; size, time and entity tag; with what is secret."""
 
 _place_of = itemgetter(0, 1)
 
@@ -87,6 +89,8 @@ class Inventory:
         In order.
     passed_over : int
         Lines that are delete markers, versions that another has followed, or folders of a bucket.
+    storage : tuple of str
+        Storage options that its files need beside those of the run: what was secret in its URLs.
 
     Raises
     ------
@@ -96,8 +100,12 @@ class Inventory:
 
     def __init__(self, place: str, roots: list[Root], remote: RemoteOptions) -> None:
         self.passed_over = 0
-        self._place = place
+        # What of it is secret is needed to read it, and said nowhere.
+        self._list = place
+        self._place = public_url(place)
         self._given = roots
+        self._users: dict[str, tuple[str, ...]] = {}
+        self._seal: tuple[str, ...] = ()
         self._prefixes = list(_prefixes(roots))
         self._held: list[_Row] = []
         self._files: list[IO[bytes]] = []
@@ -123,12 +131,13 @@ class Inventory:
     # -- reading the list ------------------------------------------------------------------------
 
     def _read(self, remote: RemoteOptions) -> None:
-        for line in read_lines(self._place, remote):
-            if not line.is_current or (line.place.endswith("/") and not line.size):
+        for line in read_lines(self._list, remote):
+            public, access = self._without_secrets(line)
+            if not line.is_current or (public.place.endswith("/") and not line.size):
                 self.passed_over += 1
                 continue
-            rank, location = self._located(line)
-            self._held.append((rank, location, line.size, line.modified, line.etag))
+            rank, location = self._located(public)
+            self._held.append((rank, location, line.size, line.modified, line.etag, access))
             if len(self._held) >= HELD:
                 self._spill()
         self._held.sort(key=_place_of)
@@ -141,6 +150,39 @@ class Inventory:
             for start in range(0, len(self._held), _BATCH):
                 pickle.dump(self._held[start : start + _BATCH], file)
         self._held = []
+
+    def _without_secrets(self, line: Line) -> tuple[Line, str | None]:
+        """Give a line without what is secret in its URL; the key with that, where it is of a query."""
+        if "://" not in line.place or not is_url(line.place):
+            return line, None
+        found = parted(line.place)
+        public = line._replace(place=found.url)
+        address = Address.parse(found.url)
+        said = storage_of(found._replace(query=""))
+        if said and self._users.setdefault(address.root, said) != said:
+            words = f"{address.root} is named with another user or password than before"
+            raise self._wrong(public, words, "make a list of each")
+        if not found.query:
+            return public, None
+        self._seal = self._seal or (new_seal(),)
+        return public, with_query(address.key, found.query)
+
+    @property
+    def storage(self) -> tuple[str, ...]:
+        """Storage options that its files need beside those of the run."""
+        return (*(one for said in self._users.values() for one in said), *self._seal)
+
+    def access_of(self, root: int, location: bytes) -> bytes | None:
+        """Return by what a file is reached, sealed; None where its location is all that is needed."""
+        if not self._seal:
+            return None
+        place = (self._ranks[root], location.decode("utf-8", "surrogateescape"))
+        found = next((row for row in self._chosen() if _place_of(row) == place), None)
+        return None if found is None else self._sealed(found)
+
+    def _sealed(self, row: _Row) -> bytes | None:
+        access = row[5]
+        return None if access is None else sealed(access, self._seal[0].partition("=")[2])
 
     def _located(self, line: Line) -> tuple[str, str]:
         """Give the rank of a line's root, and its location: an absolute path, or a key."""
@@ -210,7 +252,12 @@ class Inventory:
         """Give every file once, in order of roots and locations."""
         rows = heapq.merge(*map(_read_back, self._files), self._held, key=_place_of)
         for _, same in itertools.groupby(rows, key=_place_of):
-            yield max(same, key=_facts_of)
+            # Two that differ in a token alone may be two files: nothing else would tell.
+            files: dict[str | None, _Row] = {}
+            for row in same:
+                before = files.get(row[5])
+                files[row[5]] = row if before is None else max(before, row, key=_facts_of)
+            yield from map(_marked, files.values()) if len(files) > 1 else files.values()
 
     def list_root(
         self,
@@ -268,9 +315,10 @@ class Inventory:
             if "/" not in relative:
                 case = top_level_case(relative, root.name)
             found_case(case)
-            yield (
-                _remote_entry(row, path, case) if root.is_remote else _local_entry(row, path, case)
-            )
+            if root.is_remote:
+                yield _remote_entry(row, path, case)._replace(access=self._sealed(row))
+            else:
+                yield _local_entry(row, path, case)
 
 
 class _Catalogs:
@@ -343,14 +391,19 @@ def _read_back(file: IO[bytes]) -> Iterator[_Row]:
         yield from batch
 
 
+def _marked(row: _Row) -> _Row:
+    """Give a line whose location says, without telling a secret, that it is one of several."""
+    return row if row[5] is None else (row[0], f"{row[1]}#{mark_of(row[5])}", *row[2:])
+
+
 def _remote_entry(row: _Row, path: str, case: str) -> Entry:
-    _, key, size, modified, etag = row
+    _, key, size, modified, etag, _ = row
     location = key.encode("utf-8", "surrogateescape")
     return Entry(path, location, case, size, modified, etag=etag)
 
 
 def _local_entry(row: _Row, path: str, case: str) -> Entry:
-    _, place, size, modified, etag = row
+    _, place, size, modified, etag, _ = row
     location = os.fsencode(place)
     if size is not None and modified is not None:
         return Entry(path, location, case, size, modified, etag=etag)

@@ -16,6 +16,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple, cast
 from urllib.parse import unquote_plus
 
@@ -25,6 +26,7 @@ import pyarrow.parquet as pq
 from dcmdask.config import RemoteOptions
 from dcmdask.errors import HeaderError, UsageError
 from dcmdask.remote.address import Address, is_url, local_path, url_of
+from dcmdask.remote.credentials import parted, public_url, storage_of, with_query
 from dcmdask.remote.remote import open_remote
 
 _PARQUET = b"PAR1"
@@ -117,16 +119,17 @@ def read_lines(place: str, remote: RemoteOptions) -> Iterator[Line]:
 @contextmanager
 def _told(place: str) -> Iterator[None]:
     """Say what is wrong with a list in one line."""
+    shown = public_url(place)
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile, pa.ArrowInvalid, csv.Error) as error:
-        words = f"--from-list {place}: it is damaged ({type(error).__name__})"
+        words = f"--from-list {shown}: it is damaged ({type(error).__name__})"
         raise UsageError(words, "write it again") from error
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise UsageError(f"--from-list {place}: {reason}", "name a list of files") from error
+        raise UsageError(f"--from-list {shown}: {reason}", "name a list of files") from error
     except HeaderError as error:
-        raise UsageError(f"--from-list {place}: {error.message}", "check the URL") from error
+        raise UsageError(f"--from-list {shown}: {error.message}", "check the URL") from error
 
 
 def _opened(place: str, remote: RemoteOptions) -> io.BufferedReader:
@@ -147,9 +150,13 @@ class _RemoteFile(io.RawIOBase):
 
     def __init__(self, url: str, options: RemoteOptions) -> None:
         super().__init__()
-        address = Address.parse(url)
-        self._remote = open_remote(address.root, options)
-        self._listed = self._remote.head(address.key)
+        found = parted(url)
+        address = Address.parse(found.url)
+        pairs = (one.partition("=") for one in storage_of(found._replace(query="")))
+        storage = (*options.storage, *((name, value) for name, _, value in pairs))
+        self._remote = open_remote(address.root, replace(options, storage=storage))
+        key = with_query(address.key, found.query) if found.query else address.key
+        self._listed = self._remote.head(key)
         self._at = 0
 
     def readable(self) -> bool:
@@ -231,7 +238,7 @@ def _inventory_schema(place: str, row: list[str], number: int) -> Sequence[str]:
     said = (*row, "", "", "")
     if len(row) > 1 and (not said[2] or said[2].isdigit()) and not re.match("[^0-9]", said[3]):
         return _PLAIN_SCHEMA
-    words = f"--from-list {place}, line {number}: its columns are not known"
+    words = f"--from-list {public_url(place)}, line {number}: its columns are not known"
     raise UsageError(words, "give it a header such as bucket,key,size,last_modified_date,e_tag")
 
 
@@ -260,7 +267,7 @@ def _read_parquet(place: str, stream: io.BufferedReader) -> Iterator[Line]:
         chosen = {name: _name(name) for name in schema if _name(name)}
         if not any(name in _PLACES for name in chosen.values()):
             raise UsageError(
-                f"--from-list {place}: it has none of the columns key, url, location, path",
+                f"--from-list {public_url(place)}: it has none of the columns key, url, location, path",
                 "name one so",
             )
         number = 0
@@ -290,7 +297,8 @@ def _line(place: str, said: Mapping[str, Any], where: str, key_of: Callable[[Any
             where,
         )
     except ValueError as error:
-        raise UsageError(f"--from-list {place}, {where}: {error}", "correct that line") from error
+        words = f"--from-list {public_url(place)}, {where}: {error}"
+        raise UsageError(words, "correct that line") from error
 
 
 def _place(said: Mapping[str, Any], key_of: Callable[[Any], str]) -> str:
@@ -366,7 +374,7 @@ def _data_files(place: str, manifest: Mapping[str, Any]) -> Iterator[str]:
     try:
         keys = [str(file["key"]) for file in manifest["files"]]
     except (TypeError, KeyError) as error:
-        words = f"--from-list {place}: it names no data files"
+        words = f"--from-list {public_url(place)}: it names no data files"
         raise UsageError(words, "name a manifest.json of S3 Inventory") from error
     bucket = str(manifest.get("destinationBucket", "")).rpartition(":")[2]
     for key in keys:
