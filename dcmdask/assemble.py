@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from dcmdask import cases, index, notes, references, series
 from dcmdask._version import __version__
-from dcmdask.case_files import write_cases
+from dcmdask.case_files import names_of_cases, write_cases
 from dcmdask.case_rows import case_row_ranges
 from dcmdask.config import RunOptions
 from dcmdask.outputs import imgtools
@@ -69,6 +69,9 @@ PUBLISHED = (
     "all_cases_desensitized.csv",
 )
 """Names that a run answers for in OUT."""
+
+_OF_IMGTOOLS = {"index.csv", "crawl_db.json", "sop_map.json"}
+_OF_CASES = {"cases", "all_cases.csv", "all_cases_original.csv", "all_cases_desensitized.csv"}
 
 _OF_SERIES = tuple(dict.fromkeys((*series.COLUMNS, *imgtools.INSTANCE_COLUMNS)))
 _NEEDED = {*_OF_SERIES, *cases.COLUMNS, *references.TARGET_COLUMNS}
@@ -134,6 +137,16 @@ class _Work:
         own = stamped(schema, __version__, self.options.digest())
         with self.store.open_output(name) as stream, ParquetWriter(stream, own) as writer:
             yield writer
+
+
+def names_written(options: RunOptions) -> frozenset[str]:
+    """Return the names in OUT that a run may write: none of them may be taken by what is not ours."""
+    names = set(PUBLISHED) - _OF_IMGTOOLS - _OF_CASES
+    if options.layout in ("imgtools", "all"):
+        names |= _OF_IMGTOOLS
+    if options.layout in ("cases", "all"):
+        names |= names_of_cases(options)
+    return frozenset(names)
 
 
 def assemble(

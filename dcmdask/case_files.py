@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from dcmdask import cases
 from dcmdask.config import RunOptions
+from dcmdask.modes import private_folder, private_opener
 from dcmdask.outputs.csv import render_header, render_lines
 from dcmdask.outputs.json import as_list, render_records
 from dcmdask.schema import CASE_ROWS, TEMPLATE
@@ -77,6 +78,13 @@ def write_cases(
             files.add(shown)
 
 
+def names_of_cases(options: RunOptions) -> set[str]:
+    """Return the names in OUT of what a run writes of its cases."""
+    views = _views(options)
+    names = {f"{name}.csv" for view in views for name in view.merged}
+    return names | ({"cases"} if any(view.mark is not None for view in views) else set())
+
+
 def _columns(options: RunOptions) -> tuple[str, ...]:
     """Return the columns of the tables: a loose file is told by the folder it lies in."""
     return ("ProjectID", *(("Folder",) if options.case_rows == "file" else ()), *TEMPLATE)
@@ -126,7 +134,7 @@ class _CaseFiles:
 
     def __enter__(self) -> Self:
         if self._waiting:
-            self._folder.mkdir(exist_ok=True)
+            private_folder(self._folder)
         return self
 
     def __exit__(self, kind: object, *_exception: object) -> None:
@@ -171,5 +179,6 @@ class _CaseFiles:
 
     def _write(self, name: str, *pieces: bytes | memoryview) -> None:
         path = f"{self._folder}/{name}"
-        with writing(path), open(path, "ab" if self._begun else "wb") as stream:
+        mode = "ab" if self._begun else "wb"
+        with writing(path), open(path, mode, opener=private_opener) as stream:
             stream.writelines(pieces)

@@ -14,6 +14,7 @@ from dcmdask import scratch
 from dcmdask.config import RunOptions
 from dcmdask.errors import CatalogError
 from dcmdask.output import FolderOutput, open_output
+from dcmdask.ownership import Altered, altered_files, altered_objects
 from dcmdask.remote.address import is_url
 from dcmdask.remote.credentials import no_secrets_in_errors, parted, storage_of
 from dcmdask.schema import INSTANCES
@@ -109,6 +110,16 @@ class Catalog:
         """A row a case."""
         return self._table("cases")
 
+    def altered(self) -> Altered:
+        """Return which of the published files were changed or removed since.
+
+        Sizes and times are compared; a file is read only where its size is the same and its time
+        is another.
+        """
+        if isinstance(self._output, FolderOutput):
+            return altered_files(self._output)
+        return altered_objects(self._output, scratch.make_for(self))
+
     def _table(self, name: str) -> pa.Table:
         file = f"{name}.parquet"
         path = None
@@ -120,7 +131,7 @@ class Catalog:
             raise CatalogError(str(self.out), f"{file} is gone", "run again") from error
         except (OSError, pa.ArrowInvalid) as error:
             self._check()
-            remedy = "run again with --full"
+            remedy = "run again with --replace"
             raise CatalogError(str(self.out), f"{file} is damaged", remedy) from error
         finally:
             if path is not None:

@@ -140,6 +140,11 @@ class RunOptions:
         Reads and writes of stores that one process has under way at a time.
     join_gap : int
         Bytes between two ranges of an archive in a store below which they are read as one.
+    replace : bool
+        Whether files in OUT that no run wrote, or that were changed since, are moved to a folder
+        beside them where they are in the way; otherwise such a run is refused.
+    private : bool
+        Whether nobody but the user may reach OUT and what is published there.
     """
 
     out: str | None = field(default=None, repr=False)
@@ -168,6 +173,8 @@ class RunOptions:
     storage_option: tuple[str, ...] = field(default=(), repr=False)
     requests: int = REQUESTS
     join_gap: int = JOIN_GAP
+    replace: bool = False
+    private: bool = False
 
     def __post_init__(self) -> None:
         _at_least("--workers", self.workers, 0)
@@ -184,6 +191,9 @@ class RunOptions:
         if self.move_top_level_zips and self.from_list is not None:
             words = "--move-top-level-zips with --from-list"
             raise UsageError(words, "its list would name what has been moved")
+        if self.private and os.name != "posix":
+            remedy = "say who may read OUT by the permissions of its folder"
+            raise UsageError("--private where files have no modes", remedy)
         if self.layout not in LAYOUTS:
             raise UsageError(f"--layout {self.layout}", f"write one of {', '.join(LAYOUTS)}")
         if self.case_rows not in CASE_ROWS:
@@ -232,6 +242,8 @@ class RunOptions:
             "storage_option",
             "requests",
             "join_gap",
+            "replace",
+            "private",
         )
         settings = {name: value for name, value in asdict(self).items() if name not in how}
         return {name: list(v) if isinstance(v, tuple) else v for name, v in settings.items()}

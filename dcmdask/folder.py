@@ -359,19 +359,21 @@ def download(remote: Remote, key: str, size: int, path: Path) -> None:
         os.replace(fresh, path)
 
 
-def upload(remote: Remote, files: Iterable[tuple[str, Path]]) -> None:
-    """Put files under their keys, many at a time."""
+def upload(remote: Remote, files: Iterable[tuple[str, Path]]) -> list[str | None]:
+    """Put files under their keys, many at a time; return their entity tags, in order."""
+    tags: list[str | None] = []
     for some in _by(_AT_ONCE, files):
         begun = [(key, remote.begin_put(key, path)) for key, path in some]
         try:
             for key, future in begun:
                 with reaching(remote.url(key)):
-                    future.result()
+                    tags.append(future.result())
         finally:
             # Where one was refused, or the user has had enough: else the others would still arrive
             # when what is there already has been removed.
             for _, future in begun:
                 future.cancel()
+    return tags
 
 
 def discard(remote: Remote, keys: Iterable[str]) -> None:

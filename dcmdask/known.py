@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from dcmdask.fingerprint import Fingerprints
 from dcmdask.folder import Folder
+from dcmdask.modes import private_opener
 from dcmdask.parts import fetch_summaries, read_part, read_summary
 from dcmdask.types import PartitionSummary
 from dcmdask.writing import writing
@@ -51,7 +52,7 @@ def write_index(path: Path, folder: Folder, stems: Sequence[str]) -> None:
     """
     with (
         writing(path),
-        open(path, "wb") as sink,
+        open(path, "wb", opener=private_opener) as sink,
         tempfile.TemporaryFile(dir=path.parent) as spill,
     ):
         held: list[Any] = []

@@ -15,6 +15,7 @@ import pyarrow as pa
 from dcmdask.config import AS_USUAL, RemoteOptions
 from dcmdask.errors import OutputError
 from dcmdask.folder import Folder, StoreFolder, home_of, keep, read_whole
+from dcmdask.modes import private_file
 from dcmdask.remote.address import is_url
 from dcmdask.schema import MANIFEST
 from dcmdask.types import Partition
@@ -58,7 +59,7 @@ class PieceWriter:
         table = pa.table({name: list(c) for name, c in columns.items()}, schema=MANIFEST)
         with (
             writing(path),
-            pa.OSFile(str(path), "wb") as sink,
+            pa.OSFile(str(private_file(path)), "wb") as sink,
             pa.ipc.new_file(sink, MANIFEST) as writer,
         ):
             writer.write_table(table, max_chunksize=_BATCH_ROWS)

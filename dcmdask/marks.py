@@ -20,14 +20,14 @@ MARK = "output.json"
 _TEXT = b'{"dcmdask": "output", "about": "what a crawl keeps for the next one; safe to delete"}\n'
 _ANEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 _ANEW |= getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
-_STATE = re.compile(r"state-[0-9a-f]{16}\.json")
+STATE = re.compile(r"state-[0-9a-f]{16}\.json")
 _UNFINISHED = "unfinished.json"
 _KEPT_BEGINS = b'{"reading": "'
 """What a run leaves for the next one begins so, in every release."""
 
 _OWN = re.compile(
-    r"(?:lock|holder\.json|moves\.json|unfinished\.json|parts|staging|previous|manifest"
-    r"|state-[0-9a-f]{16}\.(?:json|index)|output\.json)"
+    r"(?:lock|moves\.json|unfinished\.json|output\.json|parts|staging|previous|manifest"
+    r"|holder\.json(?:\.[0-9a-f]{16})?|state-[0-9a-f]{16}\.(?:json|index)|sent-[0-9a-f]{16}\.json)"
 )
 """Names that a run gives to what it keeps, and no others."""
 
@@ -103,7 +103,7 @@ def write_mark(private: Path) -> None:
 
 
 def _is_of_a_run(name: str) -> bool:
-    return name == _UNFINISHED or _STATE.fullmatch(name) is not None
+    return name == _UNFINISHED or STATE.fullmatch(name) is not None
 
 
 def _begins(path: str | os.PathLike[str], text: bytes) -> bool:

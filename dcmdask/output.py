@@ -8,12 +8,13 @@ their own that it names, and the instances are the parts themselves.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from dcmdask.config import RemoteOptions
 from dcmdask.errors import CatalogError, HeaderError, OutputError, UsageError
@@ -22,18 +23,41 @@ from dcmdask.known import Known, write_index
 from dcmdask.names import KnownSource, known_sources
 from dcmdask.parts import check_of, list_stems
 from dcmdask.remote.address import Address, below, is_url, local_path
+from dcmdask.remote.client import Listed
 from dcmdask.remote.remote import open_remote
-from dcmdask.types import PRIVATE
+from dcmdask.types import CATALOG_FOLDER, PRIVATE
 
 CATALOG = "catalog.json"
 DEFAULT_MAP = "projectid_map.json"
 MOVES = "moves.json"
+PREVIOUS = "previous"
 UNFINISHED = "unfinished.json"
 PARTS = "parts"
 
 _PUBLISHING = 5.0
 """Seconds that a reader waits for a catalog that is being put in place."""
 _BLINK = 0.01
+
+
+class Check(NamedTuple):
+    """What is known of a file that was published.
+
+    Attributes
+    ----------
+    size : int
+        Bytes.
+    crc : int or None
+        CRC-32 of its content.
+    modified : int or None
+        When it was written, in nanoseconds since 1970 UTC; of a file of this machine.
+    etag : str or None
+        Its entity tag; of an object of a store.
+    """
+
+    size: int
+    crc: int | None = None
+    modified: int | None = None
+    etag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +77,7 @@ class State:
     index : list of int
         Size and check sum of the index of the parts.
     published : dict
-        Name in OUT to its size.
+        Name in OUT to its `Check`: what alone a later run takes for ours.
     sources : list
         Names of sources and cases, of this run and those before: `dcmdask.names.KnownSource`.
     """
@@ -64,7 +88,7 @@ class State:
     project_ids: str
     parts: list[str]
     index: list[int]
-    published: dict[str, int]
+    published: dict[str, Check]
     sources: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -166,7 +190,7 @@ class FolderOutput:
             text = path.read_bytes()
         except FileNotFoundError as error:
             if self._is_publishing():
-                words = "a run was ended while it put the catalog in place"
+                words = "a run puts it in place, or was ended while it did"
                 raise CatalogError(self.place, words, "run again: it is all there") from error
             raise _no_catalog(self.place) from error
         except OSError as error:
@@ -174,7 +198,14 @@ class FolderOutput:
         return _parsed(self.place, text)
 
     def _is_publishing(self) -> bool:
-        return (self.private / MOVES).exists()
+        try:
+            os.lstat(self.private / MOVES)
+        except PermissionError:
+            # Of another user, who may be at it.
+            return True
+        except OSError:
+            return False
+        return True
 
     def fetch(self, name: str) -> Path:
         """Give a published file."""
@@ -226,7 +257,7 @@ class StoreOutput:
         self.tag: str | None = ""
         self._prefix = address.key
         self._folder = ""
-        self._sizes: dict[str, int] | None = None
+        self._listed: dict[str, Listed] | None = None
 
     def key(self, name: str) -> str:
         """Give the key of a name in the output."""
@@ -254,9 +285,10 @@ class StoreOutput:
             said = json.loads(catalog or b"{}")
         except ValueError:
             said = {}
-        folder = said.get("folder", "") if isinstance(said, dict) else ""
-        self._folder = folder if isinstance(folder, str) else ""
-        self._sizes = None
+        folder = said.get("folder") if isinstance(said, dict) else None
+        is_one = isinstance(folder, str) and CATALOG_FOLDER.fullmatch(folder)
+        self._folder = str(folder) if is_one else ""
+        self._listed = None
 
     def published(self, name: str) -> str:
         """Give the key of a published file, by its name in the catalog."""
@@ -264,12 +296,17 @@ class StoreOutput:
 
     def is_there(self, name: str, size: int) -> bool:
         """Tell whether a published file is there, as large as it was."""
-        if self._sizes is None:
+        found = self.listed().get(name)
+        return found is not None and (found.size or 0) == size
+
+    def listed(self) -> dict[str, Listed]:
+        """Return what a listing says of the files of the catalog, by their names in it."""
+        if self._listed is None:
             prefix = self.published("")
             with reaching(self.place):
                 pages = self.remote.pages(prefix)
-                self._sizes = {one.key: one.size or 0 for page in pages for one in page}
-        return self._sizes.get(self.published(name)) == size
+                self._listed = {one.key[len(prefix) :]: one for page in pages for one in page}
+        return self._listed
 
     def read_catalog(self) -> dict[str, Any]:
         """Give the content of ``catalog.json``."""
@@ -401,12 +438,23 @@ def state_of(output: Output, token: str | None) -> State | None:
     """Give the state of a catalog; None where there is nothing of the kind."""
     said = None if token is None else _read_json(output.private, state_name(token))
     kinds = {"parts": list, "index": list, "published": dict, "sources": list}
+    # One of a release before lacks what has come since.
+    needed = {one.name for one in fields(State) if one.default_factory is MISSING}
     names = {one.name for one in fields(State)}
-    if not isinstance(said, dict) or set(said) != names:
+    if not isinstance(said, dict) or not needed <= set(said) <= names:
         return None
-    if not all(isinstance(said[name], kinds.get(name, str)) for name in names):
+    if not all(isinstance(value, kinds.get(name, str)) for name, value in said.items()):
         return None
-    return State(**said)
+    try:
+        published = {name: _check(value) for name, value in said["published"].items()}
+    except (TypeError, ValueError):
+        return None
+    return State(**{**said, "published": published})
+
+
+def _check(said: Any) -> Check:
+    """Return a check as it was written; releases before have written a size."""
+    return Check(said) if isinstance(said, int) else Check(*said)
 
 
 def sources_of(output: Output) -> list[KnownSource]:
@@ -417,7 +465,7 @@ def sources_of(output: Output) -> list[KnownSource]:
     """
     catalog = output.catalog()
     state = state_of(output, token_of(catalog))
-    if state is not None:
+    if state is not None and state.sources:
         return known_sources(state.sources)
     said = _json(catalog)
     content = said if isinstance(said, dict) else {}
@@ -435,7 +483,7 @@ def is_of_use(output: Output, token: str | None, reading: str, *, full: bool) ->
 
 def is_whole(output: Output, state: State) -> bool:
     """Tell whether all that was published is there, as large as it was."""
-    return all(output.is_there(name, size) for name, size in state.published.items())
+    return all(output.is_there(name, check.size) for name, check in state.published.items())
 
 
 def _is_intact(index: Path, state: State) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import zlib
@@ -35,6 +36,7 @@ from dcmdask.folder import (
     remove,
     size_of,
 )
+from dcmdask.modes import private_file, private_folder
 from dcmdask.schema import DESCRIBED, FAILURES, INSTANCES, NAMED, NOTED, READ, ROW, SEEN, stamped
 from dcmdask.types import PRIVATE, SKIPS, HeaderTables, PartitionSummary, Piece
 from dcmdask.writing import writing
@@ -50,6 +52,9 @@ _KINDS = {
     "notes": NOTED.append(ROW),
 }
 """Tables of a part beside its instances, each an Arrow IPC file."""
+
+_OWN = re.compile(r"\d{10,}-[0-9a-f]{8}\.")
+"""Begins the name of every file of a part."""
 
 _BLOCK = 1 << 20
 
@@ -95,7 +100,7 @@ def write_part(
     with writing(home):
         written = []
         if tables.instances.num_rows:
-            path = home / _name(stem, _INSTANCES)
+            path = private_file(home / _name(stem, _INSTANCES))
             pq.write_table(tables.instances.cast(schema), path, compression="zstd")
             written.append(_INSTANCES)
         for kind in _KINDS:
@@ -152,7 +157,7 @@ def _write_ipc(table: pa.Table, path: Path) -> None:
     # Paths repeat themselves: a fifth of the bytes, for a millisecond a part.
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     with (
-        pa.OSFile(str(path), "wb") as sink,
+        pa.OSFile(str(private_file(path)), "wb") as sink,
         pa.ipc.new_file(sink, table.schema, options=options) as writer,
     ):
         writer.write_table(table)
@@ -174,7 +179,7 @@ def _write_summary(
     path = home / _name(summary.part, _SUMMARY)
     fresh = path.with_suffix(".new")
     said = {"summary": asdict(summary), "reading": reading, "files": checks}
-    fresh.write_text(json.dumps(said), encoding="utf-8")
+    private_file(fresh).write_text(json.dumps(said), encoding="utf-8")
     os.replace(fresh, path)
 
 
@@ -213,13 +218,14 @@ def read_summary(
 def list_stems(folder: Folder) -> list[str]:
     """Give the parts in a folder that have a summary, in order of names."""
     names = (name for name in names_of(folder) if name.endswith(f".{_SUMMARY}"))
-    return sorted(name.removesuffix(f".{_SUMMARY}") for name in names)
+    return sorted(name.removesuffix(f".{_SUMMARY}") for name in names if _OWN.match(name))
 
 
 def remove_others(folder: Folder, kept: Iterable[str]) -> None:
-    """Remove what is in a folder of parts and of no part that is kept."""
+    """Remove what is in a folder of parts and of no part that is kept; a foreign file stays."""
     stems = set(kept)
-    remove(folder, (name for name in names_of(folder) if name.partition(".")[0] not in stems))
+    own = (name for name in names_of(folder) if _OWN.match(name))
+    remove(folder, (name for name in own if name.partition(".")[0] not in stems))
 
 
 def remove_parts(folder: Folder, stems: Iterable[str]) -> None:
@@ -268,6 +274,15 @@ class Parts:
         """Give the files of instances, in order of parts."""
         return [file_of(self.folder, name) for name in self.instance_names()]
 
+    def instance_checks(self) -> list[list[int]]:
+        """Return size and checksum of the files of instances, in order, as they were written."""
+        found = []
+        for name in self.instance_names():
+            stem = name.partition(".")[0]
+            said = json.loads(_path(self.folder, stem, _SUMMARY).read_text(encoding="utf-8"))
+            found.append(list(said["files"][_INSTANCES]))
+        return found
+
     def publish_instances(self, staged: Path) -> list[str]:
         """Put the instances into a folder under the names they are published by; give the names.
 
@@ -278,7 +293,7 @@ class Parts:
         names = [f"part-{number:05d}.parquet" for number in range(len(files))]
         with writing(staged):
             if files:
-                staged.mkdir(parents=True)
+                private_folder(staged)
             for path, name in zip(files, names, strict=True):
                 _link(path, staged / name)
         return names

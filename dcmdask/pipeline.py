@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from dcmdask import cluster, interrupts, name_search, scratch
 from dcmdask._version import __version__
-from dcmdask.assemble import PUBLISHED, Assembled, assemble
+from dcmdask.assemble import PUBLISHED, Assembled, assemble, names_written
 from dcmdask.carry import carry, rows_to_describe
 from dcmdask.config import ReadOptions, RunOptions, digest_of
 from dcmdask.errors import InvariantError, OutputError, UsageError
@@ -41,6 +41,7 @@ from dcmdask.output import (
     state_of,
     token_of,
 )
+from dcmdask.output_place import refuse_data
 from dcmdask.parts import Parts
 from dcmdask.projectids import (
     Numbers,
@@ -190,6 +191,7 @@ def _run(
     chosen: Chosen, options: RunOptions, watch: Watch, begun: dt.datetime, clock: Stopwatch
 ) -> dict[str, Any]:
     out = output_of(chosen.roots, options.out)
+    refuse_data(out, chosen.roots, options.remote, walked=chosen.inventory is None)
     own_map = _own_map(options, out)
     with _open_store(out, options) as store:
         chosen = chosen.named(sources_of(store.output))
@@ -237,11 +239,12 @@ def _run(
         clock.stop("assemble")
         watch(_progress("publish", listing, totals))
         catalog = _catalog(options, roots, listing, totals, assembled, moved, sources)
-        names = [] if is_file else _publish_numbers(store, map_path, given)
+        if not is_file:
+            _publish_numbers(store, map_path, given)
         store.send()
         clock.stop("publish")
         catalog["run"] = _told_of(clock, begun, changes, store)
-        catalog = store.publish(catalog, state, (*PUBLISHED, *names))
+        catalog = store.publish(catalog, state)
     return {**catalog, "out": store.place}
 
 
@@ -279,9 +282,23 @@ def _is_as_published(store: AnyStore, changes: Changes, state: State) -> bool:
 
 def _open_store(out: Path | str, options: RunOptions) -> AnyStore:
     if isinstance(out, Path):
-        return Store(out, fresh=options.fresh)
-    elsewhere = options.scheduler is not None
-    return RemoteStore(out, options.remote, fresh=options.fresh, elsewhere=elsewhere)
+        return Store(
+            out,
+            fresh=options.fresh,
+            writes=names_written(options),
+            replace=options.replace,
+            closed=options.private,
+        )
+    if options.private:
+        words = f"--private with --out {out}"
+        raise UsageError(words, "leave it out: who may read a bucket is said by its policy")
+    return RemoteStore(
+        out,
+        options.remote,
+        fresh=options.fresh,
+        elsewhere=options.scheduler is not None,
+        replace=options.replace,
+    )
 
 
 def _own_map(options: RunOptions, out: Path | str) -> Path | None:
@@ -497,12 +514,11 @@ def _listed(
     }
 
 
-def _publish_numbers(store: AnyStore, path: Path, numbers: Numbers) -> list[str]:
-    """Prepare the ProjectIDs of a catalog in a store; return the names of their files."""
+def _publish_numbers(store: AnyStore, path: Path, numbers: Numbers) -> None:
+    """Prepare the ProjectIDs of a catalog in a store."""
     for place, content in contents(path, numbers).items():
         with store.open_output(place.name) as stream:
             stream.write(content)
-    return [place.name for place in contents(path, numbers)]
 
 
 def _told_of(
@@ -516,6 +532,9 @@ def _told_of(
         "changes": asdict(changes),
         "after": store.interrupted,
         "read_anew": store.read_anew,
+        "missing": store.missing,
+        "set_aside": store.set_aside,
+        "set_aside_in": store.set_aside_in,
         "host": platform.node(),
         "python": platform.python_version(),
         "system": platform.system(),

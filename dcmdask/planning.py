@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dcmdask.config import RunOptions
+from dcmdask.errors import OutputError
 from dcmdask.known import Changes
 from dcmdask.listing import Chosen, Listing, choose, left_out, output_of, write_manifest
 from dcmdask.manifest import PieceWriter
 from dcmdask.output import known_of, open_output, sources_of
+from dcmdask.output_place import refuse_data
 from dcmdask.remote.credentials import no_secrets_in_errors
 from dcmdask.schema import reading_digest
 
@@ -55,10 +57,15 @@ def plan(sources: Iterable[str], options: RunOptions, folder: Path) -> Plan:
 
 def _plan(chosen: Chosen, options: RunOptions, folder: Path) -> Plan:
     out = output_of(chosen.roots, options.out)
+    refuse_data(out, chosen.roots, options.remote, walked=chosen.inventory is None)
     output = open_output(out, options.remote, lambda: folder / "mirror")
     chosen = chosen.named(sources_of(output))
     reading = reading_digest(options.reading())
-    known, read_anew, there = known_of(output, reading, full=options.full, scratch=folder)
+    try:
+        known, read_anew, there = known_of(output, reading, full=options.full, scratch=folder)
+    except PermissionError as error:
+        remedy = "ask whose it is, or choose another --out"
+        raise OutputError(output.place, "no permission to look into it", remedy) from error
     own = folder / "pieces"
     own.mkdir()
     growing = write_manifest(

@@ -9,8 +9,10 @@ run began with. Parts go there as they are finished, so that a run can be resume
 from __future__ import annotations
 
 import json
+import re
 import secrets
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -30,11 +32,13 @@ from dcmdask.folder import (
 from dcmdask.known import Known, write_index
 from dcmdask.lease import Lease
 from dcmdask.manifest import PieceWriter
+from dcmdask.marks import has_only_own_names, names_an_output
 from dcmdask.output import (
     CATALOG,
     DEFAULT_MAP,
     PARTS,
     UNFINISHED,
+    Check,
     State,
     StoreOutput,
     index_name,
@@ -44,17 +48,29 @@ from dcmdask.output import (
     state_of,
     token_of,
 )
+from dcmdask.ownership import (
+    Stranger,
+    catalog_text,
+    described,
+    is_like_a_catalog,
+    is_object,
+    is_own_catalog,
+    read_check,
+    refusal,
+)
 from dcmdask.parts import Parts, check_of, list_stems, names_of_part, remove_others
 from dcmdask.projectids import SEED_MAP, greatest_beside
 from dcmdask.remote.address import Address
-from dcmdask.remote.client import ConflictError
+from dcmdask.remote.client import ConflictError, Listed
 from dcmdask.staging import Staging
-from dcmdask.types import CATALOG_FOLDER, PRIVATE
+from dcmdask.types import PRIVATE
 from dcmdask.writing import writing
 
 _HOLDER = "holder.json"
 _MANIFEST = "manifest"
 _FOLDER = "catalog-"
+_PIECE = re.compile(r"[0-9a-f]{16}/\d{5,}\.arrow")
+_RECORD = re.compile(r"(state|sent)-([0-9a-f]{16})\.(?:json|index)")
 _OF_THIS_PROCESS = ("memory",)
 """Protocols of stores that the processes which read do not see."""
 
@@ -72,6 +88,8 @@ class RemoteStore(Staging):
         Whether to throw away what a run that was ended has read.
     elsewhere : bool
         Whether workers of other machines read the manifest.
+    replace : bool
+        Whether a ``catalog.json`` that is not ours is moved to a prefix beside it, not refused.
 
     Attributes
     ----------
@@ -81,7 +99,7 @@ class RemoteStore(Staging):
         What is in it.
     parts : StoreFolder
         Of the parts.
-    interrupted, read_anew : str or None
+    interrupted, read_anew, missing, set_aside, set_aside_in
         As of `dcmdask.store.Store`.
 
     Notes
@@ -91,7 +109,13 @@ class RemoteStore(Staging):
     """
 
     def __init__(
-        self, url: str, options: RemoteOptions, *, fresh: bool = False, elsewhere: bool = False
+        self,
+        url: str,
+        options: RemoteOptions,
+        *,
+        fresh: bool = False,
+        elsewhere: bool = False,
+        replace: bool = False,
     ) -> None:
         own = scratch.make_for(self)
         super().__init__(own / "staging")
@@ -100,6 +124,13 @@ class RemoteStore(Staging):
         self.parts = self.output.parts
         self.interrupted: str | None = None
         self.read_anew: str | None = None
+        self.missing: list[str] = []
+        self.set_aside: list[str] = []
+        self.set_aside_in: str | None = None
+        self._replace = replace
+        self._refused = False
+        self._etags: dict[str, str | None] = {}
+        self._began_with: str | None = None
         self._options = options
         self._token = secrets.token_hex(8)
         self._fresh = fresh
@@ -115,15 +146,17 @@ class RemoteStore(Staging):
         with ExitStack() as stack:
             stack.callback(self._leave, reachable=False)
             # A bucket that is missing is named by whoever lists, not by whoever writes.
-            self._private.sizes()
+            names = self._private.sizes()
+            if not names_an_output(names):
+                # Nothing is written where nothing of ours is and something else has our names.
+                self._look(names, replace=False)
             self.interrupted = self._lease.take()
             stack.pop_all()
         try:
             for folder in ("manifest", "publish"):
                 (self.staging / folder).mkdir(parents=True)
             # Between the look at the bucket and the lease another run may have ended.
-            self._private.look_again()
-            self.output.catalog()
+            self._look(self._private.look_again(), replace=self._replace)
             if self._fresh:
                 self._forget_unfinished()
         except BaseException as error:
@@ -135,6 +168,34 @@ class RemoteStore(Staging):
         # Of one that does not answer nothing more is asked: that would take its time.
         self._leave(reachable=not isinstance(error, StoreError))
 
+    def _look(self, names: Iterable[str], *, replace: bool) -> None:
+        """Refuse what is not ours and has a name that a run gives, or move it aside."""
+        if not names_an_output(names) and not has_only_own_names(names):
+            words = "it is there and no run made it"
+            place = f"{self.place}/{PRIVATE}"
+            raise OutputError(place, words, "choose another --out, or move it away")
+        text = self.output.catalog()
+        if text is None or is_own_catalog(text):
+            self._began_with = token_of(text)
+            return
+        if replace:
+            self._move_aside(text)
+        elif not self._replace:
+            self._refused = True
+            raise refusal(self.place, [Stranger(CATALOG, is_like_a_catalog(text))])
+
+    def _move_aside(self, text: bytes) -> None:
+        """Move the catalog file to a prefix of its own: a copy first, which must be a new key."""
+        folder = f"replaced-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+        try:
+            with reaching(self.place):
+                self._remote.put(self.output.key(f"{folder}/{CATALOG}"), text, "")
+                self._remote.delete([self.output.key(CATALOG)])
+        except ConflictError as error:
+            raise OutputError(f"{self.place}/{folder}", "it is there", "run again") from error
+        self.set_aside, self.set_aside_in = [CATALOG], folder
+        self.output.catalog()
+
     def _leave(self, *, reachable: bool) -> None:
         """Leave what is published and what was read; let go of the lease last."""
         try:
@@ -143,7 +204,8 @@ class RemoteStore(Staging):
                 with suppress(OutputError, StoreError, HeaderError):
                     # This process may have been stopped for an hour, and be the wrong one by now.
                     self._lease.renew()
-                    self._tidy()
+                    if not self._refused:
+                        self._tidy()
                 with suppress(OutputError, StoreError, HeaderError):
                     self._lease.drop()
         finally:
@@ -160,31 +222,52 @@ class RemoteStore(Staging):
         token = token_of(self.output.catalog())
         state = state_of(self.output, token)
         names = self._private.look_again()
-        self._private.remove(
-            [n for n in names if n.startswith("state-") and n.split(".")[0] != f"state-{token}"]
-        )
+        for other in _superseded(names, token):
+            self._remove_catalog(other)
+            records = (state_name(other), index_name(other), _sent_name(other))
+            self._private.remove([name for name in records if name in names])
+        if token is not None:
+            self._private.remove([_sent_name(token)])
         if not set(stems) - set(state.parts if state else ()):
             self._private.remove([UNFINISHED])
-        self._remove_below(f"{PRIVATE}/{_MANIFEST}/")
-        with reaching(self.place):
-            levels = [level.prefixes for level in self._remote.levels(self.output.key(""))]
-        own = len(self.output.key(""))
-        for prefix in (prefix[own:] for prefixes in levels for prefix in prefixes):
-            if CATALOG_FOLDER.fullmatch(prefix.rstrip("/")) and prefix != f"{self.output.folder}/":
-                self._remove_below(prefix)
+        manifest = f"{PRIVATE}/{_MANIFEST}/"
+        self._remove(manifest, lambda name, _one: _PIECE.fullmatch(name) is not None)
 
-    def _remove_below(self, prefix: str) -> None:
+    def _remove_catalog(self, token: str) -> None:
+        """Remove the files of a catalog that none names any more, as far as they are as written."""
+        state = state_of(self.output, token)
+        published = self._sent(token) if state is None else dict(state.published)
+        if token == self._began_with and (numbers := self._scratch / DEFAULT_MAP).exists():
+            # Numbers that people have edited: they were read, and are in the catalog after it.
+            published[DEFAULT_MAP] = read_check(numbers)
+
+        def is_own(name: str, one: Listed) -> bool:
+            check = published.get(name)
+            return check is not None and is_object(self._remote, check, one, self._scratch)
+
+        self._remove(f"{_FOLDER}{token}/", is_own)
+
+    def _sent(self, token: str) -> dict[str, Check]:
+        """Return what a run was about to send when it was ended."""
+        try:
+            said = json.loads(self._private.read(_sent_name(token)) or b"{}")
+            return {str(name): Check(int(size)) for name, size in said.items()}
+        except (ValueError, TypeError, AttributeError):
+            return {}
+
+    def _remove(self, prefix: str, is_own: Callable[[str, Listed], bool]) -> None:
+        """Remove what is ours below a prefix."""
         if not self._lease.is_held:
             return
+        own = self.output.key(prefix)
         with reaching(self.place):
             try:
-                pages = self._remote.pages(self.output.key(prefix))
-                keys = [one.key for page in pages for one in page]
+                found = [one for page in self._remote.pages(own) for one in page]
             except HeaderError as error:
                 if not is_absent(error):
                     raise
                 return
-            discard(self._remote, keys)
+            discard(self._remote, [one.key for one in found if is_own(one.key[len(own) :], one)])
 
     # -- what is known ---------------------------------------------------------------------------
 
@@ -276,16 +359,18 @@ class RemoteStore(Staging):
                 # Those of the catalog before stay: they are promised for ever.
                 with self.open_output(before.name) as stream:
                     stream.write(before.read_bytes())
-        names = [f"{_FOLDER}{self._token}/{name}" for name in self.sizes()]
-        own = [self.prepared / name for name in self.sizes()]
-        upload(self._remote, list(zip(map(self.output.key, names), own, strict=True)))
+        names = self.names()
+        own = [self.prepared / name for name in names]
+        # First what will be there: should this run be killed, the next one knows what is its.
+        self._write(
+            _sent_name(self._token),
+            {name: path.stat().st_size for name, path in zip(names, own, strict=True)},
+        )
+        keys = [self.output.key(f"{_FOLDER}{self._token}/{name}") for name in names]
+        tags = upload(self._remote, list(zip(keys, own, strict=True)))
+        self._etags = dict(zip(names, tags, strict=True))
 
-    def publish(
-        self,
-        catalog: dict[str, Any],
-        state: State,
-        replaced: Sequence[str],  # noqa: ARG002 - every catalog has a folder of its own
-    ) -> dict[str, Any]:
+    def publish(self, catalog: dict[str, Any], state: State) -> dict[str, Any]:
         """Name the folder that what is prepared was sent to.
 
         Parameters
@@ -294,8 +379,6 @@ class RemoteStore(Staging):
             Content of ``catalog.json``.
         state : State
             What the next run must know.
-        replaced : sequence of str
-            As of `dcmdask.store.Store`.
 
         Returns
         -------
@@ -312,14 +395,24 @@ class RemoteStore(Staging):
         token = self._token
         index = self._private.mirror / index_name(token)
         write_index(index, self.parts, state.parts)
-        state = replace(state, index=check_of(index), published=self.sizes())
+        published = {
+            name: self.check(name)._replace(modified=None, etag=tag)
+            for name, tag in self._etags.items()
+        }
+        state = replace(state, index=check_of(index), published=published)
         self._private.keep([index_name(token)])
         self._write(state_name(token), asdict(state))
-        catalog = {**catalog, "state": token, "folder": f"{_FOLDER}{token}"}
+        catalog = {
+            **catalog,
+            "state": token,
+            "folder": f"{_FOLDER}{token}",
+            "published": described(published),
+        }
         before = self._files_beside()
         self._name(catalog)
         with suppress(OutputError, StoreError, HeaderError):
             # It is published, whatever becomes of what was there before.
+            self._private.remove([_sent_name(token)])
             remove_others(self.parts, state.parts)
             self._discard(before)
         return catalog
@@ -331,11 +424,19 @@ class RemoteStore(Staging):
             remove_others(self.parts, state.parts)
 
     def _files_beside(self) -> list[str]:
-        """Give the files of a catalog that lies beside its catalog file: a copy of a local one."""
-        if self.output.folder:
+        """Return the files of a catalog that lies beside its catalog file: a copy of a local one.
+
+        As far as they are what was copied: each is read, as its entity tag says nothing of that.
+        """
+        # The catalog file is not read again: its tag is that of the one this run began with.
+        state = None if self.output.folder else state_of(self.output, self._began_with)
+        if state is None:
             return []
-        state = state_of(self.output, token_of(self.output.catalog()))
-        return [self.output.key(name) for name in (state.published if state else ())]
+        there = self.output.listed()
+        found = [(there[name], check) for name, check in state.published.items() if name in there]
+        return [
+            one.key for one, check in found if is_object(self._remote, check, one, self._scratch)
+        ]
 
     def _discard(self, keys: Iterable[str]) -> None:
         if self._lease.is_held:
@@ -343,9 +444,7 @@ class RemoteStore(Staging):
 
     def _name(self, catalog: dict[str, Any]) -> None:
         """Write the catalog file, if it is still the one that this run knows of."""
-        text = json.dumps(catalog, indent=2, ensure_ascii=False) + "\n"
-        # A path that is no UTF-8 has surrogates in it; written so, they are JSON.
-        content = text.encode("utf-8", "backslashreplace")
+        content = catalog_text(catalog)
         tag = self.output.tag
         interrupts.hold()
         # Now that all is there: where another run took this one for dead, it is that one's turn.
@@ -360,3 +459,15 @@ class RemoteStore(Staging):
                 raise LockedError(self.place, words, "run again") from error
         else:
             self.output.catalog()
+
+
+def _sent_name(token: str) -> str:
+    """Return the name of what says which files a run is about to send for a catalog."""
+    return f"sent-{token}.json"
+
+
+def _superseded(names: Iterable[str], current: str | None) -> list[str]:
+    """Return the catalogs that were, or were to be, and are not the one that is named."""
+    found = [match for match in map(_RECORD.fullmatch, names) if match and match[2] != current]
+    # Where none is named, that may be somebody's mistake: only what never was is superseded.
+    return sorted({one[2] for one in found if one[1] == "sent" or current is not None})

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcmdask.codes import Codes, codes_of, first_rows
+from dcmdask.modes import private_file, private_folder
 from dcmdask.writing import writing
 
 SCATTERED_ROWS = 65_536
@@ -145,7 +146,7 @@ class Shelf:
         if self._room >= 0:
             self._kept.append(Stream.of(table, weight=self._weight))
         else:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            private_folder(self._folder)
             with _Sink(self._folder / f"{len(self._kept):05d}.arrow", self._schema) as sink:
                 sink.write(table)
             self._kept.append(sink.stream(self._weight))
@@ -226,7 +227,7 @@ def cut(
     if keys.least == keys.greatest:
         return [dict(streams)]
     bounds = keys.bounds(min(_FILES, math.ceil(weight / (_AIM * most))))
-    folder.mkdir(parents=True)
+    private_folder(folder)
     scattered = {
         name: _scatter(stream, key, bounds, folder / name) for name, stream in streams.items()
     }
@@ -286,7 +287,7 @@ def _ends(keys: list[str]) -> list[str]:
 
 def _scatter(stream: Stream, key: Key, bounds: list[str], folder: Path) -> list[Stream]:
     """Give every row to the file of its range."""
-    folder.mkdir()
+    private_folder(folder)
     sinks = [
         _Sink(folder / f"{number:03d}.arrow", stream.schema) for number in range(len(bounds) + 1)
     ]
@@ -338,7 +339,7 @@ class _Sink:
 
     def __enter__(self) -> Self:
         with writing(self._path):
-            file = self._open.enter_context(pa.OSFile(str(self._path), "wb"))
+            file = self._open.enter_context(pa.OSFile(str(private_file(self._path)), "wb"))
             stream = pa.ipc.new_stream(file, self._schema, options=_LZ4)
             self._writer = self._open.enter_context(stream)
         return self

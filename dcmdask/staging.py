@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dcmdask.manifest import PieceWriter
-from dcmdask.parts import Parts
+from dcmdask.modes import private_folder, private_opener
+from dcmdask.output import Check
+from dcmdask.parts import Parts, check_of
 from dcmdask.writing import writing
 
 
@@ -29,6 +31,7 @@ class Staging:
     def __init__(self, staging: Path) -> None:
         self.staging = staging
         self.prepared = staging / "publish"
+        self._known_checks: dict[str, list[int]] = {}
 
     def piece_writer(self) -> PieceWriter:
         """Give a writer for the manifest of this run."""
@@ -37,28 +40,33 @@ class Staging:
     def staged(self, name: str) -> Path:
         """Give the path under which an output is prepared; its folder exists."""
         path = self.prepared / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         return path
 
     @contextmanager
     def open_output(self, name: str) -> Iterator[BinaryIO]:
         """Open one file to be prepared."""
         path = self.staged(name)
-        with writing(path), open(path, "wb") as stream:
+        with writing(path), open(path, "wb", opener=private_opener) as stream:
             yield stream
 
     def publish_instances(self, parts: Parts) -> list[str]:
         """Prepare the instances of parts; give the names of their files in OUT."""
-        names = parts.publish_instances(self.prepared / "instances")
-        return [f"instances/{name}" for name in names]
+        names = [f"instances/{name}" for name in parts.publish_instances(self.staged("instances"))]
+        # Whoever wrote them has said so: they are not read again.
+        self._known_checks = dict(zip(names, parts.instance_checks(), strict=True))
+        return names
 
     def send(self) -> None:
         """Bring what is prepared to where it will be published, if that is not here."""
 
-    def sizes(self) -> dict[str, int]:
-        """Give the size of every file that is prepared."""
-        return {
-            path.relative_to(self.prepared).as_posix(): path.stat().st_size
-            for path in sorted(self.prepared.rglob("*"))
-            if path.is_file()
-        }
+    def names(self) -> list[str]:
+        """Return the names in OUT of all files that are prepared, in order."""
+        files = (path for path in sorted(self.prepared.rglob("*")) if path.is_file())
+        return [path.relative_to(self.prepared).as_posix() for path in files]
+
+    def check(self, name: str) -> Check:
+        """Return size, checksum and time of a file that is prepared."""
+        path = self.prepared / name
+        size, crc = self._known_checks.get(name) or check_of(path)
+        return Check(size, crc, path.stat().st_mtime_ns)

@@ -15,7 +15,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -24,15 +24,16 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from dcmdask import interrupts
+from dcmdask import interrupts, modes
 from dcmdask.errors import LockedError, OutputError
 from dcmdask.known import Known, write_index
-from dcmdask.marks import MARK, has_only_own_names, is_output, write_mark
+from dcmdask.marks import has_only_own_names, is_output, write_mark
 from dcmdask.output import (
     CATALOG,
     DEFAULT_MAP,
-    MOVES,
+    PREVIOUS,
     UNFINISHED,
+    Check,
     FolderOutput,
     State,
     index_name,
@@ -42,14 +43,21 @@ from dcmdask.output import (
     state_of,
     token_of,
 )
+from dcmdask.ownership import (
+    catalog_text,
+    described,
+    is_own_catalog,
+    names_right_in,
+    proofs_of,
+    published_by,
+    read_check,
+)
 from dcmdask.parts import check_of, list_stems, remove_others
+from dcmdask.placing import Placing, sync
 from dcmdask.projectids import SEED_MAP
 from dcmdask.staging import Staging
 from dcmdask.types import PRIVATE
 from dcmdask.writing import output_error, writing
-
-FOLDERS = ("cases", "instances")
-"""Folders of a catalog: such a one in an OUT without a catalog is the user's, and is not touched."""
 
 _HEARTBEAT = 10.0
 _STALE = 60.0
@@ -66,6 +74,12 @@ class Store(Staging):
         The folder; made if it is not there.
     fresh : bool
         Whether to throw away what a run that was ended has read.
+    writes : iterable of str
+        Names right in it that the run may publish: none may be taken by what is not ours.
+    replace : bool
+        Whether what is not ours and in the way is moved to a folder beside it, not refused.
+    closed : bool
+        Whether nobody but the user may reach what is published.
 
     Attributes
     ----------
@@ -77,14 +91,27 @@ class Store(Staging):
         What is known of a run that ended without a word.
     read_anew : str or None
         Why nothing of the catalog in OUT is of use, where there is one.
+    missing : list of str
+        Published files that somebody has removed.
+    set_aside : list of str
+        What was not ours and was moved to another folder.
 
     Notes
     -----
-    Use it as a context: entering takes the lock and undoes what an earlier run left half published,
-    leaving drops the staging area. Parts stay.
+    Use it as a context: entering takes the lock, refuses an output in which a name is taken that the
+    run would replace, and undoes what an earlier run left half published; leaving drops the staging
+    area. Parts stay.
     """
 
-    def __init__(self, out: Path, *, fresh: bool = False) -> None:
+    def __init__(
+        self,
+        out: Path,
+        *,
+        fresh: bool = False,
+        writes: Iterable[str] = (),
+        replace: bool = False,
+        closed: bool = False,
+    ) -> None:
         super().__init__(out / PRIVATE / "staging")
         self.out = out
         self.place = str(out)
@@ -93,10 +120,15 @@ class Store(Staging):
         self.parts = self.output.parts
         self.interrupted: str | None = None
         self.read_anew: str | None = None
+        self.missing: list[str] = []
+        self.set_aside: list[str] = []
         self._fresh = fresh
-        self._previous = self.private / "previous"
-        self._moves = self.private / MOVES
-        self._lock = FileLock(self.private / "lock")
+        self._writes = set(writes) - {DEFAULT_MAP}
+        self._replace = replace
+        self._closed = closed
+        self._before: set[str] = set()
+        self._placing = Placing(out, self.private, self.prepared)
+        self._lock = FileLock(self.private / "lock", mode=0o600)
         self._holder = _Holder(self.private / "holder.json")
         self._made: list[Path] = []
 
@@ -108,8 +140,16 @@ class Store(Staging):
                 self._made = [path for path in ways if not path.exists()]
                 self._make_private()
             self._take_lock()
+        except BaseException as error:
+            self._remove_made(locked=isinstance(error, LockedError))
+            raise
+        try:
+            with writing(self.out):
+                self._look()
         except BaseException:
-            self._remove_made()
+            # Refused: all is left as it is.
+            self._remove_made(locked=False)
+            self._lock.release()
             raise
         try:
             with writing(self.out):
@@ -131,7 +171,8 @@ class Store(Staging):
         if not own and os.path.lexists(self.private):
             words = "it is there and no run made it"
             raise OutputError(str(self.private), words, "choose another --out, or move it away")
-        self.private.mkdir(parents=True, exist_ok=True)
+        self.out.mkdir(parents=True, exist_ok=True)
+        modes.private_folder(self.private)
         write_mark(self.private)
 
     def _take_lock(self) -> None:
@@ -153,37 +194,73 @@ class Store(Staging):
             self._lock.release()
             raise LockedError(str(self.out), who, "wait for it, or end it")
 
+    def _look(self) -> None:
+        """Refuse what is not ours, or move it aside; see to it that OUT can be closed."""
+        self._placing.proofs = proofs_of(self.output)
+        published = self._published()
+        self._before = names_right_in(published)
+        there = ((name, os.path.lexists(self.out / name)) for name in published)
+        self.missing = [name for name, is_there in there if not is_there and name != DEFAULT_MAP]
+        names = {CATALOG, *self._writes, *self._before, *self._placing.names_at_stake()}
+        self._refuse(names)
+        if self._closed:
+            modes.close(self.out)
+            if not modes.is_closed(self.out):
+                remedy = "choose another --out, or leave out --private"
+                raise OutputError(str(self.out), "its file system keeps no permissions", remedy)
+
+    def _refuse(self, names: Iterable[str]) -> None:
+        self.set_aside += self._placing.check(names, replace=self._replace)
+        if self._closed and self._placing.aside is not None:
+            modes.close(self._placing.aside)
+
+    @property
+    def set_aside_in(self) -> str | None:
+        """Name in OUT of the folder to which what was not ours was moved, if anything was."""
+        aside = self._placing.aside
+        return None if aside is None else aside.name
+
+    def _published(self) -> Mapping[str, Check]:
+        """Return what was published by the catalog that is there, or was set aside by a crash."""
+        for place in (self.out, self.private / PREVIOUS):
+            text = FolderOutput(place).catalog()
+            state = state_of(self.output, token_of(text))
+            if text is not None:
+                return published_by(text) if state is None else state.published
+        return {}
+
     def _begin(self) -> None:
         self.interrupted = self._holder.said()
         self._holder.take()
-        self._undo_publishing()
-        if not (self.out / CATALOG).exists():
-            for name in FOLDERS:
-                if (self.out / name).exists():
-                    words = "it is there and no run made it"
-                    remedy = "choose another --out, or move it away"
-                    raise OutputError(str(self.out / name), words, remedy)
+        if not modes.is_closed(self.private):
+            # Of a release that left it open.
+            modes.close_tree(self.private)
+        self._placing.undo()
         shutil.rmtree(self.staging, ignore_errors=True)
-        for folder in ("manifest", "publish"):
-            (self.staging / folder).mkdir(parents=True)
-        self.parts.mkdir(exist_ok=True)
+        for folder in (self.staging / "manifest", self.staging / "publish", self.parts):
+            modes.private_folder(folder)
+        if (self.out / DEFAULT_MAP).is_file():
+            # It is read now, and what is written later holds all of it.
+            own = {DEFAULT_MAP: read_check(self.out / DEFAULT_MAP)}
+            self._placing.proofs.add(own)
         if self._fresh:
             self._forget_unfinished()
 
     def _leave(self) -> None:
         """Leave what is published and what was read; let go of the lock last."""
-        with suppress(OSError):
+        with suppress(OSError, OutputError):
             # Where this fails, what was set aside stays, and the next run does it again.
-            self._undo_publishing()
+            self._placing.undo()
             shutil.rmtree(self.staging, ignore_errors=True)
         stems = self._tidy()
         self._holder.drop()
-        empty = not (stems or self._previous.exists() or (self.out / CATALOG).exists())
+        is_kept = self._placing.has_set_aside or is_own_catalog(self.output.catalog())
+        empty = not (stems or is_kept or any(self.private.glob("state-*")))
         if empty:
-            shutil.rmtree(self.private, ignore_errors=True)
+            self._remove_private()
         self._lock.release()
         if empty:
-            self._remove_made()
+            self._remove_made(locked=False)
 
     def _tidy(self) -> list[str]:
         """Remove what neither the catalog nor the next run needs; give the parts that stay."""
@@ -192,16 +269,34 @@ class Store(Staging):
         token = self._token()
         state = state_of(self.output, token)
         for path in self.private.glob("state-*"):
-            if path.stem != f"state-{token}":
+            if path.stem != f"state-{token}" and not (token is None and self._proves(path)):
                 _remove(path)
         if not set(stems) - set(state.parts if state else ()):
             _remove(self.private / UNFINISHED)
         return stems
 
-    def _remove_made(self) -> None:
+    def _proves(self, path: Path) -> bool:
+        """Tell whether a state is all that says of files which are there that they are ours."""
+        state = state_of(self.output, path.stem.removeprefix("state-"))
+        names = () if state is None else names_right_in(state.published)
+        return any(os.path.lexists(self.out / name) for name in names)
+
+    def _remove_private(self) -> None:
+        """Remove what a run keeps for itself, and nothing else that may lie there."""
+        shutil.rmtree(self.staging, ignore_errors=True)
+        for name in os.listdir(self.private):
+            path = self.private / name
+            if not has_only_own_names([name]):
+                continue
+            with suppress(OSError):
+                path.rmdir() if path.is_dir() else path.unlink()
+        with suppress(OSError):
+            self.private.rmdir()
+
+    def _remove_made(self, *, locked: bool) -> None:
         """Remove the folders that entering made, as far as nothing lies in them."""
-        if self.private in self._made:
-            _remove(self.private / MARK)
+        if self.private in self._made and not locked and self.private.is_dir():
+            self._remove_private()
         for path in dict.fromkeys((self.private, *self._made)):
             with suppress(OSError):
                 path.rmdir()
@@ -223,12 +318,19 @@ class Store(Staging):
         if not is_of_use(self.output, token, reading, full=full):
             self._forget_unfinished()
         said = {"reading": reading, "full": full, "after": token}
-        with writing(self.private):
-            (self.private / UNFINISHED).write_text(json.dumps(said))
+        self._keep(UNFINISHED, said)
         # What a task was writing when its run was ended, and nobody will end.
         remove_others(self.parts, list_stems(self.parts))
         known, self.read_anew, _ = known_of(self.output, reading, full=full, scratch=self.staging)
         return known
+
+    def _keep(self, name: str, said: dict[str, Any]) -> None:
+        """Write a file that this run or the next one reads, whole or not at all."""
+        fresh = self.staging / name
+        with writing(self.private):
+            with open(fresh, "w", encoding="utf-8", opener=modes.private_opener) as stream:
+                json.dump(said, stream)
+            os.replace(fresh, self.private / name)
 
     def _token(self) -> str | None:
         return token_of(self.output.catalog())
@@ -254,10 +356,10 @@ class Store(Staging):
 
     # -- publishing ------------------------------------------------------------------------------
 
-    def publish(
-        self, catalog: dict[str, Any], state: State, replaced: Sequence[str]
-    ) -> dict[str, Any]:
+    def publish(self, catalog: dict[str, Any], state: State) -> dict[str, Any]:
         """Put what is prepared into its place, the catalog file last.
+
+        What the catalog before had published goes, prepared anew or not.
 
         Parameters
         ----------
@@ -265,8 +367,6 @@ class Store(Staging):
             Content of ``catalog.json``.
         state : State
             What the next run must know.
-        replaced : sequence of str
-            Names in OUT that this run answers for: what stood there goes, prepared anew or not.
 
         Returns
         -------
@@ -276,93 +376,83 @@ class Store(Staging):
         Raises
         ------
         OutputError
-            A file cannot be put in its place; the previous catalog stands again.
+            A file cannot be put in its place, or a name was taken meanwhile; the previous catalog
+            stands again.
         """
         token = secrets.token_hex(8)
         moves = sorted(entry.name for entry in self.prepared.iterdir())
         index = self.private / index_name(token)
         write_index(index, self.parts, state.parts)
-        state = replace(state, index=check_of(index), published=self.sizes())
-        with writing(self.private):
-            (self.private / state_name(token)).write_text(
-                json.dumps(asdict(state)), encoding="utf-8"
-            )
-        catalog = {**catalog, "state": token}
-        self._prepare_catalog(catalog)
         with writing(self.out):
-            self._sync(token, state)
+            published = self._sync(state)
+            state = replace(state, index=check_of(index), published=published)
+            self._keep(state_name(token), asdict(state))
+            catalog = {**catalog, "state": token, "published": described(published)}
+            self._prepare_catalog(catalog)
+            for path in (index, self.private / state_name(token), self.prepared / CATALOG):
+                sync(path)
+            # Somebody may have put something there since the run began.
+            self._refuse({CATALOG, *self._before, *moves})
+            self._placing.proofs.add(published)
             interrupts.hold()
-            shutil.rmtree(self._previous, ignore_errors=True)
-            self._previous.mkdir()
-            self._moves.write_text(json.dumps(moves))
-            _sync(self._moves)
-            _sync(self.private, os.O_RDONLY)
-            try:
-                for name in (CATALOG, *sorted({*replaced, *moves})):
-                    if (self.out / name).exists():
-                        os.replace(self.out / name, self._previous / name)
-                for name in (*moves, CATALOG):
-                    os.replace(self.prepared / name, self.out / name)
-                _sync(self.out, os.O_RDONLY)
-            except BaseException:
-                # An interrupt too: what was set aside is the only catalog there is.
-                self._undo_publishing()
-                raise
-            self._undo_publishing()
+            self._placing.place(moves, self._before)
         remove_others(self.parts, state.parts)
         return catalog
 
     def confirm(self, catalog: dict[str, Any], state: State) -> None:
         """Put a new catalog file in place of that of the same catalog: nothing else has changed."""
-        self._prepare_catalog(catalog)
         remove_others(self.parts, state.parts)
         with writing(self.out):
-            _sync(self.prepared / CATALOG)
+            self._prepare_catalog(catalog)
+            sync(self.prepared / CATALOG)
+            self._refuse({CATALOG})
             interrupts.hold()
             os.replace(self.prepared / CATALOG, self.out / CATALOG)
+            self._confirm_published(catalog["state"])
+
+    def _confirm_published(self, token: str) -> None:
+        """Note the times of files that were the same although they had another; close all files."""
+        state, renewed = state_of(self.output, token), self._placing.proofs.renewed
+        if state is None:
+            return
+        if renewed.keys() & state.published.keys():
+            known = {name: renewed.get(name, check) for name, check in state.published.items()}
+            self._keep(state_name(token), asdict(replace(state, published=known)))
+        if self._closed:
+            for name in {CATALOG, DEFAULT_MAP, *state.published, *names_right_in(state.published)}:
+                if os.path.lexists(self.out / name):
+                    modes.close(self.out / name)
 
     def _prepare_catalog(self, catalog: dict[str, Any]) -> None:
-        text = json.dumps(catalog, indent=2, ensure_ascii=False) + "\n"
         with self.open_output(CATALOG) as stream:
-            # A path that is no UTF-8 has surrogates in it; written so, they are JSON.
-            stream.write(text.encode("utf-8", "backslashreplace"))
+            stream.write(catalog_text(catalog))
+        if self._closed:
+            modes.close_tree(self.prepared)
+        else:
+            modes.open_tree(self.prepared, modes.usual_modes(self.staging))
 
-    def _sync(self, token: str, state: State) -> None:
-        """See that all of the catalog is on disk before its names are: the power may fail."""
-        files = [self.prepared / name for name in (*state.published, CATALOG)]
-        files += [self.private / state_name(token), self.private / index_name(token)]
+    def _sync(self, state: State) -> dict[str, Check]:
+        """See that what is published and kept is on disk before its names are: the power may fail.
+
+        Returns
+        -------
+        dict
+            Name in OUT to `Check` of what is prepared.
+        """
         stems = set(state.parts)
         with os.scandir(self.parts) as items:
-            files += [Path(item.path) for item in items if item.name.partition(".")[0] in stems]
+            kept = [Path(item.path) for item in items if item.name.partition(".")[0] in stems]
+
+        def check(name: str) -> Check:
+            sync(self.prepared / name)
+            return self.check(name)
+
         # Many at once: a journal takes them together.
         with ThreadPoolExecutor(_SYNCING) as pool:
-            list(pool.map(_sync, files))
-
-    def _undo_publishing(self) -> None:
-        """Undo a publishing that did not end, or drop what one that did had set aside.
-
-        The catalog file is the first that is set aside and the last that is put in place: where it
-        stands, either nothing has moved or everything. Done twice, or over again after a crash half
-        way, it comes to the same.
-        """
-        if self._moves.exists() and not (self.out / CATALOG).exists():
-            self.prepared.mkdir(parents=True, exist_ok=True)
-            for name in self._moved_names():
-                # What is no longer prepared was put in place; the rest of OUT is not of this run.
-                if (self.out / name).exists() and not (self.prepared / name).exists():
-                    os.replace(self.out / name, self.prepared / name)
-            if self._previous.is_dir():
-                names = sorted(entry.name for entry in self._previous.iterdir())
-                for name in sorted(names, key=lambda name: name == CATALOG):
-                    os.replace(self._previous / name, self.out / name)
-        shutil.rmtree(self._previous, ignore_errors=True)
-        self._moves.unlink(missing_ok=True)
-
-    def _moved_names(self) -> list[str]:
-        try:
-            return [str(name) for name in json.loads(self._moves.read_text())]
-        except ValueError:  # the machine went down before it was on disk, so nothing had moved
-            return []
+            names = self.names()
+            checks = pool.map(check, names)
+            list(pool.map(sync, kept))
+            return dict(zip(names, checks, strict=True))
 
 
 class _Holder:
@@ -376,7 +466,7 @@ class _Holder:
         """Say that it is this process, from now on."""
         began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         said = {"pid": os.getpid(), "host": socket.gethostname(), "began": began}
-        self._path.write_text(json.dumps(said))
+        modes.private_file(self._path).write_text(json.dumps(said))
         threading.Thread(target=self._beat, daemon=True, name="dcmdask-holder").start()
 
     def drop(self) -> None:
@@ -420,17 +510,6 @@ class _Holder:
 def _remove(path: Path) -> None:
     with suppress(OSError):
         path.unlink(missing_ok=True)
-
-
-def _sync(path: Path, flags: int = os.O_RDWR) -> None:
-    """See that a file is on disk, or, opened to be read, the names in a folder."""
-    # Where the system cannot: it is a precaution.
-    with suppress(OSError):
-        handle = os.open(path, flags | getattr(os, "O_BINARY", 0))
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def read_state(out: Path) -> State | None:

@@ -329,7 +329,10 @@ def test_a_map_elsewhere_is_written_although_nothing_changed(source: Path, tmp_p
 
 @pytest.mark.parametrize("damage", ["index", "state", "table"])
 def test_what_was_damaged_is_read_again(source: Path, tmp_path: Path, damage: str) -> None:
-    """A disk that loses bytes of an output is healed by the same command."""
+    """A disk that loses bytes of what a run keeps is healed by the same command.
+
+    Of what is published, it is changed, as if by somebody: moved aside where that is asked for.
+    """
     out = tmp_path / "out"
     crawl(source, out, **OPTIONS)
     before = published(out)
@@ -339,7 +342,16 @@ def test_what_was_damaged_is_read_again(source: Path, tmp_path: Path, damage: st
     elif damage == "table":
         path = out / "crawl_db.parquet"
     path.write_bytes(path.read_bytes()[:-40])
-    again = crawl(source, out, **OPTIONS)
+    if damage == "table":
+        with pytest.raises(
+            OutputError, match=r"crawl_db\.parquet: it was changed since it was pub"
+        ):
+            crawl(source, out, **OPTIONS)
+    again = crawl(source, out, replace=damage == "table", **OPTIONS)
+    if damage == "table":
+        aside = out / again.run["run"]["set_aside_in"]
+        assert ["crawl_db.parquet"] == [path.name for path in aside.iterdir()]
+        shutil.rmtree(aside)
     assert before == published(out)
     assert (damage == "table") == (again.run["run"]["read_anew"] is None)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -21,18 +21,20 @@ from source.making import instance
 from source.unprivileged import run_unprivileged, shared_folder
 from support import crawl, unfinished
 
+from dcmdask import placing
 from dcmdask.catalog import Catalog
 from dcmdask.config import RunOptions
 from dcmdask.errors import CatalogError, LockedError, OutputError
 from dcmdask.header.reader import read_headers
-from dcmdask.output import FolderOutput
+from dcmdask.output import CATALOG, Check, FolderOutput, State
 from dcmdask.parts import list_stems, write_part
 from dcmdask.pipeline import run
 from dcmdask.schema import READ
-from dcmdask.store import CATALOG, FOLDERS, State, Store, read_state
+from dcmdask.store import Store, read_state
 from dcmdask.types import PRIVATE
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals and mounts of POSIX")
+FOLDERS = ("cases", "instances")
 NAMES = ("cases", "index.csv", "instances", "old.csv")
 STATE = State("", "", "", "", [], [], {})
 KEPT = ["lock", "output.json", "parts", "state-TOKEN.index", "state-TOKEN.json"]
@@ -45,28 +47,38 @@ def _publish(out: Path, text: str, names: tuple[str, ...] = NAMES[:3]) -> None:
         for name in names:
             path = store.staged(f"{name}/part" if name in FOLDERS else name)
             path.write_text(text)
-        store.publish({"text": text, "instances": []}, STATE, NAMES)
+        store.publish({"text": text, "instances": []}, STATE)
 
 
 def _content(out: Path) -> dict[str, str]:
-    """Give what lies in an output folder, without what is private, and TOKEN for its state."""
-    return {
-        path.relative_to(out).as_posix(): re.sub(r'"[0-9a-f]{16}"', '"TOKEN"', path.read_text())
+    """Give what lies in an output folder, without what is private, and what its catalog says."""
+    content = {
+        path.relative_to(out).as_posix(): path.read_text()
         for path in sorted(out.rglob("*"))
         if path.is_file() and PRIVATE not in path.parts
     }
+    if CATALOG in content:
+        content[CATALOG] = json.loads(content[CATALOG])["text"]
+    return content
 
 
 def _catalog(text: str, names: tuple[str, ...] = NAMES[:3]) -> dict[str, str]:
     files = {f"{name}/part" if name in FOLDERS else name: text for name in names}
-    said = json.dumps({"text": text, "instances": [], "state": "TOKEN"}, indent=2) + "\n"
-    return dict(sorted({**files, CATALOG: said}.items()))
+    return dict(sorted({**files, CATALOG: text}.items()))
 
 
 def _state(text: str, names: tuple[str, ...]) -> State:
     """Give the state of a catalog whose every file says `text`: of no parts, the index is empty."""
-    files = {f"{name}/part" if name in FOLDERS else name: len(text) for name in names}
+    check = Check(len(text), zlib.crc32(text.encode()))
+    files = {f"{name}/part" if name in FOLDERS else name: check for name in names}
     return replace(STATE, index=[0, 0], published=dict(sorted(files.items())))
+
+
+def _untimed(state: State | None) -> State:
+    """Give a state without the times of files."""
+    assert state is not None
+    files = {name: check._replace(modified=None) for name, check in state.published.items()}
+    return replace(state, published=files)
 
 
 def _private(out: Path) -> list[str]:
@@ -84,23 +96,26 @@ def test_what_is_published_replaces_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "out" / "notes.txt").write_text("mine")
     _publish(tmp_path / "out", "new")
     assert {**_catalog("new"), "notes.txt": "mine"} == _content(tmp_path / "out")
-    assert _state("new", NAMES[:3]) == read_state(tmp_path / "out")
+    assert _state("new", NAMES[:3]) == _untimed(read_state(tmp_path / "out"))
     assert KEPT == _private(tmp_path / "out")
 
 
 def test_a_folder_that_no_run_made_is_not_touched(tmp_path: Path) -> None:
     """A user's folder of a name that a catalog uses is refused before anything is read."""
-    (tmp_path / "cases").mkdir()
-    (tmp_path / "cases" / "P1").write_bytes(instance())
-    with pytest.raises(OutputError, match="cases: it is there and no run made it"):
-        run([str(tmp_path / "cases")], RunOptions(out=str(tmp_path)))
-    assert ["cases"] == os.listdir(tmp_path)
-    assert ["P1"] == os.listdir(tmp_path / "cases")
+    for folder in ("in", "out/cases"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "P1").write_text("no DICOM")
+    with pytest.raises(
+        OutputError, match="out/cases: no run wrote it; choose another --out, or add"
+    ):
+        run([str(tmp_path / "in")], RunOptions(out=str(tmp_path / "out")))
+    assert ["cases"] == os.listdir(tmp_path / "out")
+    assert ["P1"] == os.listdir(tmp_path / "out" / "cases")
 
 
 def _moves(monkeypatch: pytest.MonkeyPatch, fail_at: int, error: BaseException) -> list[int]:
     """Have the n-th move of a file fail."""
-    real, calls = os.replace, [0]
+    real, calls = placing.move, [0]
 
     def move(source: Any, target: Any) -> None:
         calls[0] += 1
@@ -108,7 +123,7 @@ def _moves(monkeypatch: pytest.MonkeyPatch, fail_at: int, error: BaseException) 
             raise error
         real(source, target)
 
-    monkeypatch.setattr(os, "replace", move)
+    monkeypatch.setattr(placing, "move", move)
     return calls
 
 
@@ -125,7 +140,7 @@ def test_a_publishing_that_fails_leaves_the_previous_catalog(
             _publish(tmp_path / "out", "new")
         assert calls[0] >= fail_at
     assert _catalog("old", NAMES) == _content(tmp_path / "out")
-    assert _state("old", NAMES) == read_state(tmp_path / "out")
+    assert _state("old", NAMES) == _untimed(read_state(tmp_path / "out"))
     assert set(KEPT) <= set(_private(tmp_path / "out"))
     _publish(tmp_path / "out", "new")
     assert KEPT == _private(tmp_path / "out")
@@ -159,19 +174,20 @@ def test_a_first_publishing_that_fails_leaves_nothing(
 _CRASH = """
 import os, sys
 from pathlib import Path
-from dcmdask.store import FOLDERS, State, Store
-real, calls = os.replace, [0]
-def replace(source, target):
+from dcmdask import placing
+from dcmdask.output import State
+from dcmdask.store import Store
+real, calls = placing.move, [0]
+def move(source, target):
     calls[0] += 1
     if calls[0] == int(sys.argv[2]):
         os.kill(os.getpid(), 9)
     real(source, target)
 with Store(Path(sys.argv[1])) as store:
-    for name in ("cases", "index.csv", "instances"):
-        store.staged(f"{name}/part" if name in FOLDERS else name).write_text("new")
-    os.replace = replace
-    names = ("cases", "index.csv", "instances", "old.csv")
-    store.publish({"text": "new", "instances": []}, State("", "", "", "", [], [], {}), names)
+    for name in ("cases/part", "index.csv", "instances/part"):
+        store.staged(name).write_text("new")
+    placing.move = move
+    store.publish({"text": "new", "instances": []}, State("", "", "", "", [], [], {}))
 """
 
 
@@ -207,10 +223,11 @@ def test_a_crash_of_a_first_run_is_healed(tmp_path: Path) -> None:
     """What a killed first publishing had put in place is no obstacle to the next run."""
     out = tmp_path / "out"
     out.mkdir()
-    (out / "index.csv").write_text("the user's")
-    assert -signal.SIGKILL == _python(_CRASH, out, 4).returncode
+    (out / "notes.txt").write_text("the user's")
+    assert -signal.SIGKILL == _python(_CRASH, out, 3).returncode
     with Store(out):
-        assert {"index.csv": "the user's"} == _content(out)
+        assert {"notes.txt": "the user's"} == _content(out)
+    (out / "notes.txt").unlink()
     _publish(out, "new")
     assert _catalog("new") == _content(out)
 
@@ -296,7 +313,7 @@ def test_a_run_that_is_refused_leaves_the_first_one_to_end(tmp_path: Path) -> No
         with pytest.raises(LockedError):
             _publish(out, "second")
         store.staged("index.csv").write_text("first")
-        store.publish({"text": "first", "instances": []}, STATE, NAMES)
+        store.publish({"text": "first", "instances": []}, STATE)
     assert _catalog("first", ("index.csv",)) == _content(out)
 
 
@@ -532,7 +549,7 @@ def test_while_publishing_there_is_no_half_catalog(
     out = tmp_path / "out"
     _publish(out, "old")
     seen: list[str] = []
-    real = os.replace
+    real = placing.move
 
     def move(source: Any, target: Any) -> None:
         real(source, target)
@@ -540,7 +557,7 @@ def test_while_publishing_there_is_no_half_catalog(
             texts = {text for name, text in _content(out).items() if name != CATALOG}
             seen.append(f"{FolderOutput(out).read_catalog()['text']} {texts}")
 
-    monkeypatch.setattr(os, "replace", move)
+    monkeypatch.setattr(placing, "move", move)
     _publish(out, "new")
     assert ["new {'new'}"] == seen
 
@@ -566,7 +583,7 @@ def test_tables_are_written_under_the_staging_area(tmp_path: Path) -> None:
             stream.write(b"PAR1")
         assert {} == _content(tmp_path / "out")
         begun = time.time()
-        store.publish({"instances": []}, STATE, ())
+        store.publish({"instances": []}, STATE)
         assert time.time() - begun < 5
     assert [CATALOG, "index.parquet"] == sorted(
         path.name for path in (tmp_path / "out").iterdir() if path.name != PRIVATE

@@ -100,6 +100,13 @@ STRICT = 3
 @option("--move-top-level-zips", is_flag=True, help="First move SOURCE/x.zip to SOURCE/x/x.zip.")
 @option("--projectid-map", metavar="PATH", help="JSON file of ProjectIDs. Default: in OUT.")
 @option("--excel", is_flag=True, help="CSV made for a spreadsheet: BOM, no formulas.")
+@option(
+    "--replace",
+    is_flag=True,
+    help="First move what is in the way in OUT and no run wrote, or was changed since, to "
+    "OUT/replaced-<time>. Without it such a run is refused.",
+)
+@option("--private", is_flag=True, help="Nobody else may read OUT: folders 0700, files 0600.")
 @option("--strict", is_flag=True, help="Exit with 3 if any file failed.")
 @option("--quiet", "-q", is_flag=True, help="No progress, no summary.")
 @option("--log-file", type=click.Path(path_type=Path), help="Write progress and summary there.")

@@ -13,7 +13,7 @@ from rich.cells import cell_len
 
 from dcmdask.catalog import Catalog
 from dcmdask.cli.settings import storage_option
-from dcmdask.cli.summary import counted, summary_lines
+from dcmdask.cli.summary import counted, named, summary_lines
 from dcmdask.cli.terminal import can_print, cut, one_line, room, say
 
 _PATIENTS = 20
@@ -43,10 +43,19 @@ def command(
 ) -> None:
     """Show the catalog in OUT as a tree: patients, studies, series, and who refers to whom."""
     catalog = Catalog(out, storage_option)
-    say("\n".join(summary_lines(catalog.run)))
+    say("\n".join([*summary_lines(catalog.run), *_altered_lines(catalog)]))
     left_out = print_trees(catalog, None if show_all else patients, Form(uids, room(wide=wide)))
     if left_out:
         say(f"... and {counted(left_out, 'patient')} more: --all")
+
+
+def _altered_lines(catalog: Catalog) -> Iterator[str]:
+    """Say which published files are no longer as they were."""
+    altered = catalog.altered()
+    if altered.changed:
+        yield f"  note: changed since it was published: {named(altered.changed)}"
+    if altered.removed:
+        yield f"  note: removed since it was published: {named(altered.removed)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,9 @@ from typing import Any
 from dcmdask.cli.terminal import cut, one_line
 from dcmdask.types import SKIPS, Note
 
+_NAMED = 3
+"""Files that a line names."""
+
 _WORDS = {
     "not_dicom": "not DICOM",
     "dicomdir": "DICOMDIR",
@@ -136,11 +139,29 @@ def resumed_words(files: int) -> str:
     return f"{counted(files, 'file')} {verb} read before an earlier run was ended"
 
 
+def named(names: Iterable[str]) -> str:
+    """Name some files, and say how many more there are.
+
+    Examples
+    --------
+    >>> named(["b", "a"]), named(str(number) for number in range(5))
+    ('a, b', '0, 1, 2 and 2 more')
+    """
+    found = sorted(map(one_line, names))
+    more = len(found) - _NAMED
+    return ", ".join(found[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def _history_lines(run: dict[str, Any]) -> Iterator[str]:
     """Say what earlier runs into the same folder had to do with this one."""
     changes = run["changes"]
     if run["after"] is not None:
         yield f"  note: {run['after']}, had ended without publishing"
+    if missing := run.get("missing"):
+        yield f"  note: removed since they were published: {named(missing)}"
+    if moved := run.get("set_aside"):
+        place = run["set_aside_in"]
+        yield f"  note: moved to {place}, as no run wrote it or it was changed: {named(moved)}"
     if run["read_anew"] is not None:
         yield f"  all was read again: {run['read_anew']}"
     elif changes["same"] or changes["changed"] or changes["gone"]:
