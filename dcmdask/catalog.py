@@ -131,7 +131,9 @@ class Catalog:
             raise CatalogError(str(self.out), f"{file} is gone", "run again") from error
         except (OSError, pa.ArrowInvalid) as error:
             self._check()
-            remedy = "run again with --replace"
+            # In a folder it was changed, by a disk or by somebody, who may want to keep it.
+            is_folder = isinstance(self._output, FolderOutput)
+            remedy = "run again with --full" + (" --replace" if is_folder else "")
             raise CatalogError(str(self.out), f"{file} is damaged", remedy) from error
         finally:
             if path is not None:

@@ -25,8 +25,10 @@ _UNFINISHED = "unfinished.json"
 _KEPT_BEGINS = b'{"reading": "'
 """What a run leaves for the next one begins so, in every release."""
 
+_CATALOG_BEGINS = b'{\n  "dcmdask": "'
+
 _OWN = re.compile(
-    r"(?:lock|moves\.json|unfinished\.json|output\.json|parts|staging|previous|manifest"
+    r"(?:lock|moves\.json|unfinished\.json|output\.json|parts|staging|manifest|previous(?:-[0-9a-f]{8})?"
     r"|holder\.json(?:\.[0-9a-f]{16})?|state-[0-9a-f]{16}\.(?:json|index)|sent-[0-9a-f]{16}\.json)"
 )
 """Names that a run gives to what it keeps, and no others."""
@@ -43,7 +45,8 @@ def is_output(folder: str | os.PathLike[str]) -> bool:
     Returns
     -------
     bool
-        False also where that cannot be looked into. A link is never followed.
+        Where ``.dcmdask`` is another user's and closed, whether ``catalog.json`` is one of ours. A
+        link is never followed.
 
     Notes
     -----
@@ -59,6 +62,8 @@ def is_output(folder: str | os.PathLike[str]) -> bool:
         with os.scandir(private) as items:
             kept = sorted(item.name for item in items if _is_of_a_run(item.name))
         return any(_begins(os.path.join(private, name), _KEPT_BEGINS) for name in kept)
+    except PermissionError:
+        return _begins(os.path.join(folder, "catalog.json"), _CATALOG_BEGINS)
     except OSError:
         return False
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import secrets
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -87,7 +88,7 @@ class Placing:
     @property
     def has_set_aside(self) -> bool:
         """Whether something that stood there is still kept."""
-        return self._previous.exists()
+        return any(self._previous.parent.glob(f"{PREVIOUS}*"))
 
     @property
     def moves(self) -> Path:
@@ -160,6 +161,10 @@ class Placing:
         OSError
             Something cannot be moved; what was there before stands again.
         """
+        if _names_in(self._previous):
+            # What could not be removed, as somebody reads it.
+            other = f"{PREVIOUS}-{secrets.token_hex(4)}"
+            os.rename(self._previous, self._previous.with_name(other))
         self._previous.mkdir(mode=0o700, exist_ok=True)
         with open(self._moves, "w", encoding="utf-8", opener=private_opener) as stream:
             json.dump(moves, stream)
@@ -200,7 +205,8 @@ class Placing:
                 taken = list(_restore(self._previous, self._out, name))
                 if taken:
                     raise refusal(str(self._out), [Stranger(one, changed=False) for one in taken])
-        self._discard(self._previous, "")
+        for folder in (self._previous, *self._previous.parent.glob(f"{PREVIOUS}-*")):
+            self._discard(folder, "")
         self._moves.unlink(missing_ok=True)
 
     def _is_half_done(self) -> bool:
@@ -212,7 +218,7 @@ class Placing:
         if not os.path.lexists(placed):
             return
         if os.path.lexists(prepared):
-            if prepared.is_file() and os.path.samefile(placed, prepared):
+            if _is_one_file(placed, prepared):
                 placed.unlink()
             return
         move(placed, prepared)
@@ -227,15 +233,19 @@ class Placing:
             return []
 
     def _discard(self, folder: Path, before: str) -> None:
-        """Remove what is ours of a folder that was set aside; put back what is not."""
+        """Remove what is ours of a folder that was set aside; put back what is not.
+
+        What cannot be removed or put back now stays there, and is looked at by the next run.
+        """
         for name in _names_in(folder):
             path, full = folder / name, f"{before}{name}"
-            if path.is_dir() and not path.is_symlink():
-                self._discard(path, f"{full}/")
-            elif self.proofs.holds(full, path):
-                path.unlink()
-            elif not name.startswith(_GONE_BY_ITSELF):
-                self._put_back(path, full)
+            with suppress(OSError):
+                if path.is_dir() and not path.is_symlink():
+                    self._discard(path, f"{full}/")
+                elif self.proofs.holds(full, path):
+                    path.unlink()
+                elif not name.startswith(_GONE_BY_ITSELF):
+                    self._put_back(path, full)
         with suppress(OSError):
             folder.rmdir()
 
@@ -251,15 +261,23 @@ class Placing:
 
 def _restore(source: Path, target: Path, name: str) -> Iterator[str]:
     """Move an entry of a folder into another one; return what is taken there, and stays."""
-    if not os.path.lexists(target / name):
-        move(source / name, target / name)
-    elif all(one.is_dir() and not one.is_symlink() for one in (source / name, target / name)):
-        for child in _names_in(source / name):
+    here, there = source / name, target / name
+    if not os.path.lexists(there):
+        move(here, there)
+    elif all(one.is_dir() and not one.is_symlink() for one in (here, there)):
+        for child in _names_in(here):
             yield from _restore(source, target, f"{name}/{child}")
         with suppress(OSError):
-            (source / name).rmdir()
+            here.rmdir()
+    elif _is_one_file(here, there):
+        here.unlink()
     else:
         yield name
+
+
+def _is_one_file(path: Path, other: Path) -> bool:
+    """Tell whether a move ended half way: the file has both names."""
+    return path.is_file() and other.is_file() and os.path.samefile(path, other)
 
 
 def _names_in(folder: Path) -> list[str]:

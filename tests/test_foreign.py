@@ -27,7 +27,8 @@ from dcmdask.catalog import Catalog
 from dcmdask.cli.main import main
 from dcmdask.config import LAYOUTS, RunOptions
 from dcmdask.errors import OutputError
-from dcmdask.output import CATALOG, State
+from dcmdask.output import CATALOG, Check, State
+from dcmdask.ownership import _is_as_written
 from dcmdask.placing import Placing
 from dcmdask.store import Store
 from dcmdask.types import PRIVATE, Progress
@@ -456,12 +457,14 @@ class _Killed(BaseException):
 
 
 @contextmanager
-def _dying(at: int) -> Iterator[None]:
-    """Have this process die at the n-th move of a file, as far as an output is concerned."""
+def _dying(at: int, *, half: bool) -> Iterator[None]:
+    """Have this process die at the n-th move, or half way in it, as far as an output can see."""
     real, calls = placing.move, [0]
 
     def move(source: Path, target: Path) -> None:
         calls[0] += 1
+        if calls[0] == at and half and source.is_file():
+            os.link(source, target)
         if calls[0] >= at:
             raise _Killed
         real(source, target)
@@ -514,6 +517,7 @@ def _all_bytes(out: Path) -> set[bytes]:
     layouts=st.lists(st.sampled_from(LAYOUTS), min_size=2, max_size=3),
     replace=st.booleans(),
     dies_at=st.integers(1, 30),
+    half=st.booleans(),
 )
 def test_no_byte_of_the_user_is_ever_lost(
     monkeypatch: pytest.MonkeyPatch,
@@ -523,6 +527,7 @@ def test_no_byte_of_the_user_is_ever_lost(
     layouts: list[str],
     replace: bool,
     dies_at: int,
+    half: bool,
 ) -> None:
     """Whatever they put there, before, during and after runs of any layout that end in any way."""
     monkeypatch.setattr(store, "sync", lambda *_what: None)
@@ -533,7 +538,7 @@ def test_no_byte_of_the_user_is_ever_lost(
         for number, layout in enumerate(layouts):
             writes = names_written(RunOptions(layout=layout))
             intact = tree(out, private=False)
-            with _dying(dies_at if number == 1 else 99):
+            with _dying(dies_at if number == 1 else 99, half=half):
                 try:
                     _publish(out, writes, number, replace=replace)
                 except OutputError:
@@ -553,6 +558,33 @@ def _publish(out: Path, writes: frozenset[str], number: int, *, replace: bool) -
             inner = {"cases": "cases/P1.csv", "instances": "instances/part-00000.parquet"}
             one.staged(inner.get(name, name)).write_text(f"ours {number}")
         one.publish({"number": number}, STATE)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("merged", [{}, {"merge_all": True}, {"only_merged": True}])
+def test_a_run_writes_what_it_looks_for(
+    source: Path, tmp_path: Path, layout: str, merged: dict[str, bool]
+) -> None:
+    """The names that are looked at before a run are those that it then publishes."""
+    if merged and layout in ("native", "imgtools"):
+        return
+    options = {"layout": layout, **merged}
+    crawl(source, tmp_path / "out", **options)
+    there = {path.name for path in (tmp_path / "out").iterdir()}
+    expected = {*names_written(RunOptions(**options)), CATALOG, PRIVATE, "projectid_map.json"}
+    assert expected == there
+
+
+@given(st.integers(1, 2**61), st.sampled_from([1, 100, 1000, 1_000_000]), st.integers(-2, 2))
+def test_a_time_that_a_file_system_cuts_is_the_same(written: int, unit: int, later: int) -> None:
+    """It tells the time of a file in full at first, and then to its precision; no other is taken."""
+    known = Check(1, 2, written)
+    cut = written - written % unit
+    assert _is_as_written(known, cut)
+    other = cut + later * unit
+    assert (other == cut) == _is_as_written(known, other) or other in (
+        written - written % one for one in (1, 100, 1000, 1_000_000)
+    )
 
 
 # -- folders of data ---------------------------------------------------------------------------------
