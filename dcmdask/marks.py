@@ -28,7 +28,7 @@ _KEPT_BEGINS = b'{"reading": "'
 _CATALOG_BEGINS = b'{\n  "dcmdask": "'
 
 _OWN = re.compile(
-    r"(?:lock|moves\.json|unfinished\.json|output\.json|parts|staging|manifest|previous(?:-[0-9a-f]{8})?"
+    r"(?:lock|numbers\.lock|moves\.json|unfinished\.json|output\.json|parts|staging|manifest|previous(?:-[0-9a-f]{8})?"
     r"|holder\.json(?:\.[0-9a-f]{16})?|state-[0-9a-f]{16}\.(?:json|index)|sent-[0-9a-f]{16}\.json)"
 )
 """Names that a run gives to what it keeps, and no others."""

@@ -29,6 +29,9 @@ from dcmdask.types import CATALOG_FOLDER, PRIVATE
 
 CATALOG = "catalog.json"
 DEFAULT_MAP = "projectid_map.json"
+OF_PEOPLE = frozenset({DEFAULT_MAP, f"{DEFAULT_MAP}.greatest"})
+"""What people edit, and a run reads before it writes it: it is never refused for being changed."""
+
 MOVES = "moves.json"
 PREVIOUS = "previous"
 UNFINISHED = "unfinished.json"

@@ -22,7 +22,7 @@ from dcmdask.folder import download
 from dcmdask.marks import STATE
 from dcmdask.output import (
     CATALOG,
-    DEFAULT_MAP,
+    OF_PEOPLE,
     PREVIOUS,
     Check,
     FolderOutput,
@@ -255,7 +255,7 @@ def names_right_in(published: Iterable[str]) -> set[str]:
     """
     parts = (name.replace(os.sep, "/").split("/") for name in published)
     found = {one[0] for one in parts if not {"", ".", ".."} & set(one)}
-    return found - {DEFAULT_MAP, PRIVATE}
+    return found - OF_PEOPLE - {PRIVATE}
 
 
 # -- what is not ours --------------------------------------------------------------------------------
@@ -325,7 +325,7 @@ def altered_files(output: FolderOutput) -> Altered:
     proofs = Proofs([published])
     altered = Altered([], [])
     # What people edit is no news.
-    for name in sorted(published.keys() - {DEFAULT_MAP} | {CATALOG}):
+    for name in sorted(published.keys() - OF_PEOPLE | {CATALOG}):
         if not os.path.lexists(output.out / name):
             altered.removed.append(name)
         elif not proofs.holds(name, output.out / name):
@@ -363,7 +363,7 @@ def altered_objects(output: StoreOutput, scratch: Path) -> Altered:
         now = there.get(name)
         if now is None:
             altered.removed.append(name)
-        elif name != DEFAULT_MAP and not _looks_alike(output, check, now, scratch):
+        elif name not in OF_PEOPLE and not _looks_alike(output, check, now, scratch):
             altered.changed.append(name)
     return altered
 

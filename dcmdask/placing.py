@@ -17,7 +17,7 @@ from pathlib import Path
 
 from dcmdask.errors import OutputError
 from dcmdask.modes import private_opener
-from dcmdask.output import CATALOG, DEFAULT_MAP, MOVES, PREVIOUS
+from dcmdask.output import CATALOG, MOVES, OF_PEOPLE, PREVIOUS
 from dcmdask.ownership import Proofs, Stranger, refusal, strangers
 
 _GONE_BY_ITSELF = ".nfs"
@@ -102,7 +102,7 @@ class Placing:
         if not self._is_half_done():
             return set()
         # The map of ProjectIDs may have been edited by people, unless it was set aside.
-        names = {CATALOG, *self._moved_names()} - {DEFAULT_MAP}
+        names = {CATALOG, *self._moved_names()} - OF_PEOPLE
         return names.union(_names_in(self._previous))
 
     def check(self, names: Iterable[str], *, replace: bool) -> list[str]:

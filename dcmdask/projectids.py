@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -188,9 +189,9 @@ def contents(path: Path, numbers: Numbers) -> dict[Path, bytes]:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    fresh = path.with_name(f".{path.name}.new")
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with writing(path):
-        with open(fresh, "wb") as stream:
+        with open(fresh, "xb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
@@ -205,7 +206,10 @@ def _alone(path: Path) -> Iterator[None]:
     """Hold the lock beside a map. The system lets go of it if this process dies."""
     private = path.with_name(PRIVATE)
     # In an output it is no file that people should meet.
-    lock = FileLock(private / _LOCK if private.is_dir() else path.with_name(f".{path.name}.lock"))
+    if private.is_dir():
+        lock = FileLock(private / _LOCK, mode=0o600)
+    else:
+        lock = FileLock(path.with_name(f".{path.name}.lock"))
     remedy = "choose another --projectid-map"
     try:
         lock.acquire(timeout=_PATIENCE)

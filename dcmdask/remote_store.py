@@ -36,6 +36,7 @@ from dcmdask.marks import has_only_own_names, names_an_output
 from dcmdask.output import (
     CATALOG,
     DEFAULT_MAP,
+    OF_PEOPLE,
     PARTS,
     UNFINISHED,
     Check,
@@ -237,9 +238,9 @@ class RemoteStore(Staging):
         """Remove the files of a catalog that none names any more, as far as they are as written."""
         state = state_of(self.output, token)
         published = self._sent(token) if state is None else dict(state.published)
-        if token == self._began_with and (numbers := self._scratch / DEFAULT_MAP).exists():
-            # Numbers that people have edited: they were read, and are in the catalog after it.
-            published[DEFAULT_MAP] = read_check(numbers)
+        read = [self._scratch / name for name in OF_PEOPLE] if token == self._began_with else []
+        # Numbers that people have edited: they were read, and are in the catalog after it.
+        published |= {path.name: read_check(path) for path in read if path.exists()}
 
         def is_own(name: str, one: Listed) -> bool:
             check = published.get(name)

@@ -31,6 +31,7 @@ from dcmdask.marks import has_only_own_names, is_output, write_mark
 from dcmdask.output import (
     CATALOG,
     DEFAULT_MAP,
+    OF_PEOPLE,
     PREVIOUS,
     UNFINISHED,
     Check,
@@ -50,7 +51,6 @@ from dcmdask.ownership import (
     names_right_in,
     proofs_of,
     published_by,
-    read_check,
 )
 from dcmdask.parts import check_of, list_stems, remove_others
 from dcmdask.placing import Placing, sync
@@ -123,7 +123,7 @@ class Store(Staging):
         self.missing: list[str] = []
         self.set_aside: list[str] = []
         self._fresh = fresh
-        self._writes = set(writes) - {DEFAULT_MAP}
+        self._writes = set(writes)
         self._replace = replace
         self._closed = closed
         self._before: set[str] = set()
@@ -200,7 +200,7 @@ class Store(Staging):
         published = self._published()
         self._before = names_right_in(published)
         there = ((name, os.path.lexists(self.out / name)) for name in published)
-        self.missing = [name for name, is_there in there if not is_there and name != DEFAULT_MAP]
+        self.missing = [name for name, is_there in there if not is_there and name not in OF_PEOPLE]
         names = {CATALOG, *self._writes, *self._before, *self._placing.names_at_stake()}
         self._refuse(names)
         if self._closed:
@@ -239,10 +239,6 @@ class Store(Staging):
         shutil.rmtree(self.staging, ignore_errors=True)
         for folder in (self.staging / "manifest", self.staging / "publish", self.parts):
             modes.private_folder(folder)
-        if (self.out / DEFAULT_MAP).is_file():
-            # It is read now, and what is written later holds all of it.
-            own = {DEFAULT_MAP: read_check(self.out / DEFAULT_MAP)}
-            self._placing.proofs.add(own)
         if self._fresh:
             self._forget_unfinished()
 
@@ -396,6 +392,8 @@ class Store(Staging):
             self._placing.proofs.add(published)
             interrupts.hold()
             self._placing.place(moves, self._before)
+            if self._closed:
+                self._close(())
         remove_others(self.parts, state.parts)
         return catalog
 
@@ -419,9 +417,12 @@ class Store(Staging):
             known = {name: renewed.get(name, check) for name, check in state.published.items()}
             self._keep(state_name(token), asdict(replace(state, published=known)))
         if self._closed:
-            for name in {CATALOG, DEFAULT_MAP, *state.published, *names_right_in(state.published)}:
-                if os.path.lexists(self.out / name):
-                    modes.close(self.out / name)
+            self._close({CATALOG, *state.published, *names_right_in(state.published)})
+
+    def _close(self, names: Iterable[str]) -> None:
+        for name in {*names, *OF_PEOPLE}:
+            if os.path.lexists(self.out / name):
+                modes.close(self.out / name)
 
     def _prepare_catalog(self, catalog: dict[str, Any]) -> None:
         with self.open_output(CATALOG) as stream:

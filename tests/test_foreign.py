@@ -27,7 +27,7 @@ from dcmdask.catalog import Catalog
 from dcmdask.cli.main import main
 from dcmdask.config import LAYOUTS, RunOptions
 from dcmdask.errors import OutputError
-from dcmdask.output import CATALOG, Check, State
+from dcmdask.output import CATALOG, OF_PEOPLE, Check, State
 from dcmdask.ownership import _is_as_written
 from dcmdask.placing import Placing
 from dcmdask.store import Store
@@ -205,7 +205,7 @@ def test_a_map_of_numbers_that_people_bring_or_edit_is_taken(source: Path, tmp_p
 def test_an_ordinary_night_reads_no_published_file(
     source: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sizes and times say that they are ours: only the map of numbers, which is read, is checked."""
+    """Sizes and times say that they are ours."""
     from dcmdask import ownership
 
     read: list[str] = []
@@ -217,7 +217,7 @@ def test_an_ordinary_night_reads_no_published_file(
 
     monkeypatch.setattr(ownership, "check_of", check_of)
     crawl(source, out)
-    assert ["projectid_map.json"] == read
+    assert [] == read
 
 
 def test_a_copy_without_times_is_ours(source: Path, out: Path) -> None:
@@ -337,7 +337,7 @@ def test_what_systems_leave_in_folders_refuses_nothing(source: Path, out: Path) 
 # -- what is put there during a run ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["index.csv", "cases/mine.csv", "projectid_map.json"])
+@pytest.mark.parametrize("name", ["index.csv", "cases/mine.csv"])
 def test_what_is_put_there_during_a_run_is_not_touched(source: Path, out: Path, name: str) -> None:
     """It is seen before anything is moved: the run ends, and what it has read is kept."""
     before = {one: text for one, text in tree(out, private=False).items() if one != name}
@@ -352,8 +352,7 @@ def test_what_is_put_there_during_a_run_is_not_touched(source: Path, out: Path, 
     with pytest.raises(OutputError, match=f"out/{name}: (no run wrote it|it was changed)"):
         real([str(source)], RunOptions(out=str(out), full=True), watch)
     assert {**before, name: b"the user's own " + name.encode()} == tree(out, private=False)
-    if name != "projectid_map.json":
-        assert 1 == crawl(source, out, full=True, replace=True).run["run"]["changes"]["resumed"]
+    assert 1 == crawl(source, out, full=True, replace=True).run["run"]["changes"]["resumed"]
 
 
 def test_what_is_put_there_while_files_are_moved_is_not_touched(
@@ -571,7 +570,7 @@ def test_a_run_writes_what_it_looks_for(
     options = {"layout": layout, **merged}
     crawl(source, tmp_path / "out", **options)
     there = {path.name for path in (tmp_path / "out").iterdir()}
-    expected = {*names_written(RunOptions(**options)), CATALOG, PRIVATE, "projectid_map.json"}
+    expected = {*names_written(RunOptions(**options)), *OF_PEOPLE, CATALOG, PRIVATE}
     assert expected == there
 
 

@@ -67,11 +67,13 @@ _TRASH_OF_USER = re.compile(r"\.Trash-[0-9]+")
 # what a file holds.
 _HEX = "[0-9a-f]"
 _KEPT = re.compile(
-    rf"output\.json|holder\.json|unfinished\.json|state-{_HEX}{{16}}\.(?:json|index)"
+    rf"output\.json|holder\.json|unfinished\.json|sent-{_HEX}{{16}}\.json|state-{_HEX}{{16}}\.(?:json|index)"
     rf"|parts/[0-9]{{10}}-{_HEX}{{8}}\.(?:json|parquet|[a-z]+\.arrow)"
     rf"|manifest/(?:{_HEX}{{16}}/)?[0-9]{{5}}\.arrow"
 )
-_PUBLISHED = re.compile(r"[a-z_]+\.(?:csv|json|parquet|html)|cases/[^/]+\.(?:csv|json)")
+_PUBLISHED = re.compile(
+    r"[a-z_]+\.(?:csv|json(?:\.greatest)?|parquet|html)|cases/[^/]+\.(?:csv|json)"
+)
 
 
 def not_entered(path: str, location: bytes, case: str | None, words: str) -> Entry:
