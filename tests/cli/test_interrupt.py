@@ -210,7 +210,7 @@ def test_a_terminal_that_goes_ends_the_run(tmp_path: Path) -> None:
 _SLOW_PUBLISHING = """
 import os, sys, time
 def audit(event, args):
-    if event == "os.rename" and str(args[1]).endswith("/out/index.csv"):
+    if event in ("os.rename", "os.link") and str(args[1]).endswith("/out/index.csv"):
         open(os.environ["MARK"], "w").close()
         time.sleep(0.5)
 sys.addaudithook(audit)
