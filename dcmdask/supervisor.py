@@ -438,7 +438,7 @@ def _borrowed(crawl: str) -> Iterator[ReaderProcess]:
 def start_reader() -> None:
     """Start a reading process ahead of its first partition: it loads while sources are listed."""
     # What is in its way shows where it is needed, if there is anything to read at all.
-    with contextlib.suppress(OSError), _borrowed("") as reader:
+    with contextlib.suppress(OSError, OutputError), _borrowed("") as reader:
         reader.start()
 
 
