@@ -21,6 +21,7 @@ from dcmdask.catalog import Catalog
 from dcmdask.config import RunOptions
 from dcmdask.errors import DcmdaskError
 from dcmdask.pipeline import run
+from dcmdask.planning import plan
 from dcmdask.remote import remote
 from dcmdask.source import inventory
 
@@ -213,6 +214,33 @@ def test_a_list_of_signed_urls_is_known_the_next_night(
     assert f"{server.url}/get?id=0" == urls["get?id=0"]
     assert [] == tell_tales(texts_below(out))
     assert "X-Amz" not in "".join(text for _, text in texts_below(out))
+
+
+def test_what_is_still_to_be_read_tells_no_signature(
+    guarded: Callable[..., Web], signed_list: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The manifest too, which a killed run leaves behind, holds what only that run can read."""
+    server = guarded("signed")
+    paths = [f"/in/{name}" for name in FILES]
+    options = RunOptions(out=str(tmp_path / "out"), from_list=str(signed_list(server, paths)))
+    (tmp_path / "plan").mkdir()
+    assert len(FILES) == plan([], options, tmp_path / "plan").listing.files
+    texts = [*texts_below(tmp_path / "plan")]
+    assert any("P1/a.dcm" in text for _, text in texts)
+    assert [] == tell_tales(iter(texts))
+    assert not [text for _, text in texts if "X-Amz" in text]
+
+
+def test_the_next_command_is_said_without_the_password_of_an_endpoint(
+    command: Command,  # noqa: F811 - the fixture
+    bucket: Bucket,
+) -> None:
+    """An endpoint is no secret, but for what may stand before its host."""
+    bucket.put("in/a.dcm", FILES["P1/a.dcm"])
+    options = {**bucket.options, "endpoint_url": bucket.server.url.replace("://", "://jane:pwpw@")}
+    words = [f"--storage-option={name}={value}" for name, value in options.items()]
+    done = command("run", f"{bucket.url}/in", "--out", f"{bucket.url}/out", *words)
+    assert "pwpw" not in done.out + done.err
 
 
 def test_files_that_differ_in_a_token_alone_stay_apart(
