@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fnmatch
 import hashlib
 import json
@@ -72,6 +73,8 @@ class ReadOptions:
         Seconds that a file may go without anything being read of it.
     settings : str
         Digest of the settings that decide what is read of a file.
+    charset : str
+        Encodings to read text in where what an object states does not fit it, joined by ``+``.
     containers : tuple of (str or None)
         URLs of the containers of the roots, by number; None for a folder of this machine.
     remote : RemoteOptions
@@ -86,6 +89,7 @@ class ReadOptions:
     timeout: float
     read_timeout: float
     settings: str
+    charset: str = ""
     containers: tuple[str | None, ...] = ()
     remote: RemoteOptions = AS_USUAL
     mirror: str = ""
@@ -124,6 +128,9 @@ class RunOptions:
     case_rows : str
         What a row of a case table is beside an archive: all loose files of the case, or one; one of
         `CASE_ROWS`.
+    default_charset : str or None
+        Character set of the text of objects that state none, or one that does not fit: a defined
+        term (PS3.3 C.12.1.1.2), several joined by a backslash, or one of Python's encodings.
     excel : bool
         CSV made for a spreadsheet.
     include, exclude : tuple of str
@@ -164,6 +171,7 @@ class RunOptions:
     projectid_map: str | None = None
     layout: str = "all"
     case_rows: str = "case"
+    default_charset: str | None = None
     excel: bool = False
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -194,6 +202,8 @@ class RunOptions:
         if self.private and os.name != "posix":
             remedy = "say who may read OUT by the permissions of its folder"
             raise UsageError("--private where files have no modes", remedy)
+        if self.default_charset:
+            encodings_of(self.default_charset)
         if self.layout not in LAYOUTS:
             raise UsageError(f"--layout {self.layout}", f"write one of {', '.join(LAYOUTS)}")
         if self.case_rows not in CASE_ROWS:
@@ -252,9 +262,15 @@ class RunOptions:
         """Give the digest of `settings`, for the metadata of tables."""
         return digest_of(self.settings())
 
+    @property
+    def charset(self) -> str:
+        """Encodings of the default character set as `ReadOptions` has them; empty for none."""
+        return "+".join(encodings_of(self.default_charset)) if self.default_charset else ""
+
     def reading(self) -> dict[str, Any]:
         """Give the settings that decide what is read of a file: where they change, all is read."""
-        return {"desensitize": self.desensitize}
+        default = {"default_charset": self.charset} if self.default_charset else {}
+        return {"desensitize": self.desensitize, **default}
 
     def wanted(self) -> Callable[[str], bool]:
         """Give the test of a relative path against the include and exclude globs."""
@@ -270,6 +286,54 @@ def digest_of(value: Any) -> str:
     """Give a short digest of anything that JSON can hold; the order of keys makes no difference."""
     text = json.dumps(value, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+_SAME_IN_ASCII = "AZaz09^= .-+"
+_NO_CHARSETS = ("idna", "unicode-escape", "raw-unicode-escape")
+"""Encodings of Python that are forms of other text."""
+
+
+def encodings_of(charset: str) -> list[str]:
+    r"""Return the names of the encodings of a character set, as pydicom has them.
+
+    Parameters
+    ----------
+    charset : str
+        Defined terms (PS3.3 C.12.1.1.2), joined by a backslash, or names that Python knows.
+
+    Raises
+    ------
+    UsageError
+        Nobody knows such a one, or ASCII is something else in it.
+
+    Examples
+    --------
+    >>> encodings_of(r"ISO 2022 IR 6\ISO 2022 IR 58"), encodings_of("cp936")
+    (['iso8859', 'iso_ir_58'], ['gbk'])
+    """
+    # pydicom takes a tenth of a second to load, which only who asks for this should pay.
+    from pydicom.charset import python_encoding
+
+    terms = {term.upper(): encoding for term, encoding in python_encoding.items()}
+    found = []
+    for term in map(str.strip, charset.split("\\")):
+        encoding = terms.get(term.upper()) or _python_encoding(term)
+        if encoding is None:
+            known = "a term of DICOM such as GB18030, ISO_IR 192 or ISO_IR 100"
+            words = f"write {known}, or an encoding of Python such as gbk or big5"
+            raise UsageError(f"--default-charset {term}", words)
+        found.append(encoding)
+    return found
+
+
+def _python_encoding(name: str) -> str | None:
+    """Return the name of an encoding of Python in which text may be, or None."""
+    try:
+        own = codecs.lookup(name).name
+        same = _SAME_IN_ASCII.encode("ascii").decode(own) == _SAME_IN_ASCII
+    except (LookupError, ValueError):
+        return None
+    return own if same and own not in _NO_CHARSETS else None
 
 
 def cores() -> int:

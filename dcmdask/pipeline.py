@@ -356,6 +356,7 @@ def _crawl(
         timeout=options.timeout,
         read_timeout=options.read_timeout,
         settings=known.reading,
+        charset=options.charset,
         containers=tuple(root.container for root in roots),
         remote=options.remote,
         **store.reading(),

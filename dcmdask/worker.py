@@ -10,6 +10,7 @@ from dcmdask.config import ReadOptions
 from dcmdask.errors import DcmdaskError, ReaderError
 from dcmdask.fingerprint import NEVER, fingerprints
 from dcmdask.folder import opened
+from dcmdask.header.charset import default_charset
 from dcmdask.header.reader import read_headers
 from dcmdask.manifest import read_beside, read_manifest
 from dcmdask.parts import write_part
@@ -35,7 +36,8 @@ def process_partition(partition: Partition, options: ReadOptions) -> PartitionSu
     try:
         beside = _read_beside(partition, options)
         windows = fetcher.fetch(manifest)
-        tables = read_headers(windows, desensitize=options.desensitize, beside=beside)
+        with default_charset(options.charset):
+            tables = read_headers(windows, desensitize=options.desensitize, beside=beside)
     except DcmdaskError:
         raise
     except Exception as error:

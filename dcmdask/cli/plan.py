@@ -7,7 +7,13 @@ from dataclasses import asdict
 import click
 
 from dcmdask import scratch
-from dcmdask.cli.settings import check_sources, option, storage_option
+from dcmdask.cli.settings import (
+    check_sources,
+    data_root,
+    default_charset,
+    option,
+    storage_option,
+)
 from dcmdask.cli.summary import changed_words, counted, resumed_words
 from dcmdask.cli.terminal import one_line, say
 from dcmdask.config import FOLLOW_LINKS, RunOptions
@@ -17,6 +23,7 @@ _MEGA = 1_000_000
 
 @click.command("plan")
 @click.argument("sources", nargs=-1, metavar="SOURCE...")
+@data_root
 @option(
     "--out", "-o", metavar="OUT", help="Output of the run, a folder or URL. Default as for run."
 )
@@ -27,10 +34,12 @@ _MEGA = 1_000_000
 @option("--follow-links", type=click.Choice(FOLLOW_LINKS), default="inside", help="As for the run.")
 @option("--include-server-folders", is_flag=True, help="As for the run.")
 @option("--desensitize", is_flag=True, help="As for the run: a change of it reads all again.")
+@default_charset
 @storage_option
 @option("--full", is_flag=True, help="As for the run: all is read again.")
 def command(
     sources: tuple[str, ...],
+    data_root: tuple[str, ...],
     out: str | None,
     partition_size: int,
     include: tuple[str, ...],
@@ -39,12 +48,14 @@ def command(
     follow_links: str,
     include_server_folders: bool,
     desensitize: bool,
+    default_charset: str | None,
     full: bool,
     storage_option: tuple[str, ...],
 ) -> None:
     """List SOURCEs and say what a run would read, without opening a file or writing anything."""
     from dcmdask.planning import plan
 
+    sources = (*sources, *data_root)
     check_sources(sources, from_list)
     options = RunOptions(
         out=out,
@@ -55,6 +66,7 @@ def command(
         follow_links=follow_links,
         include_server_folders=include_server_folders,
         desensitize=desensitize,
+        default_charset=default_charset,
         full=full,
         storage_option=storage_option,
     )

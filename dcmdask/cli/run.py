@@ -11,6 +11,8 @@ import click
 from dcmdask.cli.display import watching
 from dcmdask.cli.settings import (
     check_sources,
+    data_root,
+    default_charset,
     option,
     read_config,
     said_storage_options,
@@ -27,6 +29,7 @@ STRICT = 3
 
 @click.command("run")
 @click.argument("sources", nargs=-1, metavar="SOURCE...")
+@data_root
 @option(
     "--out",
     "-o",
@@ -35,7 +38,7 @@ STRICT = 3
 )
 @option("--workers", "-n", type=int, default=0, help="Worker processes; 0: the cores it may use.")
 @option("--scheduler", metavar="ADDRESS", help="Use a running Dask cluster, e.g. tls://host:8786.")
-@option("--timeout", type=float, default=300.0, help="Seconds that one task may take.")
+@option("--timeout", "-t", type=float, default=300.0, help="Seconds that one task may take.")
 @option(
     "--read-timeout",
     type=float,
@@ -96,6 +99,7 @@ STRICT = 3
 )
 @option("--only-merged", is_flag=True, help="No file a case: only all_cases_*.csv.")
 @option("--export-json", is_flag=True, help="Also a JSON file a case.")
+@default_charset
 @option("--desensitize", is_flag=True, help="PatientName becomes a hash in every output.")
 @option("--move-top-level-zips", is_flag=True, help="First move SOURCE/x.zip to SOURCE/x/x.zip.")
 @option("--projectid-map", metavar="PATH", help="JSON file of ProjectIDs. Default: in OUT.")
@@ -109,7 +113,12 @@ STRICT = 3
 @option("--private", is_flag=True, help="Nobody else may read OUT: folders 0700, files 0600.")
 @option("--strict", is_flag=True, help="Exit with 3 if any file failed.")
 @option("--quiet", "-q", is_flag=True, help="No progress, no summary.")
-@option("--log-file", type=click.Path(path_type=Path), help="Write progress and summary there.")
+@option(
+    "--log-file",
+    "--log",
+    type=click.Path(path_type=Path),
+    help="Write progress and summary there; its folder is made.",
+)
 @option("--json", "as_json", is_flag=True, help="Print catalog.json instead of the summary.")
 @click.option(
     "--config",
@@ -122,6 +131,7 @@ STRICT = 3
 )
 def command(
     sources: tuple[str, ...],
+    data_root: tuple[str, ...],
     strict: bool,
     quiet: bool,
     log_file: Path | None,
@@ -138,6 +148,7 @@ def command(
     and gz files, which are read in place. Settings may also come from the environment
     (DCMDASK_WORKERS=4) or a file (--config); the command line outranks both.
     """
+    sources = (*sources, *data_root)
     check_sources(sources, settings["from_list"])
     options = RunOptions(**settings)
     do_without_pandas()

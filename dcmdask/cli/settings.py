@@ -35,6 +35,35 @@ def option(*names: str, **settings: Any) -> Callable[[Command], Command]:
     return click.option(*names, envvar=f"DCMDASK_{words.upper()}", show_default=True, **settings)
 
 
+class _Whole(click.types.StringParamType):
+    """A text that is one value, whatever blanks are in it: in the environment too."""
+
+    def split_envvar_value(self, value: str) -> list[str]:
+        """Return what the environment holds as one source."""
+        return [value]
+
+
+def data_root(command: Command) -> Command:
+    """Declare ``--data-root``, the case extractor's word for a source."""
+    return option(
+        "--data-root",
+        "-d",
+        metavar="SOURCE",
+        type=_Whole(),
+        multiple=True,
+        help="One more SOURCE. Repeatable.",
+    )(command)
+
+
+def default_charset(command: Command) -> Command:
+    """Declare ``--default-charset``."""
+    return option(
+        "--default-charset",
+        metavar="NAME",
+        help="Character set, e.g. GB18030, of objects that state none or a wrong one.",
+    )(command)
+
+
 def storage_option(command: Command) -> Command:
     """Declare ``--storage-option``. Its default is never shown: a settings file may hold secrets."""
     words = "How stores are reached: key, secret, endpoint_url, profile, anon, ... Repeatable."

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from pydicom.filereader import read_dataset
 
 from dcmdask.codes import codes_of, first_rows
+from dcmdask.header.charset import Encodings, current_default
 from dcmdask.header.columnar.elements import CHARSET, SLOT, VRS, Flags, Int, Words, tag_of
 from dcmdask.header.columnar.state import State
 from dcmdask.header.notes import Remark
@@ -168,8 +169,9 @@ def _convert_each(
 ) -> tuple[pa.Array, Flags]:
     """Convert a few values by pydicom itself; tell which became null."""
     parts = zip(raw.to_pylist(), charsets.to_pylist(), implicit.tolist(), strict=True)
+    default = current_default()
     found = [
-        None if value is None else _by_pydicom(word, value, charset or b"", encoding)
+        None if value is None else _by_pydicom(word, value, charset or b"", encoding, default)
         for value, charset, encoding in parts
     ]
     bad = np.array([value is MALFORMED for value in found], bool)
@@ -189,7 +191,13 @@ def _convert_distinct(
 
 
 @lru_cache(maxsize=8192)
-def _by_pydicom(word: str, value: bytes, charset: bytes, implicit: bool) -> Any:
+def _by_pydicom(
+    word: str,
+    value: bytes,
+    charset: bytes,
+    implicit: bool,
+    _default: Encodings,  # what is kept is kept for this default
+) -> Any:
     """Convert one value as pydicom reads it from a file: the slow and certain way."""
     tag, slot = tag_of(word), SLOT[word]
     elements = []
