@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -28,6 +28,7 @@ from dcmdask.config import RunOptions
 from dcmdask.outputs import imgtools
 from dcmdask.outputs.csv import render_header
 from dcmdask.outputs.parquet import ParquetWriter
+from dcmdask.outputs.xlsx import Workbook
 from dcmdask.parts import Parts
 from dcmdask.schema import (
     CASES,
@@ -67,11 +68,16 @@ PUBLISHED = (
     "all_cases.csv",
     "all_cases_original.csv",
     "all_cases_desensitized.csv",
+    "index.xlsx",
+    "all_cases.xlsx",
+    "all_cases_original.xlsx",
+    "all_cases_desensitized.xlsx",
 )
 """Names that a run answers for in OUT."""
 
 _OF_IMGTOOLS = {"index.csv", "crawl_db.json", "sop_map.json"}
-_OF_CASES = {"cases", "all_cases.csv", "all_cases_original.csv", "all_cases_desensitized.csv"}
+_OF_CASES = {name for name in PUBLISHED if name == "cases" or name.startswith("all_cases")}
+_WORKBOOK = "index.xlsx"
 
 _OF_SERIES = tuple(dict.fromkeys((*series.COLUMNS, *imgtools.INSTANCE_COLUMNS)))
 _NEEDED = {*_OF_SERIES, *cases.COLUMNS, *references.TARGET_COLUMNS}
@@ -131,6 +137,15 @@ class _Work:
         yield from one_by_one(cut(streams, key, LARGEST_RANGE, self.scratch(name)))
         shutil.rmtree(self.scratch(name), ignore_errors=True)
 
+    def workbook(
+        self, name: str, columns: Sequence[str]
+    ) -> AbstractContextManager[Workbook | None]:
+        """Open one workbook, if such are asked for."""
+        if not self.options.workbooks:
+            return nullcontext()
+        path = self.store.staged(f"{name}.xlsx")
+        return Workbook(path, columns, name, self.scratch("workbooks"))
+
     @contextmanager
     def parquet(self, name: str, schema: pa.Schema) -> Iterator[ParquetWriter]:
         """Open one published table."""
@@ -141,9 +156,9 @@ class _Work:
 
 def names_written(options: RunOptions) -> frozenset[str]:
     """Return the names in OUT that a run may write: none of them may be taken by what is not ours."""
-    names = set(PUBLISHED) - _OF_IMGTOOLS - _OF_CASES
+    names = set(PUBLISHED) - _OF_IMGTOOLS - _OF_CASES - {_WORKBOOK}
     if options.layout in ("imgtools", "all"):
-        names |= _OF_IMGTOOLS
+        names |= _OF_IMGTOOLS | ({_WORKBOOK} if options.workbooks else set())
     if options.layout in ("cases", "all"):
         names |= names_of_cases(options)
     return frozenset(names)
@@ -326,13 +341,14 @@ def _write_series(work: _Work, merged: _Merged, referred: index.Targets) -> _Cou
     """Write the tables of series, sorted by study."""
     counted = _Counted(Counter(), Counter(), 0)
     last: list[Any] = []
-    excel = work.options.excel
+    excel = work.options.excel_csv
     key = Key.by("StudyInstanceUID", "SeriesInstanceUID")
     with ExitStack() as stack:
         crawl_db = stack.enter_context(work.parquet("crawl_db.parquet", CRAWL_DB))
         index_table = stack.enter_context(work.parquet("index.parquet", INDEX))
-        index_csv = None
+        index_csv = workbook = None
         if work.writes("imgtools"):
+            workbook = stack.enter_context(work.workbook("index", imgtools.INDEX_COLUMNS))
             index_csv = stack.enter_context(work.store.open_output("index.csv"))
             index_csv.write(render_header(imgtools.INDEX_COLUMNS, excel=excel))
         for one in work.ranges("studies", {"series": merged.series}, key):
@@ -342,6 +358,8 @@ def _write_series(work: _Work, merged: _Merged, referred: index.Targets) -> _Cou
             index_table.add(lines)
             if index_csv is not None:
                 index_csv.write(imgtools.render_index_lines(lines, excel=excel).content)
+            if workbook is not None:
+                workbook.add(imgtools.index_rows(lines))
             counted.cases.update(rows["case"].to_pylist())
             counted.modalities.update(m or "" for m in rows["Modality"].to_pylist())
             studies = pc.unique(rows["StudyInstanceUID"]).to_pylist()

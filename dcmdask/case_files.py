@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -14,6 +16,7 @@ from dcmdask.config import RunOptions
 from dcmdask.modes import private_folder, private_opener
 from dcmdask.outputs.csv import render_header, render_lines
 from dcmdask.outputs.json import as_list, render_records
+from dcmdask.outputs.xlsx import Workbook
 from dcmdask.schema import CASE_ROWS, TEMPLATE
 from dcmdask.staging import Staging
 from dcmdask.writing import writing
@@ -64,25 +67,60 @@ def write_cases(
     """
     columns = _columns(options)
     views = _views(options)
-    for name in (name for view in views for name in view.merged):
-        with store.open_output(f"{name}.csv") as stream:
-            stream.write(render_header(columns, excel=options.excel))
-    with _CaseFiles(store, views, project_ids, options) as files:
+    with ExitStack() as stack:
+        merged = [_Merged(store, view, columns, options, stack) for view in views]
+        files = stack.enter_context(_CaseFiles(store, views, project_ids, options))
         for rows in ranges:
             shown = [view.change(rows) for view in views]
-            for view, own in zip(views, shown, strict=True):
-                lines = render_lines(own, columns, excel=options.excel)
-                for name in view.merged:
-                    with writing(name), open(store.staged(f"{name}.csv"), "ab") as stream:
-                        stream.write(lines.content)
+            for tables, own in zip(merged, shown, strict=True):
+                tables.add(own)
             files.add(shown)
 
 
 def names_of_cases(options: RunOptions) -> set[str]:
     """Return the names in OUT of what a run writes of its cases."""
     views = _views(options)
-    names = {f"{name}.csv" for view in views for name in view.merged}
+    suffixes = (".csv", ".xlsx") if options.workbooks else (".csv",)
+    names = {f"{name}{suffix}" for view in views for name in view.merged for suffix in suffixes}
     return names | ({"cases"} if any(view.mark is not None for view in views) else set())
+
+
+class _Merged:
+    """The tables of all cases in one form, which may have several names."""
+
+    def __init__(
+        self,
+        store: Staging,
+        view: _View,
+        columns: Sequence[str],
+        options: RunOptions,
+        stack: ExitStack,
+    ) -> None:
+        self._columns = columns
+        self._excel = options.excel_csv
+        self._streams = []
+        self._books = []
+        for name in view.merged:
+            self._streams.append(stack.enter_context(store.open_output(f"{name}.csv")))
+            self._streams[-1].write(render_header(columns, excel=self._excel))
+            if options.workbooks:
+                path = store.staged(f"{name}.xlsx")
+                book = Workbook(path, columns, "cases", _scratch(store))
+                self._books.append(stack.enter_context(book))
+
+    def add(self, rows: pa.Table) -> None:
+        """Write some rows."""
+        if self._streams:
+            lines = render_lines(rows, self._columns, excel=self._excel)
+            for stream in self._streams:
+                stream.write(lines.content)
+        for book in self._books:
+            book.add(rows)
+
+
+def _scratch(store: Staging) -> Path:
+    """Return the folder for what of a workbook is not in its file yet."""
+    return store.staging / "workbooks"
 
 
 def _columns(options: RunOptions) -> tuple[str, ...]:
@@ -123,6 +161,8 @@ class _CaseFiles:
         options: RunOptions,
     ) -> None:
         stems = cases.file_stems(project_ids)
+        self._store = store
+        self._books: dict[str, Workbook] = {}
         self._views = views
         is_wanted = any(view.mark is not None for view in views)
         numbers = sorted((number, stems[case]) for case, number in project_ids.items())
@@ -162,7 +202,7 @@ class _CaseFiles:
 
     def _writer(self, view: _View, rows: pa.Table) -> Callable[[str, int, int, bool], None]:
         """Return what writes the rows of one case, of a view, into its files."""
-        excel = self._options.excel
+        excel = self._options.excel_csv
         header = render_header(self._columns, excel=excel)
         lines = render_lines(rows, self._columns, excel=excel)
         records = render_records(rows, self._columns) if view.as_json else None
@@ -174,8 +214,18 @@ class _CaseFiles:
             if records is not None:
                 content = as_list(records, start, stop, begins=begins, ends=ends)
                 self._write(f"{name}.json", content)
+            if self._options.workbooks:
+                self._add_to_workbook(name, rows.slice(start, stop - start), ends=ends)
 
         return write
+
+    def _add_to_workbook(self, name: str, rows: pa.Table, *, ends: bool) -> None:
+        if name not in self._books:
+            path = self._folder / f"{name}.xlsx"
+            self._books[name] = Workbook(path, self._columns, "case", _scratch(self._store))
+        self._books[name].add(rows)
+        if ends:
+            self._books.pop(name).close()
 
     def _write(self, name: str, *pieces: bytes | memoryview) -> None:
         path = f"{self._folder}/{name}"

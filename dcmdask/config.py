@@ -15,6 +15,7 @@ from dcmdask.errors import UsageError
 
 LAYOUTS = ("native", "imgtools", "cases", "all")
 CASE_ROWS = ("case", "file")
+EXCEL = ("csv", "xlsx")
 
 FOLLOW_LINKS = ("inside", "all", "none")
 """Which links in a source are followed: those that do not lead out of it, all, none."""
@@ -131,8 +132,8 @@ class RunOptions:
     default_charset : str or None
         Character set of the text of objects that state none, or one that does not fit: a defined
         term (PS3.3 C.12.1.1.2), several joined by a backslash, or one of Python's encodings.
-    excel : bool
-        CSV made for a spreadsheet.
+    excel : bool or str
+        True or ``csv`` for CSV made for a spreadsheet, ``xlsx`` for workbooks beside plain CSV.
     include, exclude : tuple of str
         Globs over relative paths; a file is listed if any of the first and none of the second fits.
     from_list : str or None
@@ -172,7 +173,7 @@ class RunOptions:
     layout: str = "all"
     case_rows: str = "case"
     default_charset: str | None = None
-    excel: bool = False
+    excel: bool | str = False
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     from_list: str | None = field(default=None, repr=False)
@@ -202,6 +203,11 @@ class RunOptions:
         if self.private and os.name != "posix":
             remedy = "say who may read OUT by the permissions of its folder"
             raise UsageError("--private where files have no modes", remedy)
+        if isinstance(self.excel, str) and self.excel not in EXCEL:
+            raise UsageError(f"--excel {self.excel}", f"write one of {', '.join(EXCEL)}")
+        if self.excel == "csv":
+            # One setting, whichever way it was written.
+            object.__setattr__(self, "excel", True)
         if self.default_charset:
             encodings_of(self.default_charset)
         if self.layout not in LAYOUTS:
@@ -261,6 +267,16 @@ class RunOptions:
     def digest(self) -> str:
         """Give the digest of `settings`, for the metadata of tables."""
         return digest_of(self.settings())
+
+    @property
+    def excel_csv(self) -> bool:
+        """Whether CSV is made for a spreadsheet."""
+        return self.excel is True
+
+    @property
+    def workbooks(self) -> bool:
+        """Whether there is a workbook beside each CSV."""
+        return self.excel == "xlsx"
 
     @property
     def charset(self) -> str:

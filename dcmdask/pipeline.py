@@ -42,6 +42,7 @@ from dcmdask.output import (
     token_of,
 )
 from dcmdask.output_place import refuse_data
+from dcmdask.outputs.xlsx import check_library
 from dcmdask.parts import Parts
 from dcmdask.projectids import (
     Numbers,
@@ -176,6 +177,9 @@ def run(sources: Iterable[str], options: RunOptions, watch: Watch = _ignore) -> 
     published = False
     cluster.check(options)
     scratch.sweep()
+    if options.workbooks:
+        # Before the crawl, not after it.
+        check_library()
     try:
         with no_secrets_in_errors(), choose(sources, options) as chosen:
             cluster.check(chosen.options)
@@ -215,6 +219,9 @@ def _run(
         if is_file:
             # Promised for ever, before the tables that use them appear.
             given = give_numbers(map_path, listing.cases, begun_with)
+            if options.private and own_map is None:
+                for path in contents(map_path, given):
+                    modes.close(path)
         else:
             given = assign_project_ids(listing.cases, saved, map_path)
         numbers = {case: given.of_case[case] for case in listing.cases}

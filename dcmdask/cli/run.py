@@ -10,9 +10,11 @@ import click
 
 from dcmdask.cli.display import watching
 from dcmdask.cli.settings import (
+    RunCommand,
     check_sources,
     data_root,
     default_charset,
+    excel,
     option,
     read_config,
     said_storage_options,
@@ -27,7 +29,7 @@ from dcmdask.supervisor import do_without_pandas, start_reader
 STRICT = 3
 
 
-@click.command("run")
+@click.command("run", cls=RunCommand)
 @click.argument("sources", nargs=-1, metavar="SOURCE...")
 @data_root
 @option(
@@ -103,7 +105,7 @@ STRICT = 3
 @option("--desensitize", is_flag=True, help="PatientName becomes a hash in every output.")
 @option("--move-top-level-zips", is_flag=True, help="First move SOURCE/x.zip to SOURCE/x/x.zip.")
 @option("--projectid-map", metavar="PATH", help="JSON file of ProjectIDs. Default: in OUT.")
-@option("--excel", is_flag=True, help="CSV made for a spreadsheet: BOM, no formulas.")
+@excel
 @option(
     "--replace",
     is_flag=True,

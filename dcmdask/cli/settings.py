@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from dcmdask.config import EXCEL
 from dcmdask.errors import UsageError
 from dcmdask.remote.credentials import redacted
 from dcmdask.remote.options import is_open
@@ -52,6 +53,49 @@ def data_root(command: Command) -> Command:
         type=_Whole(),
         multiple=True,
         help="One more SOURCE. Repeatable.",
+    )(command)
+
+
+_FORMS: dict[str, bool | str] = {
+    **dict.fromkeys(("1", "true", "t", "yes", "y", "on", "csv"), "csv"),
+    **dict.fromkeys(("", "0", "false", "f", "no", "n", "off"), False),
+    "xlsx": "xlsx",
+}
+"""What ``excel`` may be in the environment, where a switch is on or off, and means."""
+
+
+def _form(context: click.Context, parameter: click.Parameter, word: str | None) -> bool | str:
+    """Return what ``--excel`` is to make, if anything."""
+    form = _FORMS.get((word or "").lower())
+    if form is None:
+        words = f"{word!r} is not one of {', '.join(map(repr, EXCEL))}"
+        raise click.BadParameter(words, context, parameter)
+    return form
+
+
+class RunCommand(click.Command):
+    """A command with ``--excel``, whose value may be left out."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Take ``--excel`` by itself for ``--excel csv``: what stands behind it may be a source."""
+        own, rest = args, []
+        if "--" in args:
+            own, rest = args[: args.index("--")], args[args.index("--") :]
+        given = [
+            f"--excel={EXCEL[0]}" if word == "--excel" and after not in EXCEL else word
+            for word, after in zip(own, [*own[1:], ""], strict=True)
+        ]
+        return super().parse_args(context, [*given, *rest])
+
+
+def excel(command: Command) -> Command:
+    """Declare ``--excel``."""
+    return option(
+        "--excel",
+        metavar="[csv|xlsx]",
+        callback=_form,
+        help="Made for a spreadsheet: CSV whose text stays as it is (csv, if neither is said), or "
+        "workbooks beside plain CSV (xlsx).",
     )(command)
 
 
@@ -193,6 +237,10 @@ def _checked(value: Any, parameter: click.Option, where: str) -> Any:
         click.types.FloatParamType: ((int, float), "a number"),
     }
     fitting, remedy = kinds.get(type(parameter.type), ((str,), "a text in quotes"))
+    if parameter.name == "excel":
+        if not isinstance(value, bool) and value not in EXCEL:
+            raise UsageError(where, f"write true, false or one of {', '.join(EXCEL)}")
+        return value
     if parameter.is_flag:
         fitting, remedy = (bool,), "true or false"
     if not isinstance(value, fitting) or isinstance(value, bool) != parameter.is_flag:

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dcmdask.outputs.spreadsheet import is_taken_for_more
 from dcmdask.outputs.text import LARGE, Lines, as_cell, holds_any, joined, texts_of
 
 _BOM = "\ufeff"
-_RUN_AS_FORMULA = r"^[=+\-@\t\r]"
+_AS_TEXT = "'"
 _SPECIAL = '",\r\n'
 
 
@@ -36,7 +37,8 @@ def render_lines(table: pa.Table, columns: Sequence[str], *, excel: bool) -> Lin
     columns : sequence of str
         Which columns, in which order.
     excel : bool
-        Put an apostrophe before text that a spreadsheet would run as a formula.
+        Put an apostrophe before text that a spreadsheet would take for something else: see
+        `dcmdask.outputs.spreadsheet`.
     """
     *cells, last = (_cells(table[name], excel=excel) for name in columns)
     if not cells:
@@ -50,8 +52,7 @@ def _cells(column: pa.ChunkedArray, *, excel: bool) -> pa.Array:
     """Give a column as it stands in the file."""
     texts = pc.fill_null(texts_of(column, as_cell), "")
     if excel and (pa.types.is_string(column.type) or pa.types.is_list(column.type)):
-        runs = pc.match_substring_regex(texts, _RUN_AS_FORMULA)
-        texts = pc.if_else(runs, joined("'", texts), texts)
+        texts = pc.if_else(is_taken_for_more(texts), joined(_AS_TEXT, texts), texts)
     if not holds_any(texts, _SPECIAL.encode()):
         return texts
     quoted = joined('"', pc.replace_substring(texts, '"', '""'), '"')

@@ -51,7 +51,12 @@ Key = tuple[Any, ...]
 
 def render_index_lines(index: pa.Table, *, excel: bool) -> Lines:
     """Give the lines of index.csv after its header, of all acquisitions of some series."""
-    return render_lines(_told_apart(index.select(list(INDEX_COLUMNS))), INDEX_COLUMNS, excel=excel)
+    return render_lines(index_rows(index), INDEX_COLUMNS, excel=excel)
+
+
+def index_rows(index: pa.Table) -> pa.Table:
+    """Return the rows of index.csv, of all acquisitions of some series."""
+    return _told_apart(index.select(list(INDEX_COLUMNS)))
 
 
 def _told_apart(index: pa.Table) -> pa.Table:
