@@ -99,7 +99,8 @@ def _log(path: Path | None) -> Iterator[IO[str] | None]:
         yield None
         return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
         stream = open(path, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - below
     except OSError as error:
         reason = error.strerror or type(error).__name__

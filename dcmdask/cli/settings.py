@@ -83,7 +83,7 @@ class RunCommand(click.Command):
             own, rest = args[: args.index("--")], args[args.index("--") :]
         given = [
             f"--excel={EXCEL[0]}" if word == "--excel" and after not in EXCEL else word
-            for word, after in zip(own, [*own[1:], ""], strict=True)
+            for word, after in zip(own, [*own, ""][1:], strict=True)
         ]
         return super().parse_args(context, [*given, *rest])
 

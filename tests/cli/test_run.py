@@ -136,10 +136,10 @@ def test_a_log_file_says_how_a_run_failed(command, source: Path, tmp_path: Path)
 def test_a_log_file_that_cannot_be_opened_ends_with_one_line(
     command, source: Path, tmp_path: Path
 ) -> None:
-    """Before anything is read."""
-    log = tmp_path / "no" / "log"
+    """Before anything is read. A folder that is not there is made."""
+    log = source / "P1" / "1.dcm" / "log"
     done = command("run", source, "--out", tmp_path / "out", "--log-file", log)
-    words = "No such file or directory; choose another --log-file"
+    words = "Not a directory; choose another --log-file"
     assert (1, f"dcmdask: output {log}: {words}") == (done.code, done.line)
     assert ["in"] == os.listdir(tmp_path)
 
