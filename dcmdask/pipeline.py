@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dcmdask import cluster, interrupts, name_search, scratch
+from dcmdask import cluster, interrupts, modes, name_search, scratch
 from dcmdask._version import __version__
 from dcmdask.assemble import PUBLISHED, Assembled, assemble, names_written
 from dcmdask.carry import carry, rows_to_describe
