@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -304,3 +305,13 @@ def test_the_map_of_the_case_extractor_may_be_used_as_it_is(tmp_path: Path) -> N
     crawl(root, out, projectid_map=str(path))
     assert json.loads(path.read_text()) == {"a": 6, "b": 5}
     assert not (out / "projectid_map.json").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")
+def test_the_map_of_a_private_output_is_its_owners_alone(tmp_path: Path) -> None:
+    """`--private`: no file of numbers, and no workbook, allows anything to others."""
+    out = crawl(put(tmp_path / "in", "a"), tmp_path / "out", private=True, excel="xlsx").out
+    open_to_others = [path for path in (out, *out.rglob("*")) if path.stat().st_mode & 0o077]
+    assert open_to_others == []
+    assert (out / "projectid_map.json.greatest").exists()
+    assert (out / "cases" / "a.xlsx").exists()
