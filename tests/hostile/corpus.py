@@ -131,7 +131,7 @@ CORPUS = (
     Entry("empty", files.write_empty, 5_000, 1_000_000, _of("not_dicom")),
     Entry("file names", files.write_names, 0, 0, _of("instance")),
     Entry("folders", files.write_depth, 1_100, 3_000, _of("unexpected")),
-    Entry("specials", files.write_specials, 0, 0, _of("vanished", "not_dicom")),
+    Entry("specials", files.write_specials, 0, 0, _of("vanished", "not_entered", "not_dicom")),
     Entry(
         "changing",
         files.write_changing,
