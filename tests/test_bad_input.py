@@ -245,7 +245,7 @@ def test_special_files_and_links_end_no_run(tmp_path: Path) -> None:
         assert {
             "P1/broken": "vanished",
             "P1/fifo": "not_dicom",
-            "P1/null": "not_dicom",
+            "P1/null": "not_entered",
             "P1/self": "vanished",
         } == kinds
 
