@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dcmdask.fingerprint import NEVER
 from dcmdask.folder import Folder
 from dcmdask.known import Changes, Known
 from dcmdask.parts import read_part, read_part_instances, remove_parts, write_part
@@ -42,6 +43,8 @@ class KnownRows(Protocol):
 
     def kept(self, part: int) -> npt.NDArray[np.bool_]: ...  # noqa: D102 - as there
 
+    def later(self, part: int) -> npt.NDArray[np.bool_]: ...  # noqa: D102
+
     def position(self, part: int) -> int: ...  # noqa: D102
 
     def is_unfinished(self, part: int) -> bool: ...  # noqa: D102
@@ -56,6 +59,7 @@ class _Rest:
     number: int
     summary: PartitionSummary
     kept: npt.NDArray[np.bool_]
+    later: npt.NDArray[np.bool_]
 
     @property
     def whole(self) -> bool:
@@ -69,7 +73,7 @@ class _Rest:
 def _rests(known: KnownRows) -> Iterator[_Rest]:
     for number, summary in enumerate(known.summaries):
         if summary is not None and summary.rows:
-            yield _Rest(number, summary, known.kept(number))
+            yield _Rest(number, summary, known.kept(number), known.later(number))
 
 
 def rows_to_describe(known: Known, read_again: Iterable[str] = ()) -> Iterator[pa.Table]:
@@ -90,10 +94,15 @@ def rows_to_describe(known: Known, read_again: Iterable[str] = ()) -> Iterator[p
     ------
     pyarrow.Table
         `dcmdask.schema.MANIFEST` as far as it was kept, with the name of the root for its number.
-        From now on the rows
-        are no longer among those that are kept.
+        From now on the rows are no longer among those that are kept. One that lies where nothing
+        can be listed stays, and is read as soon as it is listed.
     """
+    if not any(rest.kept.any() for rest in _rests(known)):
+        return
     for part, row in _undescribed(known, _lost_series(known), read_again):
+        if known.is_unlisted(part, row):
+            known.read_later(part, row)
+            continue
         known.drop(part, row)
         summary = known.summaries[part]
         assert summary is not None
@@ -173,7 +182,7 @@ def carry(known: KnownRows, *, partition_size: int) -> list[PartitionSummary]:
     rests = [rest for rest in _rests(known) if rest.kept.any()]
     rests.sort(key=lambda rest: known.position(rest.number))
     small = [rest for rest in rests if rest.weight < partition_size // _SMALL]
-    rewritten = {rest.number for rest in rests if not rest.whole}
+    rewritten = {rest.number for rest in rests if not rest.whole or rest.later.any()}
     if len(small) > _MANY and not known.changes().nothing:
         rewritten |= {rest.number for rest in small}
     carried = [
@@ -182,6 +191,8 @@ def carry(known: KnownRows, *, partition_size: int) -> list[PartitionSummary]:
             position=known.position(rest.number),
             bytes_read=0,
             scanned=0,
+            tried=0,
+            refused=0,
             reasons={},
         )
         for rest in rests
@@ -226,9 +237,16 @@ def _rewrite(known: KnownRows, rests: list[_Rest]) -> PartitionSummary:
             tables[kind].append(table.filter(left))
             if kind == "seen":
                 tables["instances"].append(read_part_instances(known.folder, stem).filter(left))
-        tables["read"].append(read_part(known.folder, stem, "read").filter(pa.array(rest.kept)))
+        tables["read"].append(_listing(known, rest).filter(pa.array(rest.kept)))
         first += int(np.count_nonzero(rest.kept))
     joined = {kind: pa.concat_tables(pieces) for kind, pieces in tables.items()}
     read = joined.pop("read")
     position = known.position(rests[0].number)
     return write_part(known.folder, position, HeaderTables(**joined), read, known.reading)
+
+
+def _listing(known: KnownRows, rest: _Rest) -> pa.Table:
+    """Return the listing of a part, in which rows to be read later are such as no file is."""
+    read = read_part(known.folder, rest.summary.part, "read")
+    facts = np.where(rest.later, np.uint64(NEVER), read["facts"].to_numpy())
+    return read.set_column(READ.get_field_index("facts"), READ.field("facts"), pa.array(facts))

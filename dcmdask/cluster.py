@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from dcmdask._version import __version__
 from dcmdask.config import RunOptions
-from dcmdask.errors import ClusterError, DcmdaskError, ReaderLostError, UsageError
+from dcmdask.errors import (
+    ClusterError,
+    DcmdaskError,
+    ReaderLostError,
+    SchedulerGoneError,
+    UsageError,
+)
 from dcmdask.remote.credentials import public_url
 from dcmdask.remote.options import is_open
 from dcmdask.remote.sealing import SEAL
@@ -110,13 +116,13 @@ def _remote(address: str) -> Iterator[Client]:
         except Exception as error:
             # Beside what a network raises, whatever unpacking a stranger's answer comes to, or a
             # security setting that is missing: to the user it is one thing.
-            raise ClusterError(words) from error
+            raise SchedulerGoneError(words) from error
         with _closing(client):
             try:
                 client.wait_for_workers(1, timeout=_CONNECT_SECONDS)
             except TimeoutError as error:
                 words = f"the scheduler at {address} has no workers: start some, then run again"
-                raise ClusterError(words) from error
+                raise SchedulerGoneError(words) from error
             if not _is_encrypted(address):
                 _LOG.warning(
                     "the scheduler at %s has no TLS: whoever reaches it can run code on its workers "
@@ -280,15 +286,15 @@ class Computing:
             self._heard = time.monotonic()
         elif time.monotonic() - self._heard > _WORKERLESS:
             words = f"{self._scheduler()} has had no workers for {_WORKERLESS:g} s"
-            raise ClusterError(f"{words}: start some, then {_AGAIN}")
+            raise SchedulerGoneError(f"{words}: start some, then {_AGAIN}")
 
     def _scheduler(self) -> str:
         address = self._options.scheduler
         return "the local Dask cluster" if address is None else f"the scheduler at {address}"
 
-    def _gone(self) -> ClusterError:
+    def _gone(self) -> SchedulerGoneError:
         words = f"{self._scheduler()} is gone: look whether it runs and answers"
-        return ClusterError(f"{words}, then {_AGAIN}")
+        return SchedulerGoneError(f"{words}, then {_AGAIN}")
 
     def _cancel(self, client: Client) -> None:
         # Of one that is gone nothing is asked, and nothing goes on there for us.

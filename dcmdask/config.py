@@ -7,7 +7,6 @@ import fnmatch
 import hashlib
 import json
 import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -122,6 +121,10 @@ class RunOptions:
         Whether to read everything again; otherwise what the catalog in OUT knows is not.
     fresh : bool
         Whether to throw away what a run that was ended has read.
+    allow_shrink : bool
+        Whether a catalog may be published that has lost most of the one before.
+    shrink_limit : float
+        Part of the known instances beyond which a run that would drop them publishes nothing.
     projectid_map : str or None
         JSON file of case names and numbers; None for ``projectid_map.json`` in the output.
     layout : str
@@ -169,6 +172,8 @@ class RunOptions:
     move_top_level_zips: bool = False
     full: bool = False
     fresh: bool = False
+    allow_shrink: bool = False
+    shrink_limit: float = 0.5
     projectid_map: str | None = None
     layout: str = "all"
     case_rows: str = "case"
@@ -197,6 +202,9 @@ class RunOptions:
                 raise UsageError("--storage-option without =", "write KEY=VALUE")
         _above_zero("--timeout", self.timeout)
         _above_zero("--read-timeout", self.read_timeout)
+        if not 0 <= self.shrink_limit <= 1:
+            words = f"--shrink-limit {self.shrink_limit:g}"
+            raise UsageError(words, "give a part of the whole, from 0 to 1, such as 0.5")
         if self.move_top_level_zips and self.from_list is not None:
             words = "--move-top-level-zips with --from-list"
             raise UsageError(words, "its list would name what has been moved")
@@ -253,6 +261,8 @@ class RunOptions:
             "in_process_below",
             "full",
             "fresh",
+            "allow_shrink",
+            "shrink_limit",
             "projectid_map",
             "from_list",
             "storage_option",
@@ -288,14 +298,46 @@ class RunOptions:
         default = {"default_charset": self.charset} if self.default_charset else {}
         return {"desensitize": self.desensitize, **default}
 
-    def wanted(self) -> Callable[[str], bool]:
+    def wanted(self) -> Globs:
         """Give the test of a relative path against the include and exclude globs."""
+        return Globs(self.include, self.exclude)
 
-        def fits(path: str) -> bool:
-            included = not self.include or any(fnmatch.fnmatchcase(path, g) for g in self.include)
-            return included and not any(fnmatch.fnmatchcase(path, g) for g in self.exclude)
 
-        return fits
+class Globs:
+    """Which paths are listed, and what of them was left out.
+
+    Parameters
+    ----------
+    include, exclude : tuple of str
+        A path is listed if any of the first, where there are some, and none of the second fits it.
+
+    Attributes
+    ----------
+    include, exclude : tuple of str
+        As given.
+    left_out : int
+        Paths that were asked for and are not listed.
+    example : str or None
+        One of them.
+    """
+
+    def __init__(self, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> None:
+        self.include = include
+        self.exclude = exclude
+        self.left_out = 0
+        self.example: str | None = None
+        self._all = not (include or exclude)
+
+    def __call__(self, path: str) -> bool:
+        """Tell whether a relative path is listed."""
+        if self._all:
+            return True
+        included = not self.include or any(fnmatch.fnmatchcase(path, g) for g in self.include)
+        if included and not any(fnmatch.fnmatchcase(path, g) for g in self.exclude):
+            return True
+        self.left_out += 1
+        self.example = self.example or path
+        return False
 
 
 def digest_of(value: Any) -> str:

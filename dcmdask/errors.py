@@ -4,15 +4,20 @@ The tree::
 
     DcmdaskError                 base: one line for a person, exit code 1
     ├── UsageError               wrong words on the command line or in a settings file; exit code 2
-    ├── SourceError              a source that is missing or cannot be listed
-    ├── StoreError               a bucket or server that does not answer, or not as it should
+    ├── SourceError              a source that is missing, cannot be listed, or holds nothing
+    ├── StoreError               a bucket or server that cannot be used as it is named
+    │   └── StoreDownError       one that does not answer; exit code 75
     ├── OutputError              an output folder that cannot be written; a disk that is full
+    │   ├── OutputDownError      one that is not to be written at the moment; exit code 75
     │   └── LockedError          another run writes there now
+    ├── ShrinkError              a run whose catalog would lose most of the one before; exit code 4
     ├── CatalogError             a folder that holds no catalog, or a damaged one
     ├── ProjectIdMapError        a ProjectID map that is not what it should be
     ├── InvariantError           files listed and files accounted for differ: a defect, never published
     ├── ClusterError             a Dask scheduler or worker that cannot be used
-    │   └── ReaderLostError      a reading process that cannot be kept alive, whatever it reads
+    │   ├── SchedulerGoneError   a scheduler or all workers that are not there; exit code 75
+    │   └── ReaderLostError      a reading process that cannot be kept alive, whatever it reads;
+    │                            exit code 75
     └── ReaderError              what nobody foresaw while a partition was read; never ends a run
 
     HeaderError                  one file or member gives no instance; becomes a row of ``failures``
@@ -23,6 +28,10 @@ No message carries a value read from a DICOM file: paths and kinds only.
 from __future__ import annotations
 
 from typing import Any
+
+GOES_ON = 75
+"""Exit code where the same command goes on as soon as what is down is back: EX_TEMPFAIL of
+sysexits.h, by which batch systems and Kubernetes jobs know what to start again."""
 
 
 def _revive(kind: type[Exception], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:
@@ -94,14 +103,45 @@ class StoreError(_PlaceError):
     noun = "store"
 
 
+class StoreDownError(StoreError):
+    """A bucket or a server does not answer: the same command goes on when it does."""
+
+    exit_code = GOES_ON
+
+
 class OutputError(_PlaceError):
     """The output folder cannot be written."""
 
     noun = "output"
 
 
+class OutputDownError(OutputError):
+    """The output is there and cannot be written at the moment: the same command goes on later."""
+
+    exit_code = GOES_ON
+
+
 class LockedError(OutputError):
     """Another run holds the output folder."""
+
+
+class ShrinkError(DcmdaskError):
+    """A run would publish a catalog that has lost most of the one before, or most of what it lists.
+
+    Parameters
+    ----------
+    out : str
+        The output.
+    seen : str
+        What the run has seen.
+    """
+
+    exit_code = 4
+
+    def __init__(self, out: str, seen: str) -> None:
+        super().__init__(f"nothing was published in {out}: {seen}; --allow-shrink accepts it")
+        self.out = out
+        self.seen = seen
 
 
 class CatalogError(_PlaceError):
@@ -139,6 +179,12 @@ class ClusterError(DcmdaskError):
     """A Dask cluster could not be reached or gave up on a task."""
 
 
+class SchedulerGoneError(ClusterError):
+    """A scheduler does not answer, or has no workers: the same command goes on when they are there."""
+
+    exit_code = GOES_ON
+
+
 class ReaderLostError(ClusterError):
     """No reading process can be kept alive here, whatever it is asked to read.
 
@@ -147,6 +193,8 @@ class ReaderLostError(ClusterError):
     how : str
         How the last one was lost.
     """
+
+    exit_code = GOES_ON
 
     def __init__(self, how: str) -> None:
         super().__init__(

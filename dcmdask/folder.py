@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from dcmdask import scratch
 from dcmdask.config import RemoteOptions
-from dcmdask.errors import HeaderError, OutputError
+from dcmdask.errors import HeaderError, OutputDownError, OutputError
 from dcmdask.remote.address import Address, below, is_url
 from dcmdask.remote.client import Listed, vanished
 from dcmdask.remote.remote import Remote, open_remote
@@ -57,7 +57,7 @@ def _refused(url: str, error: HeaderError) -> OutputError:
         return OutputError(url, "it is not there any more", "run again")
     if error.kind == Kind.VANISHED:
         return OutputError(url, error.message, "make it, or choose another --out")
-    return OutputError(url, error.message, "the same command goes on where it stopped")
+    return OutputDownError(url, error.message, "the same command goes on where it stopped")
 
 
 def is_absent(error: HeaderError) -> bool:

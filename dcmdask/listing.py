@@ -33,7 +33,8 @@ from dcmdask.source.inventory import Inventory
 from dcmdask.source.keys import container_root, list_container
 from dcmdask.source.links import INSIDE
 from dcmdask.source.local import list_root, root_of
-from dcmdask.types import Kind, Partition, Piece
+from dcmdask.types import SKIPS, Kind, Partition, Piece
+from dcmdask.unlisted import Unlisted
 
 BYTES_AS_A_FILE = 64 * 1024
 """So many bytes of an archive weigh as much as one file: less than a member of usual size, and a
@@ -80,6 +81,13 @@ class Listing:
         Of path, size, modification time and entity tag of every entry, in any order.
     passed_over : int
         Lines of a list that name no file that is there: delete markers, old versions.
+    kept : int
+        Of the files, those that are not listed because their place could not be, and that stay as
+        the catalog in OUT knows them.
+    absent : int
+        Of the files, those of which listing already says that nothing can be had of them.
+    unlisted : list of Unlisted
+        What could not be listed.
     """
 
     roots: list[Root]
@@ -96,6 +104,14 @@ class Listing:
     weight_to_read: int = 0
     digest: str = ""
     passed_over: int = 0
+    kept: int = 0
+    absent: int = 0
+    unlisted: list[Unlisted] = field(default_factory=list)
+
+    @property
+    def found(self) -> int:
+        """Files that were really listed."""
+        return self.files - self.kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,13 +389,48 @@ def write_manifest(
             else:
                 read = known.take_for_new(len(named), len(rows))
             cut.add(number, rows, listing.rows, read)
+            _note_absent(listing, root, rows, named_cases, below=inventory is None)
             _count(listing, named, rows)
             digest += _digest(number, named)
             if len(chunk) == _REPORT_EVERY:
                 yield listing
     cut.finish()
+    if inventory is not None:
+        inventory.check()
+    for table in known.keep(listing.unlisted, wanted):
+        _count_kept(listing, table)
     listing.digest = f"{digest % _DIGESTS:064x}"
     yield listing
+
+
+def _note_absent(
+    listing: Listing, root: Root, rows: list[Entry], names: Names, *, below: bool
+) -> None:
+    """Note what of some rows could not be listed; `below` also of links that lead nowhere."""
+    for number, row in enumerate(rows):
+        if row.kind is None or row.kind in SKIPS:
+            continue
+        listing.absent += 1
+        itself = row.kind != Kind.VANISHED
+        if itself or below:
+            # As a folder, what is taken for a file of the root would be a case of its own.
+            case = row.case or ""
+            cases = (case, case if "/" in row.path else names.known_case(row.path))
+            position = listing.rows + number
+            place = Unlisted(root.name, row.path, row.location, *cases, position, itself=itself)
+            listing.unlisted.append(place)
+
+
+def _count_kept(listing: Listing, files: pa.Table) -> None:
+    """Add files that stay although they are not listed."""
+    columns = (files[name].to_pylist() for name in ("path", "case", "size"))
+    for path, case, size in zip(*columns, strict=True):
+        count, total = listing.cases.get(case, (0, 0))
+        listing.cases[case] = (count + 1, total + (size or 0))
+        listing.bytes += size or 0
+        listing.archives += path.lower().endswith(ARCHIVE_SUFFIXES)
+    listing.files += files.num_rows
+    listing.kept += files.num_rows
 
 
 def _in_pieces(entries: list[Entry]) -> list[Entry]:

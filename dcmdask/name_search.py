@@ -39,6 +39,7 @@ from dcmdask.privacy.tables import (
 from dcmdask.schema import MANIFEST, SEEN
 from dcmdask.spill import Key, Stream, cut, one_by_one
 from dcmdask.types import HeaderTables, Note, Partition, PartitionSummary
+from dcmdask.unlisted import UnlistedPlaces
 
 ROUNDS = 3
 """Times that files are read again: one that is read beside them may be gone by now, another one may
@@ -79,6 +80,11 @@ class Standing:
         kept = np.ones(summary.rows if summary else 0, bool)
         kept[self._dropped.get(part, [])] = False
         return kept
+
+    def later(self, part: int) -> Flags:
+        """Tell which rows of a part are to be read once they are listed: of none more than before."""
+        summary = self.summaries[part]
+        return np.zeros(summary.rows if summary else 0, bool)
 
     def drop(self, part: int, row: int) -> None:
         """Have a row read again."""
@@ -219,6 +225,25 @@ def _add_bearer(names: dict[str, list[Spot]], name: str, spot: Spot) -> None:
         spots.append(spot)
 
 
+def within_reach(
+    found: Unsearched, folder: Folder, stems: Sequence[str], places: UnlistedPlaces
+) -> Unsearched:
+    """Return what was not searched, with only those rows to read again that can be listed.
+
+    What lies elsewhere stays as it was read, but for the texts that may hold a name.
+    """
+    read = {
+        part: read_part(folder, stems[part], "read", ["root", "location"]).to_pylist()
+        for part in {part for part, _ in found.rows}
+    }
+
+    def is_listed(spot: Spot) -> bool:
+        row = read[spot[0]][spot[1]]
+        return places.find(row["root"], row["location"]) is None
+
+    return replace(found, rows=[spot for spot in found.rows if is_listed(spot)])
+
+
 def standing(folder: Folder, reading: str, stems: Sequence[tuple[int, str]]) -> Standing:
     """Return all parts of a crawl, with their positions in its listing."""
     summaries = []
@@ -332,7 +357,7 @@ def withhold(found: Unsearched, parts: Standing) -> list[PartitionSummary]:
     summaries = []
     for number, summary in enumerate(parts.summaries):
         assert summary is not None
-        told = replace(summary, bytes_read=0, scanned=0, reasons={})
+        told = replace(summary, bytes_read=0, scanned=0, reasons={}, tried=0, refused=0)
         if number in found.instances:
             tables = _without_texts(parts.folder, summary.part, found.instances[number])
             read = read_part(parts.folder, summary.part, "read")

@@ -139,6 +139,10 @@ class Names:
             self._taken.add(name)
         return name
 
+    def known_case(self, case: str) -> str:
+        """Return the name that a case of this source has, if it has one; else its own, not given."""
+        return self._now.get(case) or self._before.get(case, case)
+
     def remembered(self) -> list[KnownSource]:
         """Return what is to be remembered from now on; after the end of the listing."""
         given = set(self._taken) if self._have_moved else set()

@@ -496,10 +496,8 @@ def _is_intact(index: Path, state: State) -> bool:
         return False
 
 
-def _why_anew(state: State | None, index: Path, reading: str, *, full: bool) -> str | None:
+def _why_anew(state: State | None, index: Path, reading: str) -> str | None:
     """Say why nothing of a catalog is of use; None where it is."""
-    if full:
-        return "--full"
     if state is None or not _is_intact(index, state):
         return "what was kept of the catalog there is not whole"
     return None if state.reading == reading else "it was read with other settings or releases"
@@ -517,7 +515,7 @@ def known_of(
     reading : str
         Digest of the settings that decide what is read of a file.
     full : bool
-        Whether to know nothing of what is published.
+        Whether to read all again that is published.
     scratch : pathlib.Path
         Folder for an index.
 
@@ -535,11 +533,12 @@ def known_of(
     state = state_of(output, token)
     index = file_of(output.private, index_name(token)) if token else scratch / "no index"
     stems = [] if state is None else state.parts
-    read_anew = _why_anew(state, index, reading, full=full) if there else None
+    read_anew = _why_anew(state, index, reading) if there else None
     published = (index, stems) if there and read_anew is None else None
     others = sorted(set(list_stems(output.parts)) - set(stems))
     unfinished = None
     if others and is_of_use(output, token, reading, full=full):
         unfinished = (scratch / "unfinished.index", others)
         write_index(unfinished[0], output.parts, others)
-    return Known(output.parts, reading, published, unfinished), read_anew, there
+    known = Known(output.parts, reading, published, unfinished, again=full)
+    return known, "--full" if there and full else read_anew, there

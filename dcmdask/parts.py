@@ -16,7 +16,7 @@ import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -67,6 +67,8 @@ def write_part(
     reading: str,
     *,
     bytes_read: int = 0,
+    tried: int = 0,
+    refused: int = 0,
 ) -> PartitionSummary:
     """Write a part, and last its summary.
 
@@ -84,6 +86,8 @@ def write_part(
         Digest of the settings that it was read with.
     bytes_read : int
         Bytes fetched for it in this run.
+    tried, refused : int
+        Rows that were opened in this run, and those of which that failed for a reason of access.
 
     Raises
     ------
@@ -93,7 +97,8 @@ def write_part(
     # Another stem at every attempt: a task that was given up and lives on cannot touch the part of
     # the one that took its place.
     stem = f"{position:010d}-{secrets.token_hex(4)}"
-    summary = _summary(stem, position, tables, read, bytes_read)
+    summary = _summary(stem, position, tables, read)
+    summary = replace(summary, bytes_read=bytes_read, tried=tried, refused=refused)
     # Instances are written as they will be published.
     schema = stamped(INSTANCES, __version__, reading)
     home = home_of(folder)
@@ -123,9 +128,7 @@ def _path(folder: Folder, stem: str, kind: str) -> Path:
     return file_of(folder, _name(stem, kind))
 
 
-def _summary(
-    stem: str, position: int, tables: HeaderTables, read: pa.Table, bytes_read: int
-) -> PartitionSummary:
+def _summary(stem: str, position: int, tables: HeaderTables, read: pa.Table) -> PartitionSummary:
     def total(column: pa.ChunkedArray) -> int:
         return int(pc.sum(column).as_py() or 0)
 
@@ -141,7 +144,6 @@ def _summary(
         skips=skips,
         failures=tables.failures.num_rows - skips,
         bytes_listed=total(read["size"]) - _bytes_elsewhere(read),
-        bytes_read=bytes_read,
         scanned=tables.scanned,
         reasons=tables.reasons,
     )
@@ -238,6 +240,11 @@ def remove_parts(folder: Folder, stems: Iterable[str]) -> None:
 def fetch_summaries(folder: Folder, stems: Iterable[str]) -> None:
     """Begin to fetch the summaries of some parts: they will be asked for one after the other."""
     fetch(folder, (_name(stem, _SUMMARY) for stem in stems))
+
+
+def fetch_tables(folder: Folder, stems: Iterable[str], kind: str) -> None:
+    """Begin to fetch a table of some parts: it will be asked for part by part."""
+    fetch(folder, (_name(stem, kind) for stem in stems))
 
 
 def names_of_part(stem: str) -> tuple[list[str], str]:

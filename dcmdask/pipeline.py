@@ -18,7 +18,7 @@ from dcmdask import cluster, interrupts, modes, name_search, scratch
 from dcmdask._version import __version__
 from dcmdask.assemble import PUBLISHED, Assembled, assemble, names_written
 from dcmdask.carry import carry, rows_to_describe
-from dcmdask.config import ReadOptions, RunOptions, digest_of
+from dcmdask.config import Globs, ReadOptions, RunOptions, digest_of
 from dcmdask.errors import InvariantError, OutputError, UsageError
 from dcmdask.known import Changes, Known
 from dcmdask.listing import (
@@ -57,11 +57,13 @@ from dcmdask.remote.address import is_url
 from dcmdask.remote.credentials import no_secrets_in_errors, public_url
 from dcmdask.remote_store import RemoteStore
 from dcmdask.schema import VERSION, reading_digest
+from dcmdask.shrink import Reads, ShrinkGuard
 from dcmdask.source.entries import Root
 from dcmdask.source.local import move_archives_into_folders
 from dcmdask.store import Store
 from dcmdask.supervisor import read_partition, start_reader, stop_readers
 from dcmdask.types import PRIVATE, Partition, PartitionSummary, Progress
+from dcmdask.unlisted import UnlistedPlaces
 
 if TYPE_CHECKING:
     from dask.bag import Bag
@@ -102,19 +104,25 @@ class Totals:
     counts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     parts: list[tuple[int, str]] = field(default_factory=list)
+    tried: int = 0
+    refused: int = 0
     took: Callable[[str], None] = _ignore_part
     searched: bool = False
 
     def again(self) -> Totals:
         """Begin anew, but for the work that was done: parts of it are read again for names."""
         work = Counter({name: self.counts[name] for name in _WORK})
-        return Totals(work, self.reasons.copy(), took=self.took, searched=True)
+        totals = Totals(work, self.reasons.copy(), took=self.took, searched=True)
+        totals.tried, totals.refused = self.tried, self.refused
+        return totals
 
     def add(self, summary: PartitionSummary) -> None:
         """Add one partition."""
         for name in _SUMMED:
             self.counts[name] += getattr(summary, name)
         self.counts["listed"] += summary.listed
+        self.tried += summary.tried
+        self.refused += summary.refused
         self.reasons.update(summary.reasons)
         self.parts.append((summary.position, summary.part))
         self.took(summary.part)
@@ -211,8 +219,10 @@ def _run(
         if options.scheduler is None and not known:
             # It loads while the first sources are listed.
             start_reader()
-        listing, totals = _crawl(chosen, out, store, known, options, watch, clock)
+        globs = options.wanted()
+        listing, totals = _crawl(chosen, out, store, known, options, globs, watch, clock)
         totals.check(listing.files)
+        _check_shrinking(store, known, listing, totals, options, globs)
         clock.stop("read")
         changes = known.changes()
         is_file = own_map is not None or isinstance(out, Path)
@@ -228,7 +238,8 @@ def _run(
         sources = chosen.names.remembered()
         state = _state(known, options, listing, numbers, totals, sources)
         is_kept = is_file or (given == saved and greatest_beside(map_path).exists())
-        if is_kept and not totals.searched and _is_as_published(store, changes, state):
+        is_same = not (known.again or totals.searched)
+        if is_kept and is_same and _is_as_published(store, changes, state):
             catalog = {**store.output.read_catalog(), **_listed(roots, listing, moved, sources)}
             catalog["run"] = _told_of(clock, begun, changes, store)
             store.confirm(catalog, state)
@@ -253,6 +264,21 @@ def _run(
         catalog["run"] = _told_of(clock, begun, changes, store)
         catalog = store.publish(catalog, state)
     return {**catalog, "out": store.place}
+
+
+def _check_shrinking(
+    store: AnyStore,
+    known: Known,
+    listing: Listing,
+    totals: Totals,
+    options: RunOptions,
+    globs: Globs,
+) -> None:
+    """Refuse to publish what would empty the catalog in OUT."""
+    guard = ShrinkGuard(store.output, known, listing, options, globs)
+    reads = Reads(totals.tried, totals.refused)
+    parts = Parts(store.parts, tuple(totals.stems()))
+    guard.check(reads, parts, totals.counts["instances"], store.staging / "shrink")
 
 
 def _state(
@@ -352,6 +378,7 @@ def _crawl(
     store: AnyStore,
     known: Known,
     options: RunOptions,
+    globs: Globs,
     watch: Watch,
     clock: Stopwatch,
 ) -> tuple[Listing, Totals]:
@@ -375,7 +402,7 @@ def _crawl(
         writer,
         partition_size=options.partition_size,
         leave_out=left_out(out),
-        wanted=options.wanted(),
+        wanted=globs,
         remote=options.remote,
         inventory=chosen.inventory,
         names=chosen.names,
@@ -432,15 +459,19 @@ def _search_again(
     """Have names looked for that only other parts know; give what all parts came to then."""
     roots = {root.name: number for number, root in enumerate(listing.roots)}
     reading = reading_digest(options.reading())
+    places = UnlistedPlaces(listing.unlisted)
     for attempt in range(name_search.ROUNDS + 1):
         stems = sorted(totals.parts)
         spilled = store.staging / f"names-{attempt}"
         found = name_search.unsearched(store.parts, [stem for _, stem in stems], spilled)
         if not found:
             break
+        if listing.unlisted:
+            names = [stem for _, stem in stems]
+            found = name_search.within_reach(found, store.parts, names, places)
         parts = name_search.standing(store.parts, reading, stems)
         totals = totals.again()
-        if attempt == name_search.ROUNDS:
+        if attempt == name_search.ROUNDS or not found:
             totals.add_all(name_search.withhold(found, parts))
             break
         again = name_search.write_search(

@@ -15,6 +15,7 @@ from dcmdask.output import known_of, open_output, sources_of
 from dcmdask.output_place import refuse_data
 from dcmdask.remote.credentials import no_secrets_in_errors
 from dcmdask.schema import reading_digest
+from dcmdask.shrink import ShrinkGuard
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,15 @@ class Plan:
         Against the catalog there; None where there is none.
     read_anew : str or None
         Why all is read although there is a catalog.
+    refused : str or None
+        Why a run would publish nothing, as far as its listing tells.
     """
 
     listing: Listing
     out: str
     changes: Changes | None
     read_anew: str | None
+    refused: str | None
 
 
 def plan(sources: Iterable[str], options: RunOptions, folder: Path) -> Plan:
@@ -68,13 +72,14 @@ def _plan(chosen: Chosen, options: RunOptions, folder: Path) -> Plan:
         raise OutputError(output.place, "no permission to look into it", remedy) from error
     own = folder / "pieces"
     own.mkdir()
+    globs = options.wanted()
     growing = write_manifest(
         chosen.roots,
         known,
         PieceWriter(own),
         partition_size=options.partition_size,
         leave_out=left_out(out),
-        wanted=options.wanted(),
+        wanted=globs,
         remote=options.remote,
         inventory=chosen.inventory,
         names=chosen.names,
@@ -85,4 +90,5 @@ def _plan(chosen: Chosen, options: RunOptions, folder: Path) -> Plan:
     for listing in growing:  # noqa: B007 - the last one is complete
         pass
     changes = known.changes() if known or there else None
-    return Plan(listing, output.place, changes, read_anew)
+    refused = ShrinkGuard(output, known, listing, options, globs).foresee()
+    return Plan(listing, output.place, changes, read_anew, refused)

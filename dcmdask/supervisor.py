@@ -33,7 +33,14 @@ from typing import IO, Any
 from dcmdask import scratch
 from dcmdask.blame import Blames, Loss, Search, Span, Why
 from dcmdask.config import ReadOptions
-from dcmdask.errors import ClusterError, DcmdaskError, OutputError, ReaderError, ReaderLostError
+from dcmdask.errors import (
+    ClusterError,
+    DcmdaskError,
+    OutputDownError,
+    OutputError,
+    ReaderError,
+    ReaderLostError,
+)
 from dcmdask.types import ELSEWHERE, Kind, Partition, PartitionSummary
 
 _LENGTH = struct.Struct("<Q")
@@ -347,14 +354,14 @@ def _late(options: ReadOptions, row: int, still: float) -> Loss:
 
     Raises
     ------
-    OutputError
+    OutputDownError
         It stood where no file is read.
     """
     words = f"the task took longer than {options.timeout:g} s"
     most = still >= options.timeout / 2
     if row == ELSEWHERE and most:
         remedy = "look at its disk, then run the same command: it goes on where it stopped"
-        raise OutputError(options.parts, f"a task stood still there for {still:.0f} s", remedy)
+        raise OutputDownError(options.parts, f"a task stood still there for {still:.0f} s", remedy)
     return Loss(Why.HUNG if most else Why.LATE, Kind.TIMEOUT, words, row)
 
 

@@ -71,6 +71,9 @@ CATALOG_FOLDER = re.compile(r"catalog-[0-9a-f]{16}")
 SKIPS = (Kind.NOT_DICOM, Kind.DICOMDIR, Kind.NOT_ENTERED)
 """Kinds that say that the file is not what a crawl is after."""
 
+REFUSED = (Kind.TIMEOUT, Kind.ACCESS_DENIED, Kind.VANISHED)
+"""Kinds that say that nothing could be had of a file, be it there or not."""
+
 PASSING = (Kind.TIMEOUT, Kind.ACCESS_DENIED, Kind.VANISHED, Kind.UNEXPECTED)
 """Kinds that say less of the file than of the hour: the next run tries again."""
 
@@ -411,6 +414,9 @@ class PartitionSummary:
         Instances whose light attributes the columnar scan read; pydicom read the others.
     reasons : dict
         Why files that begin as DICOM does were left to pydicom, and how many.
+    tried, refused : int
+        Rows that were opened to be read, and those of which that failed for a reason of access:
+        of the work of this run, not of the part.
     """
 
     part: str
@@ -426,6 +432,8 @@ class PartitionSummary:
     bytes_read: int = 0
     scanned: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    tried: int = 0
+    refused: int = 0
 
     @property
     def listed(self) -> int:

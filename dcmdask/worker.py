@@ -18,7 +18,7 @@ from dcmdask.schema import READ
 from dcmdask.source.fetch import Fetcher
 from dcmdask.source.places import Roots
 from dcmdask.source.tar_names import with_urls
-from dcmdask.types import PASSING, Partition, PartitionSummary
+from dcmdask.types import PASSING, REFUSED, Partition, PartitionSummary
 
 
 def process_partition(partition: Partition, options: ReadOptions) -> PartitionSummary:
@@ -52,6 +52,8 @@ def process_partition(partition: Partition, options: ReadOptions) -> PartitionSu
             _read(manifest, options.roots, tables.failures, fetcher),
             options.settings,
             bytes_read=fetcher.tally.bytes_read,
+            tried=manifest["kind"].null_count,
+            refused=_refused(manifest, tables.failures, fetcher),
         )
 
 
@@ -63,6 +65,14 @@ def _read_beside(partition: Partition, options: ReadOptions) -> pa.Table | None:
     fetcher = Fetcher(Roots(options.roots, options.containers, options.remote))
     with Fetcher.watched_behind(partition.stop - partition.start):
         return read_headers(fetcher.fetch(manifest), desensitize=False).instances
+
+
+def _refused(manifest: pa.Table, failures: pa.Table, fetcher: Fetcher) -> int:
+    """Count the files that failed because nothing could be had of them: here, by whoever reads."""
+    kinds = pc.is_in(failures["kind"], value_set=pa.array(REFUSED, pa.string()))
+    rows = pa.array(sorted(fetcher.refused), failures["row"].type)
+    failed = failures.filter(pc.or_(kinds, pc.is_in(failures["row"], value_set=rows)))["row"]
+    return int(manifest["kind"].take(pc.unique(failed)).null_count)
 
 
 def _read(

@@ -18,7 +18,8 @@ from test_incremental import OPTIONS, changes, counts
 from dcmdask import crawl as public_crawl
 from dcmdask.catalog import Catalog
 from dcmdask.config import RunOptions
-from dcmdask.errors import UsageError
+from dcmdask.errors import ShrinkError, SourceError, UsageError
+from dcmdask.listing import choose
 from dcmdask.planning import plan
 from dcmdask.synthetic import write_synthetic
 
@@ -113,14 +114,135 @@ def test_the_list_may_be_an_inventory_of_files(source: Path, tmp_path: Path) -> 
     assert (0, 0, 0, first.run["counts"]["files"]) == changes(again)
 
 
-def test_an_empty_list_empties_a_catalog(source: Path, tmp_path: Path) -> None:
-    """Nothing is listed, so nothing is there."""
+def test_an_empty_list_empties_a_catalog_if_that_is_meant(source: Path, tmp_path: Path) -> None:
+    """Nothing is listed, so nothing is there; by itself it is taken for a mistake."""
     out, place = tmp_path / "out", tmp_path / "list"
     crawl(source, out, **OPTIONS)
+    before = published(out)
     place.write_text("")
-    catalog = crawl(source, out, from_list=str(place), **OPTIONS)
+    with pytest.raises(ShrinkError, match=r"list names no file; --allow-shrink accepts it"):
+        crawl(source, out, from_list=str(place), **OPTIONS)
+    assert before == published(out)
+    catalog = crawl(source, out, from_list=str(place), allow_shrink=True, **OPTIONS)
     assert (0, 0, len(names_of(source)), 0) == changes(catalog)
     assert 0 == catalog.run["counts"]["instances"]
+    with pytest.raises(SourceError, match=r"list names no file; nothing was published"):
+        crawl(source, tmp_path / "other", from_list=str(place), **OPTIONS)
+    assert not (tmp_path / "other").exists()
+
+
+# -- lists from elsewhere --------------------------------------------------------------------------
+
+FOREIGN = {
+    "semicolons": b"path;size\nsite/a.dcm;%d\nnotes.txt;8\n",
+    "Excel in Europe": b'\xef\xbb\xbf"Path";"Bytes"\r\n"site/a.dcm";"10,5"\r\nnotes.txt;1\r\n',
+    "Excel's own line": b"sep=;\r\nPath;Other\r\nsite/a.dcm;x\r\nnotes.txt;y\r\n",
+    "tabs": b"size\tlocation\n%d\tsite/a.dcm\n8\tnotes.txt\n",
+    "backslashes": b"site\\a.dcm\r\nnotes.txt\r\n",
+    "a column of backslashes": b"path,size\nsite\\a.dcm,%d\nnotes.txt,8\n",
+    "carriage returns": b"site/a.dcm\r\nnotes.txt\r\n",
+    "a mark": b"\xef\xbb\xbfsite/a.dcm\nnotes.txt\n",
+    "PowerShell": "\ufeffsite/a.dcm\r\nnotes.txt\r\n".encode("utf-16-le"),
+    "big endian": "\ufeffsite/a.dcm\r\nnotes.txt\r\n".encode("utf-16-be"),
+    "without a mark": "site/a.dcm\r\nnotes.txt\r\n".encode("utf-16-le"),
+    "a table in UTF-16": "\ufeffpath\tsize\r\nsite/a.dcm\t\r\nnotes.txt\t8".encode("utf-16-le"),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_lists_of_other_systems_are_read(tmp_path: Path, name: str) -> None:
+    """Spreadsheets, Windows and PowerShell write them; the paths they mean are there."""
+    source, place = tmp_path / "in", tmp_path / "list"
+    (source / "site").mkdir(parents=True)
+    (source / "site" / "a.dcm").write_bytes(instance())
+    (source / "notes.txt").write_text("no DICOM")
+    text = FOREIGN[name]
+    place.write_bytes(text % len(instance()) if b"%d" in text else text)
+    with choose([str(source)], RunOptions(from_list=str(place))) as chosen:
+        entries = list(chosen.inventory.list_root(0))
+    assert [("notes.txt", 8), ("site/a.dcm", len(instance()))] == [
+        (entry.path, entry.size) for entry in entries
+    ]
+
+
+NOT_UNDERSTOOD = {
+    "unknown columns": (
+        "filename,bytes\nsite/a.dcm,10\n",
+        "line 1: its columns filename, bytes are not known: name one of them path, url or key",
+    ),
+    "unknown columns behind a remark": (
+        "# made today\nFile;Size\nsite/a.dcm;10\n",
+        "line 2: its columns File, Size are not known: name one of them path",
+    ),
+    "no header": (
+        "site/a.dcm;10\nnotes.txt;8\n",
+        "line 1: its columns have no names: give it a header such as path;size",
+    ),
+    "another machine's": (
+        "C:\\data\\site\\a.dcm\n",
+        r"line 1: C:\data\site\a.dcm is not there, with slashes for its backslashes neither: write",
+    ),
+    "folders": ("site\n", "it names nothing but folders: list their files, or give them as"),
+    "half a pair": (
+        "\ufeffsite/a.dcm\n".encode("utf-16-le")[:-1],
+        "it is damaged (UnicodeDecodeError): write it again",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOT_UNDERSTOOD)
+def test_a_list_that_is_not_understood_says_what_it_saw(tmp_path: Path, name: str) -> None:
+    """With what is known; nothing of it is taken for a file that is not there."""
+    source, place, out = tmp_path / "in", tmp_path / "list", tmp_path / "out"
+    (source / "site").mkdir(parents=True)
+    (source / "site" / "a.dcm").write_bytes(instance())
+    (source / "notes.txt").write_text("no DICOM")
+    text, words = NOT_UNDERSTOOD[name]
+    place.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UsageError) as caught:
+        crawl(source, out, from_list=str(place), **OPTIONS)
+    assert f"--from-list {place}" in str(caught.value)
+    assert words in str(caught.value)
+    assert not out.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names of POSIX")
+def test_odd_names_are_no_tables(tmp_path: Path) -> None:
+    """Commas, semicolons and backslashes belong to names that are there."""
+    source, place = tmp_path / "in", tmp_path / "list"
+    source.mkdir()
+    names = ["scan,one", "scan;two", "a\\b.dcm", "c, d;e"]
+    for name in names:
+        (source / name).write_bytes(instance())
+    for first in names:
+        order = [first, *(name for name in names if name != first)]
+        place.write_text("".join(f"{name}\n" for name in order))
+        with choose([str(source)], RunOptions(from_list=str(place))) as chosen:
+            entries = list(chosen.inventory.list_root(0))
+        assert sorted(names) == [entry.path for entry in entries]
+        assert {None} == {entry.kind for entry in entries}
+
+
+def test_a_folder_among_files_is_a_row(source: Path, tmp_path: Path) -> None:
+    """It says what to do with it."""
+    place = write_list(tmp_path / "list", ["notes.txt", "site"])
+    catalog = crawl(source, tmp_path / "out", from_list=place, **OPTIONS)
+    assert 2 == catalog.run["counts"]["skips"]
+    (row,) = [row for row in catalog.failures.to_pylist() if row["path"] == "site"]
+    assert "a folder: list its files, or give it as SOURCE" == row["message"]
+
+
+def test_a_list_of_what_is_not_there_publishes_nothing(source: Path, tmp_path: Path) -> None:
+    """Neither over a catalog nor as a first one."""
+    out = tmp_path / "out"
+    crawl(source, out, **OPTIONS)
+    before = published(out)
+    place = write_list(tmp_path / "list", ["site/none.dcm", "site/nothing.dcm"])
+    with pytest.raises(ShrinkError, match=r"of \d+ known instances \d+ would be gone"):
+        crawl(source, out, from_list=place, **OPTIONS)
+    assert before == published(out)
+    with pytest.raises(SourceError, match=r"none of what --from-list \S+ names is there"):
+        crawl(source, tmp_path / "other", from_list=place, **OPTIONS)
 
 
 def test_lines_that_are_passed_over_are_counted(source: Path, tmp_path: Path) -> None:

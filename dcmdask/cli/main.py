@@ -1,4 +1,17 @@
-"""``dcmdask COMMAND``: finds the command, and turns what went wrong into one line and a code."""
+"""``dcmdask COMMAND``: finds the command, and turns what went wrong into one line and a code.
+
+The codes:
+
+===  =============================================================================================
+0    done
+1    it could not be done, and will not before something is changed
+2    wrong usage
+3    done, and some file failed (``--strict``)
+4    nothing was published: the catalog would have lost most of what it knows (``--allow-shrink``)
+75   a store, the scheduler or the workers are gone: the same command goes on when they are back
+130  interrupted: the same command goes on; by another signal, 128 and its number (SIGTERM: 143)
+===  =============================================================================================
+"""
 
 from __future__ import annotations
 
@@ -75,10 +88,7 @@ def cli(context: click.Context) -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line and exit: 0 done, 1 could not, 2 wrong usage, 3 strict, 130 interrupted.
-
-    Ended by another signal it is 128 and its number: 143 for SIGTERM, 129 for SIGHUP.
-    """
+    """Run the command line and exit with one of the codes above."""
     print_anything()
     with interrupts.handled(), _warnings_on_stderr():
         code = _run()

@@ -14,7 +14,7 @@ from dcmdask.cli.settings import (
     option,
     storage_option,
 )
-from dcmdask.cli.summary import changed_words, counted, resumed_words
+from dcmdask.cli.summary import changed_words, counted, kept_words, resumed_words
 from dcmdask.cli.terminal import one_line, say
 from dcmdask.config import FOLLOW_LINKS, RunOptions
 
@@ -90,11 +90,20 @@ def command(
     place = one_line(str(found.out))
     if found.changes is None:
         say(f"  {place}: no catalog there yet; a run reads everything")
+        if found.refused:
+            words = one_line(found.refused)
+            say(f"  a run would end with 1 and publish nothing: {words}")
         return
     if found.read_anew is not None:
         say(f"  {place}: all is read again ({found.read_anew})")
     else:
         say(f"  against {place}: {changed_words(asdict(found.changes))}")
+    if found.changes.kept:
+        say(f"  {kept_words(found.changes.kept)}")
     if found.changes.resumed:
         say(f"  {resumed_words(found.changes.resumed)}")
     say(f"  a run reads {counted(listing.to_read, 'file')}")
+    if found.refused:
+        say(
+            f"  it would end with 4 and publish nothing: {found.refused}; --allow-shrink accepts it"
+        )

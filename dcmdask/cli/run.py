@@ -64,6 +64,17 @@ STRICT = 3
 )
 @option("--full", is_flag=True, help="Read everything again, also what has not changed.")
 @option("--fresh", is_flag=True, help="Throw away what a run that was ended has read.")
+@option(
+    "--allow-shrink",
+    is_flag=True,
+    help="Publish also where most of what the catalog in OUT knows is gone or cannot be read.",
+)
+@option(
+    "--shrink-limit",
+    type=float,
+    default=0.5,
+    help="Part of the known instances that may be gone without it.",
+)
 @option("--include", metavar="GLOB", multiple=True, help="List only paths that fit. Repeatable.")
 @option("--exclude", metavar="GLOB", multiple=True, help="Leave out paths that fit. Repeatable.")
 @option(
@@ -149,7 +160,20 @@ def command(
     Every DICOM object is found by its content, in folders and in zip, tar, tar.gz, tar.bz2, tar.xz
     and gz files, which are read in place. Settings may also come from the environment
     (DCMDASK_WORKERS=4) or a file (--config); the command line outranks both.
-    """
+
+    A folder that cannot be listed costs nothing: what the catalog knows below it stays as it was.
+    Where most of what it knows would be gone, nothing is published unless --allow-shrink says so.
+
+    \b
+    Exit codes:
+      0    the catalog is published
+      1    it could not be: the same command will fail again
+      2    wrong usage
+      3    published, and some file failed (--strict)
+      4    not published: most of what OUT knows would be gone (--allow-shrink)
+      75   a store, the scheduler or its workers are gone: the same command goes on
+      130  interrupted, 143 by SIGTERM: the same command goes on
+    """  # noqa: D301 - click's own mark: these lines stay as they are
     sources = (*sources, *data_root)
     check_sources(sources, settings["from_list"])
     options = RunOptions(**settings)

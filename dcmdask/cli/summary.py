@@ -122,9 +122,26 @@ def changed_words(changes: dict[str, int]) -> str:
     --------
     >>> changed_words({"new": 3, "changed": 0, "gone": 1, "same": 1200})
     '3 new, 0 changed, 1 gone, 1,200 unchanged'
+    >>> changed_words({"new": 0, "changed": 0, "gone": 0, "same": 7, "kept": 29})
+    '0 new, 0 changed, 0 gone, 7 unchanged, 29 kept'
     """
     words = {"new": "new", "changed": "changed", "gone": "gone", "same": "unchanged"}
-    return ", ".join(f"{changes[name]:,} {word}" for name, word in words.items())
+    said = [f"{changes[name]:,} {word}" for name, word in words.items()]
+    if kept := changes.get("kept"):
+        said.append(f"{kept:,} kept")
+    return ", ".join(said)
+
+
+def kept_words(files: int) -> str:
+    """Say how many files stay in a catalog although they could not be listed.
+
+    Examples
+    --------
+    >>> kept_words(1)
+    '1 file lies where nothing could be listed, and stays as it was'
+    """
+    verbs = ("lies", "stays as it was") if files == 1 else ("lie", "stay as they were")
+    return f"{counted(files, 'file')} {verbs[0]} where nothing could be listed, and {verbs[1]}"
 
 
 def resumed_words(files: int) -> str:
@@ -166,6 +183,8 @@ def _history_lines(run: dict[str, Any]) -> Iterator[str]:
         yield f"  all was read again: {run['read_anew']}"
     elif changes["same"] or changes["changed"] or changes["gone"]:
         yield f"  files: {changed_words(changes)}"
+    if kept := changes.get("kept"):
+        yield f"  note: {kept_words(kept)}"
     if changes["resumed"]:
         yield f"  {resumed_words(changes['resumed'])}"
 

@@ -6,7 +6,7 @@ import random
 import threading
 import time
 
-from dcmdask.errors import StoreError
+from dcmdask.errors import StoreDownError
 
 ATTEMPTS = 9
 """Of one read or write: with pauses that are half a minute on the whole."""
@@ -42,7 +42,7 @@ class Health:
         self._lock = threading.Lock()
         self._failed = 0
         self._since = 0.0
-        self._down: StoreError | None = None
+        self._down: StoreDownError | None = None
 
     def renew(self) -> None:
         """Forget what was: whoever begins now finds out by himself."""
@@ -65,7 +65,7 @@ class Health:
         """Whether nothing at all has come of it for so long that it may be down."""
         return self._failed >= _LEAST and time.monotonic() - self._since > self._longest
 
-    def lose(self, words: str) -> StoreError:
+    def lose(self, words: str) -> StoreDownError:
         """Note that it is down; give the error that says so."""
         self._down = self.down(words)
         return self._down
@@ -75,7 +75,7 @@ class Health:
         if self._down is not None:
             raise self._down
 
-    def down(self, words: str) -> StoreError:
+    def down(self, words: str) -> StoreDownError:
         """Give the error of a store that does not answer."""
         remedy = "check the network and the endpoint; the same command goes on where it stopped"
-        return StoreError(self._url, f"it does not answer ({words})", remedy)
+        return StoreDownError(self._url, f"it does not answer ({words})", remedy)

@@ -445,6 +445,7 @@ class Fetcher:
         try:
             raw = origin.open(row, head, self._hearing())
         except OSError as error:
+            self.refused.add(place.row)
             return refusal(place, error)
         except HeaderError as error:
             return Failure(place, Kind(error.kind), error.message, STAGE)

@@ -24,6 +24,7 @@ from dcmdask.marks import is_output
 from dcmdask.remote.address import Address, before_keys, is_url, local_path
 from dcmdask.remote.credentials import parted, public_url, storage_of, with_query
 from dcmdask.remote.sealing import mark_of, new_seal, sealed
+from dcmdask.source.dialect import LOOKED_AT, as_here, column_of_paths, unknown_columns
 from dcmdask.source.entries import Entry, Root, shown, top_level_case
 from dcmdask.source.lines import Line, read_lines
 from dcmdask.source.links import lies_in
@@ -39,6 +40,10 @@ HELD = 200_000
 """Lines that are held to be sorted: a hundred megabytes."""
 
 _BATCH = 1_000
+_A_FOLDER = "a folder: list its files, or give it as SOURCE"
+_COLUMNS = (
+    "name one of them path, url or key (with bucket); size, last_modified, e_tag may be others"
+)
 _UNTIDY = re.compile(r"(^|/)\.{0,2}(/|$)")
 _Row = tuple[str, str, int | None, int | None, str | None, str | None]
 """Which root, by what sorts as roots do; location; size, time and entity tag; with what is secret."""
@@ -111,6 +116,8 @@ class Inventory:
         self._files: list[IO[bytes]] = []
         self._common: str | None = None
         self._containers: set[str] = set()
+        self._entries = 0
+        self._folders = 0
         try:
             self._read(remote)
         except BaseException:
@@ -131,7 +138,13 @@ class Inventory:
     # -- reading the list ------------------------------------------------------------------------
 
     def _read(self, remote: RemoteOptions) -> None:
-        for line in read_lines(self._list, remote):
+        lines = read_lines(self._list, remote)
+        first = list(itertools.islice(lines, LOOKED_AT))
+        self._check_columns([line for line in first if line.is_plain and not is_url(line.place)])
+        of_windows = self._is_of_windows([line for line in first if "\\" in line.place])
+        for line in itertools.chain(first, lines):
+            if of_windows:
+                line = line._replace(place=as_here(line.place))  # noqa: PLW2901 - the same line
             public, access = self._without_secrets(line)
             if not line.is_current or (public.place.endswith("/") and not line.size):
                 self.passed_over += 1
@@ -141,6 +154,37 @@ class Inventory:
             if len(self._held) >= HELD:
                 self._spill()
         self._held.sort(key=_place_of)
+
+    def _check_columns(self, lines: list[Line]) -> None:
+        """Refuse a table without a known column: each of its lines would be a file that is not there."""
+        if not lines:
+            return
+        texts = [line.place for line in lines]
+        names = unknown_columns(texts)
+        if names is not None and not self._is_there(texts[0]):
+            words = f"its columns {shown(', '.join(names))} are not known"
+            raise self._wrong(lines[0], words, _COLUMNS)
+        if any(map(self._is_there, texts)):
+            return
+        if (separator := column_of_paths(texts[0], self._is_there)) is not None:
+            remedy = f"give it a header such as path{separator}size"
+            raise self._wrong(lines[0], "its columns have no names", remedy)
+
+    def _is_of_windows(self, lines: list[Line]) -> bool:
+        """Tell whether a list has backslashes between folders; only the system knows."""
+        texts = [line.place for line in lines if not is_url(line.place)]
+        on_this_machine = not any(root.is_remote for root in self._given)
+        if os.sep == "\\" or not texts or not on_this_machine or any(map(self._is_there, texts)):
+            return False
+        if not any(self._is_there(as_here(text)) for text in texts):
+            words = f"{shown(texts[0])} is not there, with slashes for its backslashes neither"
+            raise self._wrong(lines[0], words, "write paths as this machine has them")
+        return True
+
+    def _is_there(self, path: str) -> bool:
+        """Tell whether a path of this machine is there; of a store nothing is asked."""
+        holder = self._given[0].path if self._given else ""
+        return "\0" not in path and not is_url(holder) and os.path.lexists(_join(holder, path))
 
     def _spill(self) -> None:
         self._held.sort(key=_place_of)
@@ -316,9 +360,18 @@ class Inventory:
                 case = top_level_case(relative, root.name)
             found_case(case)
             if root.is_remote:
-                yield _remote_entry(row, path, case)._replace(access=self._sealed(row))
+                found = _remote_entry(row, path, case)._replace(access=self._sealed(row))
             else:
-                yield _local_entry(row, path, case)
+                found = _local_entry(row, path, case)
+            self._entries += 1
+            self._folders += found.message == _A_FOLDER
+            yield found
+
+    def check(self) -> None:
+        """Raise `UsageError` where all that was listed are folders; after the last root."""
+        if self._folders and self._folders == self._entries:
+            words = f"--from-list {self._place}: it names nothing but folders"
+            raise UsageError(words, "list their files, or give them as SOURCE")
 
 
 class _Catalogs:
@@ -361,6 +414,10 @@ class _Catalogs:
         else:
             whole = os.fsencode(location)
         return not_entered(shown(place), whole, case_of_place(shown(place)), A_CATALOG)
+
+
+def _join(holder: str, path: str) -> str:
+    return os.path.join(holder, local_path(path))
 
 
 def _prefixes(roots: list[Root]) -> Iterator[_Prefix]:
@@ -420,7 +477,7 @@ def _local_entry(row: _Row, path: str, case: str) -> Entry:
         return Entry(path, location, case, None, None, kind, words, **given)
     modified = status.st_mtime_ns // 1000 if modified is None else modified
     if not stat.S_ISREG(status.st_mode):
-        words = "a folder or special file is not opened"
+        words = _A_FOLDER if stat.S_ISDIR(status.st_mode) else "a special file is not opened"
         return Entry(path, location, case, None, modified, Kind.NOT_DICOM, words, **given)
     size = status.st_size if size is None else size
     return Entry(path, location, case, size, modified, **given)

@@ -28,9 +28,18 @@ from dcmdask.errors import HeaderError, UsageError
 from dcmdask.remote.address import Address, is_url, local_path, url_of
 from dcmdask.remote.credentials import parted, public_url, storage_of, with_query
 from dcmdask.remote.remote import open_remote
+from dcmdask.source.dialect import encoding_of, header_of, said_separator, split
 
 _PARQUET = b"PAR1"
 _GZIP = b"\x1f\x8b"
+_DAMAGE = (
+    EOFError,
+    zlib.error,
+    gzip.BadGzipFile,
+    pa.ArrowInvalid,
+    csv.Error,
+    UnicodeError,  # of a text in UTF-16 that was cut
+)
 _BLOCK = 4 * 1024 * 1024
 _ROWS = 10_000
 _LARGEST_MANIFEST = 64 * 1024 * 1024
@@ -72,6 +81,8 @@ class Line(NamedTuple):
         Whether the object is there: no delete marker, no version that another has followed.
     where : str
         What the line is called where something is wrong with it.
+    is_plain : bool
+        Whether the place is all that the line is: of a text, not of a table.
     """
 
     place: str
@@ -80,6 +91,7 @@ class Line(NamedTuple):
     etag: str | None
     is_current: bool
     where: str
+    is_plain: bool = False
 
 
 def read_lines(place: str, remote: RemoteOptions) -> Iterator[Line]:
@@ -88,8 +100,8 @@ def read_lines(place: str, remote: RemoteOptions) -> Iterator[Line]:
     Parameters
     ----------
     place : str
-        Path or URL of a text with one path or URL a line, a CSV (also gzip-compressed), a Parquet
-        file, or a ``manifest.json`` of S3 Inventory.
+        Path or URL of a text with one path or URL a line, a CSV (also with semicolons or tabs, in
+        UTF-16, or gzip-compressed), a Parquet file, or a ``manifest.json`` of S3 Inventory.
     remote : RemoteOptions
         How a URL is reached.
 
@@ -122,7 +134,7 @@ def _told(place: str) -> Iterator[None]:
     shown = public_url(place)
     try:
         yield
-    except (EOFError, zlib.error, gzip.BadGzipFile, pa.ArrowInvalid, csv.Error) as error:
+    except _DAMAGE as error:
         words = f"--from-list {shown}: it is damaged ({type(error).__name__})"
         raise UsageError(words, "write it again") from error
     except OSError as error:
@@ -187,30 +199,36 @@ class _RemoteFile(io.RawIOBase):
 
 
 def _texts(stream: io.BufferedReader) -> io.TextIOWrapper:
-    # A name may hold a carriage return, and bytes that are no text.
-    return io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline="\n")
+    # A name may hold a carriage return, and bytes that are no text: in UTF-16, half a pair.
+    encoding = encoding_of(stream.peek(4)[:4])
+    errors = "surrogateescape" if encoding == "utf-8-sig" else "surrogatepass"
+    return io.TextIOWrapper(stream, encoding, errors, newline="\n")
 
 
 def _read_text(place: str, texts: io.TextIOWrapper) -> Iterator[Line]:
     """Give the lines of a text: a CSV if the first one is a header, or a row of S3 Inventory."""
     lines = enumerate(texts, 1)
-    number, line = next(((n, line) for n, line in lines if _is_said(line)), (0, ""))
+    said = ((number, line) for number, line in lines if _is_said(line) and not said_separator(line))
+    number, line = next(said, (0, ""))
     if not number:
         return
     rest = (line for _, line in lines)
-    first = next(csv.reader([line]), [])
-    names = [_name(name) for name in first]
-    if any(name in _PLACES for name in names):
-        yield from _read_rows(place, csv.reader(rest), names, number)
+    header = header_of(line, lambda name: _name(name) in _PLACES)
+    if header is not None:
+        separator, found = header
+        names: Sequence[str] = [_name(name) for name in found]
+        yield from _read_rows(place, csv.reader(rest, delimiter=separator), names, number)
     elif line.startswith('"'):
-        names = list(_inventory_schema(place, first, number))
+        names = _inventory_schema(place, split(line, ","), number)
         rows = csv.reader(_behind(line, rest))
         yield from _read_rows(place, rows, names, number - 1)
     else:
-        yield Line(_path(line), None, None, None, is_current=True, where=f"line {number}")
-        for further, text in enumerate(rest, number + 1):
+        for further, text in enumerate(_behind(line, rest), number):
             if _is_said(text):
-                yield Line(_path(text), None, None, None, is_current=True, where=f"line {further}")
+                where = f"line {further}"
+                yield Line(
+                    _path(text), None, None, None, is_current=True, where=where, is_plain=True
+                )
 
 
 def _behind(first: str, rest: Iterator[str]) -> Iterator[str]:

@@ -191,13 +191,11 @@ class _Walk:
                     yield _not_entered(folder, path, None if folder is item else case, why)
                 continue
             linked = linked or is_link(folder)
-            try:
-                items = _sorted_scan(folder.path)
-            except OSError as error:
+            items, error = _scanned(folder.path)
+            if error is not None:
                 if folder is item:
                     found_case(case)
                 yield _refused(folder, path, case, error)
-                continue
             folders: list[os.DirEntry[str]] = []
             files: list[os.DirEntry[str]] = []
             is_folder = self.is_folder
@@ -259,6 +257,11 @@ class _Walk:
         if stat.S_ISREG(status.st_mode):
             yield Entry(path, location, case, status.st_size, modified)
             return
+        if stat.S_ISDIR(status.st_mode):
+            # When it was asked whether it is one, the system did not say.
+            words = "listing: a folder that was away for a moment"
+            yield Entry(path, location, case, None, None, Kind.UNEXPECTED, words)
+            return
         what = next((words for test, words in _SPECIAL if test(status.st_mode)), "no regular file")
         yield Entry(path, location, case, None, modified, Kind.NOT_DICOM, f"{what} is not opened")
 
@@ -286,8 +289,22 @@ def _refused(item: os.DirEntry[str], path: str, case: str, error: OSError) -> En
 
 
 def _sorted_scan(path: str) -> list[os.DirEntry[str]]:
-    with os.scandir(path) as items:
-        return sorted(items, key=lambda item: item.name)
+    items, error = _scanned(path)
+    if error is not None:
+        raise error
+    return items
+
+
+def _scanned(path: str) -> tuple[list[os.DirEntry[str]], OSError | None]:
+    """Return what a folder holds, as far as the system says it, and what kept it from the rest."""
+    found: list[os.DirEntry[str]] = []
+    failed = None
+    try:
+        with os.scandir(path) as items:
+            found.extend(items)
+    except OSError as error:
+        failed = error
+    return sorted(found, key=lambda item: item.name), failed
 
 
 def move_archives_into_folders(root: Root) -> list[tuple[str, str]]:

@@ -184,13 +184,16 @@ def test_archives_and_files_are_sources(command, tmp_path: Path) -> None:
     assert 2 == json.loads(command("run", *args).out)["counts"]["instances"]
 
 
-def test_an_empty_source_gives_an_empty_catalog(command, tmp_path: Path) -> None:
-    """Nothing found is a result."""
-    (tmp_path / "in").mkdir()
-    done = command("run", tmp_path / "in")
-    assert 0 == done.code
-    assert done.out.startswith("0 instances in 0 series, 0 studies, 0 patients; 0 cases\n")
-    assert 0 == command("show", tmp_path / ".imgtools" / "in").code
+def test_an_empty_source_is_taken_for_one_that_is_away(command, tmp_path: Path) -> None:
+    """On a first run: one line and exit code 1, and no output is made."""
+    (tmp_path / "in" / "case").mkdir(parents=True)
+    done = command("run", tmp_path / "in", "-q")
+    words = "there is no file in it (is it mounted?); nothing was published"
+    assert (1, f"dcmdask: source {tmp_path / 'in'}: {words}") == (done.code, done.line)
+    assert ["in"] == os.listdir(tmp_path)
+    planned = command("plan", tmp_path / "in")
+    words = "a run would end with 1 and publish nothing: there is no file in it (is it mounted?)"
+    assert (0, f"  {words}") == (planned.code, planned.out.splitlines()[-1])
 
 
 def test_a_second_run_at_the_same_time_ends_with_one_line(
