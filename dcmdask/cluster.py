@@ -116,7 +116,10 @@ def _remote(address: str) -> Iterator[Client]:
         except Exception as error:
             # Beside what a network raises, whatever unpacking a stranger's answer comes to, or a
             # security setting that is missing: to the user it is one thing.
-            raise SchedulerGoneError(words) from error
+            if isinstance(error, OSError | TimeoutError):
+                # It may be on its way, or gone for a while.
+                raise SchedulerGoneError(words) from error
+            raise ClusterError(words) from error
         with _closing(client):
             try:
                 client.wait_for_workers(1, timeout=_CONNECT_SECONDS)

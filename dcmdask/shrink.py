@@ -157,10 +157,12 @@ class ShrinkGuard:
             return f"{_asked(self._globs)} leaves nothing of {_left_out(self._globs)}"
         if self._options.from_list is not None:
             return f"{self._list} names no file"
+        is_here = any(not root.is_remote for root in self._listing.roots)
+        asked = " (is it mounted?)" if is_here else ""
         if self._catalog is None:
-            return "there is no file in it (is it mounted?)"
+            return f"there is no file in it{asked}"
         roots = _named([root.path for root in self._listing.roots])
-        return f"there is no file in {roots} (is it mounted?), and the catalog knows {self._files}"
+        return f"there is no file in {roots}{asked}, and the catalog knows {self._files}"
 
     # -- what is lost ------------------------------------------------------------------------------
 
@@ -280,7 +282,7 @@ class ShrinkGuard:
         ]
         return (
             f"{reads.refused:,} of {reads.tried:,} files could not be read ({', '.join(named)}): "
-            "is the source mounted, and seen by all workers?"
+            "is the source there, and seen by all workers?"
         )
 
 

@@ -226,6 +226,7 @@ def _unreadable(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
         return [_Gone(item) if item.name in names else item for item in items], error
 
     monkeypatch.setattr(local, "_scanned", scanned)
+    monkeypatch.setattr(local, "is_link", lambda item: item.is_symlink())
 
 
 class _Gone:
@@ -246,7 +247,7 @@ def test_reads_that_mostly_fail_publish_nothing(
     out = tmp_path / "out"
     _unreadable(monkeypatch, *(f"{number}.dcm" for number in range(3)))
     words = (
-        "6 of 10 files could not be read (vanished 6): is the source mounted, and seen by all "
+        "6 of 10 files could not be read (vanished 6): is the source there, and seen by all "
         "workers?"
     )
     with pytest.raises(ShrinkError) as caught:

@@ -747,7 +747,7 @@ def test_a_store_that_does_not_answer_is_one_line(source: Path, tmp_path: Path) 
     options = ("--storage-option", "endpoint_url=http://127.0.0.1:9", "--storage-option")
     words = command("run", source, "--out", "s3://bucket/out", *options, "anon=true")
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert 1 == done.returncode
+    assert 75 == done.returncode
     assert "store s3://bucket: it does not answer" in done.stderr
     assert "the same command goes on where it stopped" in done.stderr
 

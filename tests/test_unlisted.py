@@ -57,6 +57,7 @@ def away(*folders: Path, after: int = 0, stale: str = "") -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(local, "_scanned", scanned)
+        patch.setattr(local, "is_link", lambda item: item.is_symlink())
         yield
 
 
@@ -259,7 +260,7 @@ NIGHTS = st.lists(
 
 
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(nights=NIGHTS, partition_size=st.sampled_from([1, 2, 50]))
 @pytest.mark.filterwarnings("ignore:Duplicate name")

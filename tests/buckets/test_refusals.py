@@ -118,12 +118,12 @@ def test_a_url_that_cannot_be_meant_is_said(run: Command, bucket: Bucket, url: s
 def test_an_endpoint_that_does_not_answer_is_said(
     run: Command, monkeypatch: pytest.MonkeyPatch, below: str
 ) -> None:
-    """One line and exit code 1, after a time that the settings bound."""
+    """One line and exit code 75, after a time that the settings bound."""
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
     (port,) = free_ports(1)
     options = {"key": "AKIAKEY", "secret": SECRET, "endpoint_url": f"http://127.0.0.1:{port}"}
     done = run(f"s3://tests{below}", options, "--read-timeout", "1")
-    assert 1 == done.code
+    assert 75 == done.code
     words = "store s3://tests: it does not answer (the connection failed); check the network"
     assert words in done.line
 

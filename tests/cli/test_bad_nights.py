@@ -15,6 +15,7 @@ from running import (
     address_at,
     hooked,
     kill_session,
+    other_lines,
     run_command,
     scheduler_command,
     started,
@@ -160,14 +161,19 @@ class Failing:
             raise OSError(errno.EIO, "Input/output error")
         self.left -= 1
         item = next(self.items)
-        return Stale(item) if item.name.startswith("stale") else item
-class Stale:
-    def __init__(self, item): self.name, self.path = item.name, item.path
+        return (Stale if item.name.startswith("stale") else Entry)(item)
+class Entry:
+    def __init__(self, item): self.item, self.name, self.path = item, item.name, item.path
+    def __fspath__(self): return self.path
+    def is_symlink(self): return self.item.is_symlink()
+    def is_dir(self, **how): return self.item.is_dir(**how)
+    def is_file(self, **how): return self.item.is_file(**how)
+    def stat(self, **how): return self.item.stat(**how)
+class Stale(Entry):
     def is_symlink(self): return False
     def is_dir(self, **how): raise OSError(errno.ESTALE, "Stale file handle")
-    def is_file(self, **how): raise OSError(errno.ESTALE, "Stale file handle")
-    def stat(self, **how): raise OSError(errno.ESTALE, "Stale file handle")
-real, os.scandir = os.scandir, Failing
+    is_file = stat = is_dir
+real, os.scandir, os.DirEntry = os.scandir, Failing, Entry
 """
 
 
@@ -231,7 +237,7 @@ def test_a_worker_that_does_not_see_the_source_costs_nothing(
             check=False,
         )
         assert "" == done.stdout
-        return done.returncode, done.stderr
+        return done.returncode, "".join(f"{line}\n" for line in other_lines(done.stderr))
 
     cluster = ("--scheduler", blind_cluster)
     words = "nothing that lies there could be read (6 listed); nothing was published"

@@ -274,7 +274,7 @@ def test_a_cluster_without_workers_is_not_waited_for_for_ever(
     options = ("--scheduler", cluster.address, "--partition-size", 4, "-q")
     done = command("run", heap, "--out", out, *options)
     killer.join()
-    assert (1, "") == (done.code, done.out)
+    assert (75, "") == (done.code, done.out)
     assert f"the scheduler at {cluster.address} has had no workers for 1 s" in done.line
 
 
@@ -291,7 +291,7 @@ def test_a_scheduler_that_is_killed_ends_the_run_with_one_line(
         begun = time.monotonic()
         code, out, lines = _said(child)
         assert time.monotonic() - begun < 25
-        assert (1, "", 1) == (code, out, len(lines))
+        assert (75, "", 1) == (code, out, len(lines))
         assert f"the scheduler at {cluster.address} is gone" in lines[0]
         assert "run the same command: it goes on where it stopped" in lines[0]
         assert wait_for(lambda: not in_session(child.pid), 5)

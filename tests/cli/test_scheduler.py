@@ -136,6 +136,8 @@ ADDRESSES = {
     "nothing": "",
     "web address": "http://127.0.0.1:1",
 }
+COMING = ("nobody there", "no such host", "port out of range", "silence")
+"""Where one may be at another time: the same command is worth another try."""
 
 
 @pytest.mark.parametrize(
@@ -159,7 +161,7 @@ def test_a_wrong_address_ends_with_one_line(
         begun = time.monotonic()
         done = command("run", source, "--out", tmp_path / "out", "--scheduler", wrong, "-q")
         assert time.monotonic() - begun < 20
-    assert (1, "") == (done.code, done.out)
+    assert (75 if name in COMING else 1, "") == (done.code, done.out)
     assert "no Dask scheduler answers" in done.line
     assert wrong in done.line
     assert ["in"] == os.listdir(tmp_path)
