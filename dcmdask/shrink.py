@@ -100,8 +100,8 @@ class ShrinkGuard:
         gone = self._instances - self._known.published_instances()
         if not self._known.has_published or self._known.again or not self._is_too_much(gone):
             return None
-        words = self._words_of_gone(gone)
-        return f"{words}, if they are not found elsewhere" if self._listing.to_read else words
+        where = " unless they are found elsewhere" if self._listing.to_read else ""
+        return self._words_of_gone(gone, where)
 
     def check(self, reads: Reads, parts: Parts, instances: int, scratch: Path) -> None:
         """Refuse to publish what would empty the catalog that is there.
@@ -247,8 +247,8 @@ class ShrinkGuard:
             "another release"
         )
 
-    def _words_of_gone(self, gone: int) -> str:
-        words = [f"of {_instances(self._instances, 'known ')} {gone:,} would be gone"]
+    def _words_of_gone(self, gone: int, unless: str = "") -> str:
+        words = [f"of {_instances(self._instances, 'known ')} {gone:,} would be gone{unless}"]
         if empty := self._empty_cases():
             words.append(f"nothing is left in {_named(empty)}")
         if self._globs.left_out:

@@ -43,6 +43,7 @@ def test_a_run_that_died_is_named(tmp_path: Path, host: str, age: float) -> None
     """A lock that nobody holds is taken, and the run says whose it was."""
     _left_behind(tmp_path / "out", host=host, seconds_ago=age)
     (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "notes.txt").write_text("text")
     catalog = crawl(tmp_path / "in", tmp_path / "out")
     assert f"process 77 on {host}, begun 2026-01-02T03:04:05Z" == catalog.run["run"]["after"]
     assert crawl(tmp_path / "in", tmp_path / "out").run["run"]["after"] is None
@@ -53,6 +54,7 @@ def test_what_a_run_says_of_itself_may_be_damaged(tmp_path: Path) -> None:
     _left_behind(tmp_path / "out", host="elsewhere", seconds_ago=0)
     (tmp_path / "out" / ".dcmdask" / "holder.json").write_text('{"pid": 7')
     (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "notes.txt").write_text("text")
     assert "another run" == crawl(tmp_path / "in", tmp_path / "out").run["run"]["after"]
 
 
@@ -75,6 +77,7 @@ def test_a_catalog_that_is_replaced_while_it_is_read_says_so(tmp_path: Path) -> 
     """Tables of two runs are never taken for one catalog."""
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
+    (source / "notes.txt").write_text("text")
     old = crawl(source, out)
     (source / "a.dcm").write_bytes(encode())
     crawl(source, out)
@@ -100,6 +103,7 @@ def test_readers_never_see_half_a_catalog(tmp_path: Path) -> None:
     """While runs publish one catalog after the other, whoever reads has all of one, or is told."""
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
+    (source / "notes.txt").write_text("text")
     crawl(source, out, workers=1)
     script = [sys.executable, "-c", _PUBLISH, str(source), str(out), str(Path(__file__).parent)]
     writer = subprocess.Popen(script)
