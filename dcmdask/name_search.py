@@ -10,7 +10,7 @@ again only where that has changed.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from dcmdask.privacy.tables import (
     free_text,
     names_of_groups,
 )
-from dcmdask.schema import MANIFEST, SEEN
+from dcmdask.schema import MANIFEST, READ, SEEN
 from dcmdask.spill import Key, Stream, cut, one_by_one
 from dcmdask.types import HeaderTables, Note, Partition, PartitionSummary
 from dcmdask.unlisted import UnlistedPlaces
@@ -46,6 +46,7 @@ ROUNDS = 3
 not."""
 
 _RANGE = 131_072
+_LISTED = [name for name in MANIFEST.names if name in READ.names]
 _ASKED = (NAME, *GROUPS)
 _KNOWN = pa.schema([(name, pa.string()) for name in _ASKED])
 
@@ -261,6 +262,7 @@ def write_search(
     position: int,
     partition_size: int,
     attempt: int,
+    access_of: Callable[[int, bytes], bytes | None],
 ) -> Iterator[Partition]:
     """Write the rows that are read again, and drop them from the parts that have them.
 
@@ -280,6 +282,8 @@ def write_search(
         Files of a partition.
     attempt : int
         Which one this is: another file that bears a name is read in each.
+    access_of : callable
+        Number of a root and location to by what the file is reached, sealed, where that was listed.
 
     Yields
     ------
@@ -295,7 +299,7 @@ def write_search(
             for spots in found.bearers[group].values()
             if own.isdisjoint(spots)
         }
-        for entry in _entries([*rows, *sorted(beside)], parts, roots):
+        for entry in _entries([*rows, *sorted(beside)], parts, roots, access_of):
             writer.add(entry)
         for spot in rows:
             parts.drop(*spot)
@@ -326,7 +330,10 @@ def _members(rows: Sequence[Spot], parts: Standing) -> list[int]:
 
 
 def _entries(
-    rows: Sequence[Spot], parts: Standing, roots: Mapping[str, int]
+    rows: Sequence[Spot],
+    parts: Standing,
+    roots: Mapping[str, int],
+    access_of: Callable[[int, bytes], bytes | None],
 ) -> Iterator[tuple[Any, ...]]:
     """Return rows of the listing as `dcmdask.schema.MANIFEST` has them, in their order."""
     wanted: dict[int, list[int]] = defaultdict(list)
@@ -334,11 +341,12 @@ def _entries(
         wanted[part].append(row)
     found: dict[Spot, dict[str, Any]] = {}
     for part, some in wanted.items():
-        table = read_part(parts.folder, _stem(parts, part), "read", MANIFEST.names)
+        table = read_part(parts.folder, _stem(parts, part), "read", _LISTED)
         for row, entry in zip(some, table.take(pa.array(some)).to_pylist(), strict=True):
             found[part, row] = entry
     for spot in rows:
         entry = {**found[spot], "root": roots[found[spot]["root"]]}
+        entry["access"] = access_of(entry["root"], entry["location"])
         yield tuple(entry[name] for name in MANIFEST.names)
 
 

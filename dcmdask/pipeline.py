@@ -444,8 +444,13 @@ def _crawl(
                     computing.submit(bag, listing.weight_to_read)
                 return computing.rest()
 
-            totals = _search_again(store, listing, totals, writer, options, read)
+            access_of = chosen.inventory.access_of if chosen.inventory else _plain_access
+            totals = _search_again(store, listing, totals, writer, options, read, access_of)
     return listing, totals
+
+
+def _plain_access(_root: int, _location: bytes) -> None:
+    """Tell that a file is reached by its location alone."""
 
 
 def _search_again(
@@ -455,6 +460,7 @@ def _search_again(
     writer: PieceWriter,
     options: RunOptions,
     read: Callable[[list[Partition]], Iterable[PartitionSummary]],
+    access_of: Callable[[int, bytes], bytes | None],
 ) -> Totals:
     """Have names looked for that only other parts know; give what all parts came to then."""
     roots = {root.name: number for number, root in enumerate(listing.roots)}
@@ -475,7 +481,14 @@ def _search_again(
             totals.add_all(name_search.withhold(found, parts))
             break
         again = name_search.write_search(
-            found, parts, roots, writer, listing.rows, options.partition_size, attempt
+            found,
+            parts,
+            roots,
+            writer,
+            listing.rows,
+            options.partition_size,
+            attempt,
+            access_of,
         )
         totals.add_all(read(list(again)))
         totals.add_all(carry(parts, partition_size=options.partition_size))

@@ -247,6 +247,30 @@ def test_who_takes_the_place_of_a_representative_is_described_when_it_is_back(
     assert_as_full(source, out, tmp_path)
 
 
+def test_a_name_that_comes_to_be_known_is_hidden_in_what_stays(tmp_path: Path) -> None:
+    """What cannot be searched for it loses its texts, not its row, until it can be read again."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    options = {**OPTIONS, "desensitize": True}
+    nameless = {"PatientName": None, "SeriesDescription": "scan of Doe, Jane"}
+    other = {"StudyInstanceUID": "1.2.9", "SeriesInstanceUID": "1.2.9.1"}
+    for case, values in (("P1", nameless), ("P3", other)):
+        (source / case).mkdir(parents=True)
+        (source / case / "a.dcm").write_bytes(
+            encode({"SOPInstanceUID": f"1.2.{case[1]}", **values})
+        )
+    crawl(source, out, **options)
+    assert "scan of Doe, Jane" in rows(out)["SeriesDescription"].to_pylist()
+    (source / "P2").mkdir()
+    (source / "P2" / "b.dcm").write_bytes(encode({"SOPInstanceUID": "1.2.2"}))
+    with away(source / "P1"):
+        for _ in range(2):
+            night = crawl(source, out, **options)
+            assert (1, 3) == (found(night)[4], night.instances.count_rows())
+            assert [None, None, None] == rows(out)["SeriesDescription"].to_pylist()
+    crawl(source, out, **options)
+    assert_as_full(source, out, tmp_path, desensitize=True)
+
+
 NIGHTS = st.lists(
     st.tuples(
         EDITS,

@@ -58,6 +58,7 @@ def test_a_terminal_shows_a_live_display(tmp_path: Path) -> None:
 def test_a_quiet_run_shows_nothing_on_a_terminal(tmp_path: Path) -> None:
     """Neither codes nor text."""
     (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "notes.txt").write_text("text")
     args = ("run", tmp_path / "in", "--out", tmp_path / "out", "--quiet")
     assert (0, "") == _on_a_terminal(*args)
 
