@@ -612,6 +612,7 @@ def test_a_catalog_that_is_replaced_while_it_is_read_says_so(
 ) -> None:
     """Tables of two runs are never taken for one catalog."""
     (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "notes.txt").write_text("text")
     old = crawl(tmp_path / "in", bucket)
     (tmp_path / "in" / "a.dcm").write_bytes(encode())
     crawl(tmp_path / "in", bucket)
