@@ -202,9 +202,7 @@ class RunOptions:
                 raise UsageError("--storage-option without =", "write KEY=VALUE")
         _above_zero("--timeout", self.timeout)
         _above_zero("--read-timeout", self.read_timeout)
-        if not 0 <= self.shrink_limit <= 1:
-            words = f"--shrink-limit {self.shrink_limit:g}"
-            raise UsageError(words, "give a part of the whole, from 0 to 1, such as 0.5")
+        _part_of_one("--shrink-limit", self.shrink_limit)
         if self.move_top_level_zips and self.from_list is not None:
             words = "--move-top-level-zips with --from-list"
             raise UsageError(words, "its list would name what has been moved")
@@ -409,3 +407,8 @@ def _at_least(option: str, value: int, least: int) -> None:
 def _above_zero(option: str, seconds: float) -> None:
     if not seconds > 0:
         raise UsageError(f"{option} {seconds:g}", "give a number of seconds above 0")
+
+
+def _part_of_one(option: str, part: float) -> None:
+    if not 0 <= part <= 1:
+        raise UsageError(f"{option} {part:g}", "give a part of the whole, from 0 to 1, such as 0.5")
