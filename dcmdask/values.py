@@ -9,12 +9,15 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import pyarrow as pa
 from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
+
+from dcmdask.texts import EndedText, plain_text
 
 TEXT = pa.string()
 TEXTS = pa.list_(pa.string())
@@ -48,6 +51,8 @@ _LISTS = {INTEGER: INTEGERS, NUMBER: NUMBERS, TEXT: TEXTS}
 # The forms with dots and colons are those of ACR-NEMA 300, which old files keep.
 _DATE = re.compile(r"(\d{4})(?:(\d\d)(\d\d)|\.(\d\d)\.(\d\d))", re.ASCII)
 _TIME = re.compile(r"(\d\d)(?:(:?)(\d\d)(?:\2(\d\d)(?:\.(\d{0,6}))?)?)?", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 _LEAP_SECOND = 60
 
 
@@ -80,8 +85,21 @@ def arrow_type(keyword: str) -> pa.DataType:
     return _LISTS.get(scalar, TEXTS)
 
 
-def convert(value: Any, kind: pa.DataType) -> Any:
+@lru_cache(maxsize=4096)
+def vr_of(keyword: str) -> str | None:
+    """Return the VR of an attribute in the data dictionary; None where it names several or none."""
+    tag = tag_for_keyword(keyword)
+    if tag is None:
+        return None
+    vr = dictionary_VR(tag)
+    return vr if len(vr) == 2 else None
+
+
+def convert(value: Any, kind: pa.DataType, vr: str | None = None) -> Any:
     """Give a value as `kind` wants it.
+
+    Numbers that stand as text, because the element has another VR than the dictionary's, are read
+    where they are numbers beyond doubt.
 
     Parameters
     ----------
@@ -90,6 +108,9 @@ def convert(value: Any, kind: pa.DataType) -> Any:
         `MALFORMED`, which stays.
     kind : pyarrow.DataType
         One of the types of this module.
+    vr : str or None
+        What the data dictionary says of the attribute: which spaces and delimiters of a text are
+        insignificant.
 
     Returns
     -------
@@ -109,20 +130,23 @@ def convert(value: Any, kind: pa.DataType) -> Any:
         # An explicit VR that is not the attribute's: bytes and items are no value of any column.
         return MALFORMED if value else None
     if pa.types.is_list(kind):
-        return _convert_list(value, kind.value_type)
+        return _convert_list(value, kind.value_type, vr)
     if isinstance(value, (list, tuple, MultiValue)):
         # Several values where the standard allows one: text keeps all, as it stood; a number
         # cannot, and none of them is picked.
         if not kind.equals(TEXT):
             return MALFORMED if len(value) else None
-        value = "\\".join(str(item) for item in value)
-    return _CONVERTERS[kind](value)
+        return _joined([plain_text(str(item), vr) for item in value])
+    return _text(value, vr) if kind.equals(TEXT) else _CONVERTERS[kind](value)
 
 
-def _convert_list(value: Any, kind: pa.DataType) -> Any:
+def _convert_list(value: Any, kind: pa.DataType, vr: str | None) -> Any:
+    if type(value) is str:
+        # Of a VR that has one value only, where the attribute has several.
+        value = value.split("\\")
     several = isinstance(value, (list, tuple, MultiValue))
     items = list(value) if several else [value]
-    converter = _CONVERTERS[kind]
+    converter = partial(_text, vr=vr) if kind.equals(TEXT) else _CONVERTERS[kind]
     # pydicom leaves the padding of all but the last of several values.
     bare = (item.rstrip(" \0") if type(item) is str else item for item in items)
     converted = [None if item is None else converter(item) for item in bare]
@@ -132,8 +156,18 @@ def _convert_list(value: Any, kind: pa.DataType) -> Any:
     return converted if any(item is not None for item in converted) else None
 
 
-def _text(value: Any) -> Any:
-    text = str(value)
+def _text(value: Any, vr: str | None) -> Any:
+    return _writable(plain_text(value if isinstance(value, str) else str(value), vr))
+
+
+def _joined(texts: list[str]) -> Any:
+    """Return several values as the one text that they stood as."""
+    joined = "\\".join(texts)
+    is_ended = any(isinstance(text, EndedText) for text in texts)
+    return _writable(EndedText(joined) if is_ended else joined)
+
+
+def _writable(text: str) -> Any:
     if not text.isascii():
         # Some character sets that pydicom accepts (utf-7) decode to what no Arrow column holds.
         try:
@@ -152,6 +186,9 @@ def _integer(value: Any) -> Any:
     if _is_blank(value):
         return None
     try:
+        if isinstance(value, str):
+            text = value.strip(" \0")
+            value = int(text) if _WHOLE.fullmatch(text) else _number(text)
         number = int(value)
     except (TypeError, ValueError, OverflowError):
         return MALFORMED
@@ -161,6 +198,10 @@ def _integer(value: Any) -> Any:
 def _number(value: Any) -> Any:
     if _is_blank(value):
         return None
+    if isinstance(value, str):
+        value = value.strip(" \0")
+        if not _DECIMAL.fullmatch(value):
+            return MALFORMED
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -199,4 +240,4 @@ def _time(value: Any) -> Any:
         return MALFORMED
 
 
-_CONVERTERS = {TEXT: _text, INTEGER: _integer, NUMBER: _number, DATE: _date, TIME: _time}
+_CONVERTERS = {INTEGER: _integer, NUMBER: _number, DATE: _date, TIME: _time}

@@ -40,6 +40,12 @@ _REMEDIES = {
 _NOTE_REMEDIES = {
     Note.CUT: "copy them again from where they came; what stands behind the cut is missing",
     Note.NOT_UNDERSTOOD: "look at the values with pydicom or dcmdump; their writer is at fault",
+    Note.NUL_IN_TEXT: "compare with what the device shows; its writer leaves rests of buffers",
+    Note.CHARACTER_SET: "text beyond ASCII may be wrong; have SpecificCharacterSet corrected",
+    Note.INVALID_VR: "check a few with pydicom or dcmdump; their writer is at fault",
+    Note.STRAY_DELIMITER: "check a few with pydicom or dcmdump; their writer is at fault",
+    Note.OUT_OF_ORDER: "nothing to do; other software may stop short of these elements",
+    Note.WRONG_LENGTH: "check a few with pydicom or dcmdump; their writer is at fault",
     Note.NOT_DESCRIBED: "copy them again; if they stay so, their writer is at fault",
     Note.UNIDENTIFIED: "without a series UID they are in no series; ask for a new export",
     Note.NAME_IN_TEXT: "look at the values; leave the columns out before you share the tables",

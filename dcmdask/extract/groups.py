@@ -15,7 +15,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 
 from dcmdask.extract.items import pass_items
-from dcmdask.values import MALFORMED, TEXT, convert
+from dcmdask.values import MALFORMED, TEXT, convert, vr_of
 
 _SHARED = "SharedFunctionalGroupsSequence"
 _PER_FRAME = "PerFrameFunctionalGroupsSequence"
@@ -69,15 +69,17 @@ def converted(dataset: Dataset, keyword: str, kind: pa.DataType) -> Any:
         if value is not None and len(value) <= _LONGEST_KNOWN:
             charset = dataset.original_character_set or "iso8859"
             known = charset if isinstance(charset, str) else tuple(charset)
-            return _converted(raw._replace(value_tell=0), known, kind)
-    return convert(value_of(dataset, keyword), kind)
+            return _converted(raw._replace(value_tell=0), known, kind, vr_of(keyword))
+    return convert(value_of(dataset, keyword), kind, vr_of(keyword))
 
 
 @lru_cache(maxsize=16_384)
-def _converted(raw: RawDataElement, charset: str | tuple[str, ...], kind: pa.DataType) -> Any:
+def _converted(
+    raw: RawDataElement, charset: str | tuple[str, ...], kind: pa.DataType, vr: str | None
+) -> Any:
     # Series of one scanner and one study say the same of most things: pydicom is asked once.
     encoding = charset if isinstance(charset, str) else list(charset)
-    return convert(convert_raw_data_element(raw, encoding=encoding).value, kind)
+    return convert(convert_raw_data_element(raw, encoding=encoding).value, kind, vr)
 
 
 @lru_cache(maxsize=1024)

@@ -86,9 +86,7 @@ def pass_items(stream: Stream, length: int, *, implicit: bool, build: bool = Fal
     Returns
     -------
     bool
-        Whether all that was walked through began and ended as it said it would: then pydicom, too,
-        finds the end of the sequence here. What is in items of defined length is walked through
-        where `build` is set.
+        Whether all that was walked through began and ended as it said it would.
 
     Raises
     ------
@@ -152,7 +150,8 @@ class _Walk:
         self.plain &= tag == ITEM
         if length == UNDEFINED:
             self.enter(None, implicit or self._turns_implicit(), item=True)
-        elif self._build and length:
+        elif length:
+            # Element by element, as pydicom does: an item may end before or behind its length.
             end = self._stream.tell() + length
             self.enter(end, implicit or self._turns_implicit(), item=True)
         else:
@@ -165,10 +164,6 @@ class _Walk:
         return len(start) == 6 and not all(0x40 < byte < 0x5B for byte in start[4:])
 
     def _pass_element(self, head: bytes, tag: int, length: int, implicit: bool) -> None:
-        if tag == ITEM_END:
-            _, end, _ = self.open.pop()
-            self.plain &= end is None
-            return
         vr = None if implicit else head[4:6]
         if vr in _LONG:
             more = self._stream.read(4)
@@ -180,28 +175,60 @@ class _Walk:
             length = struct.unpack(f"{self._order}H", head[6:8])[0]
         else:
             vr = None
-        if length != UNDEFINED:
+        if tag == ITEM_END:
+            _, end, _ = self.open.pop()
+            self.plain &= end is None
+        elif length != UNDEFINED:
             self._stream.seek(length, 1)
         elif is_sequence(self._stream, tag, vr.decode("latin-1") if vr else None):
             self.enter(None, implicit)
-        else:
-            self._pass_delimited()
-
-    def _pass_delimited(self) -> None:
-        """Move past a value of undefined length that is no sequence: to behind its delimiter."""
-        mark = struct.pack(f"{self._order}HH", SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF)
-        start = self._stream.tell()
-        kept = b""
-        while piece := self._stream.read(_CHUNK):
-            kept = kept[-3:] + piece
-            start = self._stream.tell() - len(kept)
-            at = kept.find(mark)
-            if at >= 0:
-                self._stream.seek(start + at + 8)
-                return
-        self._give_up()
+        elif not pass_delimited(self._stream, self._order):
+            self._give_up()
 
     def _give_up(self) -> None:
         """End where the stream does."""
         self.plain = False
         self.open.clear()
+
+
+def pass_delimited(stream: Stream, order: str) -> bool:
+    """Move past a value of undefined length that is no sequence: to behind its delimiter.
+
+    Parameters
+    ----------
+    stream : Stream
+        At the value. Left at the end where there is no delimiter.
+    order : str
+        ``<`` or ``>``.
+
+    Returns
+    -------
+    bool
+        Whether there was one.
+    """
+    begin = stream.tell()
+    if _pass_fragments(stream, order):
+        return True
+    stream.seek(begin)
+    mark = struct.pack(f"{order}HH", SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF)
+    kept = b""
+    while piece := stream.read(_CHUNK):
+        kept = kept[-3:] + piece
+        at = kept.find(mark)
+        if at >= 0:
+            stream.seek(stream.tell() - len(kept) + at + 8)
+            return True
+    return False
+
+
+def _pass_fragments(stream: Stream, order: str) -> bool:
+    """Move past items up to a delimiter (PS3.5 section A.4), if that is what stands there."""
+    while len(head := stream.read(8)) == 8:
+        group, number, length = struct.unpack(f"{order}HHL", head)
+        tag = group << 16 | number
+        if tag == SEQUENCE_END:
+            return True
+        if tag != ITEM:
+            return False
+        stream.seek(length, 1)
+    return False

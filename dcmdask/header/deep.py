@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from pydicom.dataset import Dataset, FileDataset
+from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial, read_sequence_item
 from pydicom.sequence import Sequence
-from pydicom.tag import BaseTag
 
 from dcmdask.errors import HeaderError
 from dcmdask.extract.groups import FrameMacros
@@ -31,15 +28,17 @@ from dcmdask.extract.reading import (
 )
 from dcmdask.extract.registry import attributes_of
 from dcmdask.extract.table import ASIDE, Extractor
+from dcmdask.header.bounds import PIXELS
 from dcmdask.header.deflate import plain_window
 from dcmdask.header.excerpt import excerpt
-from dcmdask.header.light import read_until
-from dcmdask.types import Kind, Window
+from dcmdask.header.gather import CHARSET, Gathered, gather
+from dcmdask.header.notes import Remark
+from dcmdask.header.walk import translated
+from dcmdask.texts import is_ended
+from dcmdask.types import Kind, Note, Window
 from dcmdask.values import MALFORMED
 
 _PER_FRAME = GROUPS[1]
-_PIXELS = 0x7FE00008  # FloatPixelData and its like; all that follows is no header
-_CHARSET = 0x00080005
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +51,10 @@ class Description:
         Column to value; empty where only references were asked for.
     references : list of Named
         What it names.
-    malformed : list of str
-        Columns whose value became None.
+    remarks : list of Remark
+        What is not whole of its attributes.
+    walked : list of Remark
+        What is odd of the file, as far as it was read.
     complete : bool
         All references could be read.
     whole : bool
@@ -62,12 +63,20 @@ class Description:
 
     attributes: dict[str, Any] = field(default_factory=dict)
     references: list[Named] = field(default_factory=list)
-    malformed: list[str] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
+    walked: list[Remark] = field(default_factory=list)
     complete: bool = True
     whole: bool = True
 
+    @property
+    def malformed(self) -> list[str]:
+        """Columns whose value became None."""
+        return [one.attribute or "" for one in self.remarks if one.note == Note.NOT_UNDERSTOOD]
 
-def describe_header(window: Window, extractor: Extractor, *, attributes: bool) -> Description:
+
+def describe_header(
+    window: Window, extractor: Extractor, *, attributes: bool, thorough: bool = False
+) -> Description:
     """Read the deep metadata of one object.
 
     Parameters
@@ -78,6 +87,8 @@ def describe_header(window: Window, extractor: Extractor, *, attributes: bool) -
         What to read.
     attributes : bool
         Whether its series is described by it; otherwise only its references are read.
+    thorough : bool
+        Whether its elements are out of order, so that they are looked for up to the pixel data.
 
     Raises
     ------
@@ -85,51 +96,47 @@ def describe_header(window: Window, extractor: Extractor, *, attributes: bool) -
         Where the object cannot be read deeply.
     """
     window, _ = plain_window(window)
-    dataset = _read_to_bulk(window, extractor, attributes=attributes)
-    whole, complete = not attributes or _add_first_frame(window, dataset, extractor), True
-    values, malformed = _read_attributes(dataset, extractor) if attributes else ({}, [])
+    read = _read_all if thorough else _read_to_bulk
+    dataset, walked, whole = read(window, extractor, attributes=attributes)
+    complete = True
+    if attributes and not thorough:
+        whole &= _add_first_frame(window, dataset, extractor)
+    values, remarks = _read_attributes(dataset, extractor) if attributes else ({}, [])
     references: list[Named] = []
     try:
-        with _translated(window):
+        with translated(window):
             references += read_references(dataset, extractor, fallback=False)
         if _says_nothing(references) and any(ref.fallback for ref in extractor.references):
             references += _read_bulk_references(window, extractor)
     except HeaderError:
         complete = False  # what stands before the damage stays true
-    return Description(values, references, malformed, complete, whole)
-
-
-@contextmanager
-def _translated(window: Window) -> Iterator[None]:
-    """Make a `HeaderError` of what pydicom raises: sequences are parsed as they are asked for."""
-    try:
-        yield
-    except (HeaderError, MemoryError):
-        raise
-    except Exception as error:
-        window.raise_error()
-        raise HeaderError(Kind.CORRUPT, f"pydicom gave up with {type(error).__name__}") from error
+    return Description(values, references, remarks, list(walked), complete, whole)
 
 
 def _last_before_bulk(extractor: Extractor) -> int:
     return min(extractor.bulk or _PER_FRAME, _PER_FRAME)
 
 
-def _read_to_bulk(window: Window, extractor: Extractor, *, attributes: bool) -> FileDataset:
+def _read_to_bulk(window: Window, extractor: Extractor, *, attributes: bool) -> Gathered:
     last = _last_before_bulk(extractor)
     tags = wanted_tags(extractor, attributes=attributes, fallback=False)
-    if (content := excerpt(window, last, frozenset({_CHARSET, *tags}))) is not None:
-        with _translated(window):
-            return read_partial(io.BytesIO(content))
-    return read_until(window, lambda tag, _vr, _length: int(tag) >= last, [*tags])
+    if (content := excerpt(window, last, frozenset({CHARSET, *tags}))) is not None:
+        with translated(window):
+            return Gathered(read_partial(io.BytesIO(content)))
+    return gather(window, last, frozenset(tags))
 
 
-def _add_first_frame(window: Window, dataset: FileDataset, extractor: Extractor) -> bool:
+def _read_all(window: Window, extractor: Extractor, *, attributes: bool) -> Gathered:
+    tags = frozenset(wanted_tags(extractor, attributes=attributes, fallback=False))
+    return gather(window, PIXELS, tags | {_PER_FRAME} if attributes else tags)
+
+
+def _add_first_frame(window: Window, dataset: Dataset, extractor: Extractor) -> bool:
     """Add the groups of the first frame, where reading stopped before them; tell of damage."""
     if _last_before_bulk(extractor) != _PER_FRAME:
         return True
     try:
-        with _translated(window):
+        with translated(window):
             group = _first_frame(window, dataset)
     except HeaderError:
         return False
@@ -138,7 +145,7 @@ def _add_first_frame(window: Window, dataset: FileDataset, extractor: Extractor)
     return True
 
 
-def _first_frame(window: Window, dataset: FileDataset) -> Dataset | None:
+def _first_frame(window: Window, dataset: Dataset) -> Dataset | None:
     implicit, little = _encoding(window, dataset)
     order = "<" if little else ">"
     head = window.read(8 if implicit else 12)
@@ -153,7 +160,7 @@ def _first_frame(window: Window, dataset: FileDataset) -> Dataset | None:
     return read_sequence_item(cast(Any, window), implicit, little, cast(Any, charset))
 
 
-def _encoding(window: Window, dataset: FileDataset) -> tuple[bool, bool]:
+def _encoding(window: Window, dataset: Dataset) -> tuple[bool, bool]:
     """Tell how the element at the window is encoded: implicit VR, little endian.
 
     pydicom says what the transfer syntax promised, not what it found: the element is asked itself.
@@ -178,18 +185,17 @@ def _says_nothing(references: list[Named]) -> bool:
 
 def _read_bulk_references(window: Window, extractor: Extractor) -> list[Named]:
     tags = wanted_tags(extractor, attributes=False, fallback=True)
-    dataset = read_until(window, _at_pixels, [*tags])
-    with _translated(window):
-        return read_references(dataset, extractor, fallback=True)
+    dataset, _, whole = gather(window, PIXELS, frozenset(tags))
+    with translated(window):
+        references = read_references(dataset, extractor, fallback=True)
+    if not whole and not references:
+        raise HeaderError(Kind.CORRUPT, "the file ends inside a sequence")
+    return references
 
 
-def _at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-    return int(tag) >= _PIXELS
-
-
-def _read_attributes(dataset: Dataset, extractor: Extractor) -> tuple[dict[str, Any], list[str]]:
+def _read_attributes(dataset: Dataset, extractor: Extractor) -> tuple[dict[str, Any], list[Remark]]:
     values: dict[str, Any] = {}
-    malformed = []
+    remarks = []
     macros = FrameMacros(dataset)
     for attribute in attributes_of(extractor):
         try:
@@ -199,7 +205,9 @@ def _read_attributes(dataset: Dataset, extractor: Extractor) -> tuple[dict[str, 
         except Exception:
             value = MALFORMED
         if value is MALFORMED:
-            malformed.append(attribute.name)
+            remarks.append(Remark(Note.NOT_UNDERSTOOD, attribute.name))
             value = None
+        elif is_ended(value):
+            remarks.append(Remark(Note.NUL_IN_TEXT, attribute.name))
         values[attribute.name] = value
-    return values, malformed
+    return values, remarks

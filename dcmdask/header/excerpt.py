@@ -20,6 +20,8 @@ from pydicom.uid import (
 
 from dcmdask.errors import HeaderError
 from dcmdask.extract.items import UNDEFINED, is_sequence, pass_items
+from dcmdask.header.bounds import LAST
+from dcmdask.header.charsets import clean_charset
 from dcmdask.header.columnar.elements import LONG_VRS, LONGEST_HEAD, SHORT_VRS
 from dcmdask.types import MOST_READS, Window
 from dcmdask.windows import META_AT, has_prefix
@@ -27,6 +29,7 @@ from dcmdask.windows import META_AT, has_prefix
 _META = 0x0002
 _DELIMITERS = 0xFFFE
 _SYNTAX = 0x00020010
+_CHARSET = 0x00080005
 _HEAD = struct.Struct("<HH2sH")
 _LONG_LENGTH = struct.Struct("<L")
 _END_OF_ITEMS = b"\xfe\xff\xdd\xe0\0\0\0\0"
@@ -111,7 +114,7 @@ def _is_implicit(window: Window, start: int, syntax: bytes) -> bool:
 
 def _cut(window: Window, last: int, wanted: frozenset[int], *, implicit: bool) -> Iterator[bytes]:
     """Give the wanted elements, and the first one, by which pydicom knows the encoding."""
-    first = True
+    first, highest = True, 0
     at, begun = window.tell(), window.head
     for _ in range(MOST_READS):
         # Most of it lies in the first window: bytes in memory cost less than a read of them.
@@ -120,9 +123,11 @@ def _cut(window: Window, last: int, wanted: frozenset[int], *, implicit: bool) -
             window.seek(at)
             head = window.read(LONGEST_HEAD)
             if not head:
+                if window.is_past_end():
+                    break
                 return
         tag, vr, size, length = _parse(head, implicit=implicit)
-        if tag >> 16 == _DELIMITERS or not tag:
+        if tag >> 16 == _DELIMITERS or not tag or tag <= LAST < highest:
             break
         if tag >= last:
             window.seek(at)
@@ -138,10 +143,21 @@ def _cut(window: Window, last: int, wanted: frozenset[int], *, implicit: bool) -
             if len(piece) < end - at:
                 window.seek(at)
                 piece = _read(window, end - at)
-            yield piece
+            yield _cleaned(piece, size, implicit=implicit) if tag == _CHARSET else piece
         at = end
-        first = False
+        first, highest = False, max(tag, highest)
     raise _NotPlainError
+
+
+def _cleaned(piece: bytes, size: int, *, implicit: bool) -> bytes:
+    """Return the character set as pydicom can follow it."""
+    names, _ = clean_charset(piece[size:])
+    tag, length = piece[:4], len(names)
+    return (
+        tag
+        + (_LONG_LENGTH.pack(length) if implicit else struct.pack("<2sH", b"CS", length))
+        + names
+    )
 
 
 def _parse(head: bytes, *, implicit: bool) -> tuple[int, str | None, int, int]:
@@ -170,7 +186,7 @@ def _pass_sequence(window: Window, tag: int, vr: str | None, *, kept: bool) -> i
     except HeaderError as error:
         window.raise_error()
         raise _NotPlainError from error
-    if (kept and not plain) or _read(window, 8) != _END_OF_ITEMS:
+    if not plain or _read(window, 8) != _END_OF_ITEMS:
         raise _NotPlainError
     return window.tell()
 

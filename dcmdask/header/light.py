@@ -1,48 +1,45 @@
-"""Take a window; give the light attributes of its instance, read by pydicom with an early stop.
+"""Take a window; give the light attributes of its instance, read one element after the other.
 
-This is the reader of record: whatever else reads headers must give the same values.
+This is the reader of record: whatever else reads headers must give the same values. pydicom decides
+what each of them means.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import pyarrow as pa
-from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import RawDataElement
-from pydicom.dataset import Dataset, FileDataset
-from pydicom.filereader import read_partial
+from pydicom.charset import convert_encodings, default_encoding
+from pydicom.dataelem import RawDataElement, convert_raw_data_element
+from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 from pydicom.uid import MediaStorageDirectoryStorage
 from pydicom.valuerep import VR
 
 from dcmdask.errors import HeaderError
-from dcmdask.extract.items import UNDEFINED, is_sequence, pass_items
+from dcmdask.extract.items import UNDEFINED
+from dcmdask.header.bounds import CLASS, FRAMES, LAST, LIGHT_TAGS, PIXELS, is_expected, is_settled
+from dcmdask.header.charsets import clean_charset
 from dcmdask.header.deflate import plain_window
 from dcmdask.header.notes import Remark
-from dcmdask.schema import INSTANCES, LIGHT
+from dcmdask.header.walk import Bytes, Element, Head, Opened, Walk, open_dataset
+from dcmdask.schema import INSTANCES
+from dcmdask.texts import is_ended
 from dcmdask.types import Kind, Note, Window
-from dcmdask.values import MALFORMED, TEXT, convert
-from dcmdask.windows import has_prefix
+from dcmdask.values import MALFORMED, TEXT, convert, vr_of
+from dcmdask.windows import WINDOW, has_prefix
 
-_LIGHT_TAGS = {word: tag_for_keyword(word) for word in LIGHT if word != "TransferSyntaxUID"}
-_CHARSET = tag_for_keyword("SpecificCharacterSet")
-_LAST = max(tag for tag in _LIGHT_TAGS.values() if tag is not None)
-_WANTED: list[BaseTag | int] = [tag for tag in _LIGHT_TAGS.values() if tag is not None]
+_CHARSET: Final = 0x00080005
+_WANTED: Final = frozenset((*LIGHT_TAGS.values(), _CHARSET))
 _VRS = {vr.value.encode() for vr in VR if len(vr.value) == 2}
 # A first element longer than this is no group length, no UID and no character set.
 _LONGEST_FIRST = 1024
 # What explicit VR can say of a light attribute's length; implicit VR can claim gigabytes.
 _LONGEST = 65_534
-
-_MOST_NOTHING = 10_000
-"""Zeros that are read as elements, eight bytes each, before they are taken for the end: what lies
-behind is padding, or the hole of a sparse file. More than any scan of two windows passes."""
-
-StopWhen = Callable[[BaseTag, str | None, int], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,93 +89,22 @@ def scan_header(window: Window) -> LightHeader:
     if not prefixed and not _first_element_parses(window.head):
         raise HeaderError(Kind.NOT_DICOM, _why_not(window.head))
     window, syntax = plain_window(window)
-    stop = _AfterLight()
-    dataset = read_until(window, stop, _WANTED)
-    if _value(dataset.file_meta, "MediaStorageSOPClassUID", TEXT) == MediaStorageDirectoryStorage:
+    opened = open_dataset(window)
+    meta = opened.file.file_meta
+    found = _collect(window, opened)
+    if _meta_value(meta, "MediaStorageSOPClassUID", TEXT) == MediaStorageDirectoryStorage:
         raise HeaderError(Kind.DICOMDIR, "a directory of other files")
-    values, malformed = _light_values(dataset)
+    values = found.values()
     identified = values["SOPClassUID"] or values["SOPInstanceUID"]
     if not prefixed and not values["SOPClassUID"]:
         raise HeaderError(Kind.NOT_DICOM, "no DICM prefix and no SOPClassUID")
-    cut = window.ended and (window.cut or window.is_past_end())
-    if not identified and (cut or not stop.asked):
+    header = LightHeader(values, tuple(found.remarks))
+    if not identified and (header.cut or not found.elements):
         raise HeaderError(Kind.TRUNCATED, "the file ends before its SOPClassUID")
-    if syntax is not None:
-        values["TransferSyntaxUID"] = syntax
-    remarks = [Remark(Note.NOT_UNDERSTOOD, word) for word in malformed]
-    if cut:
-        remarks.insert(0, Remark(Note.CUT))
-    return LightHeader(values, tuple(remarks))
-
-
-def read_until(window: Window, stop: StopWhen, tags: list[BaseTag | int]) -> FileDataset:
-    """Read a dataset with pydicom until `stop` says so.
-
-    Parameters
-    ----------
-    window : Window
-        The bytes; not deflated. Left where reading stopped.
-    stop : callable
-        (tag, VR, length) to bool, as pydicom's ``stop_when``.
-    tags : list of int
-        Top-level elements to keep; all others are passed over, whatever their length.
-
-    Raises
-    ------
-    HeaderError
-        ``corrupt`` where pydicom gives up, or what stopped the window's reads.
-    """
-    window.rewind()
-    sequences = {int(tag) for tag in tags if dictionary_VR(tag) == "SQ"}
-    sparing = _sparing(window, stop, sequences)
-    try:
-        return read_partial(window, sparing, force=True, specific_tags=tags)  # type: ignore[arg-type]
-    except (HeaderError, MemoryError):
-        # What there is memory for has nothing to do with the header.
-        raise
-    except RecursionError as error:
-        raise HeaderError(Kind.CORRUPT, "sequences are nested too deeply") from error
-    except Exception as error:
-        window.raise_error()
-        # pydicom's own words may quote a value: only the class of its error is kept.
-        raise HeaderError(Kind.CORRUPT, f"pydicom gave up with {type(error).__name__}") from error
-
-
-def _sparing(window: Window, stop: StopWhen, wanted: set[int]) -> StopWhen:
-    """Give a `stop` that also weighs sequences, and moves the window past those nobody wants.
-
-    pydicom asks it with the window at the value. What is left there is an empty sequence.
-    """
-    nothing = 0
-
-    def sparing(tag: BaseTag, vr: str | None, length: int) -> bool:
-        nonlocal nothing
-        nothing = 0 if tag or length else nothing + 1
-        if nothing > _MOST_NOTHING or stop(tag, vr, length):
-            return True
-        if tag == _CHARSET and length > _LONGEST and length != UNDEFINED:
-            # pydicom decodes and splits it at once, at sixteen times its size.
-            raise HeaderError(Kind.CORRUPT, "the character set is no name of any")
-        if length == UNDEFINED and is_sequence(window, tag, vr):
-            if tag in wanted:
-                with window.looking_ahead():
-                    pass_items(window, length, implicit=vr is None, build=True)
-            else:
-                pass_items(window, length, implicit=vr is None)
-        return False
-
-    return sparing
-
-
-class _AfterLight:
-    """Stops behind the last light attribute; knows whether there was any element at all."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __call__(self, tag: BaseTag, _vr: str | None, _length: int) -> bool:
-        self.asked = True
-        return int(tag) > _LAST
+    values["TransferSyntaxUID"] = syntax or found.checked(
+        "TransferSyntaxUID", _meta_value(meta, "TransferSyntaxUID", TEXT)
+    )
+    return LightHeader(values, tuple(dict.fromkeys(found.remarks)))
 
 
 def _first_element_parses(head: bytes) -> bool:
@@ -199,26 +125,160 @@ def _why_not(head: bytes) -> str:
     return "neither a DICM prefix nor a first DICOM element" if head else "the file is empty"
 
 
-def _light_values(dataset: FileDataset) -> tuple[dict[str, Any], list[str]]:
-    values: dict[str, Any] = {}
-    malformed = []
-    for word in LIGHT:
-        holder = dataset.file_meta if word == "TransferSyntaxUID" else dataset
-        value = _value(holder, word, INSTANCES.field(word).type)
-        if value is MALFORMED:
-            malformed.append(word)
-            value = None
-        values[word] = value
-    return values, malformed
-
-
-def _value(holder: Dataset, word: str, kind: pa.DataType) -> Any:
+def _meta_value(meta: Dataset, word: str, kind: pa.DataType) -> Any:
     try:
-        raw = holder.get_item(word)
-        if isinstance(raw, RawDataElement) and raw.length > _LONGEST:
-            return MALFORMED
-        return convert(holder.get(word), kind)
+        return convert(meta.get(word), kind, vr_of(word))
     except MemoryError:
         raise
     except Exception:
         return MALFORMED
+
+
+@dataclass(slots=True)
+class _Found:
+    """What was found of the light attributes of one file.
+
+    Attributes
+    ----------
+    little : bool
+        How numbers are encoded.
+    raw : dict
+        Tag to element, as it stands.
+    remarks : list of Remark
+        What is not whole.
+    elements : int
+        Elements seen, wanted or not.
+    """
+
+    little: bool
+    raw: dict[int, RawDataElement] = field(default_factory=dict)
+    remarks: list[Remark] = field(default_factory=list)
+    elements: int = 0
+
+    def take(self, walk: Walk, window: Window, element: Element) -> None:
+        """Keep an element if it is wanted; the window stands at its value."""
+        self.elements += 1
+        if element.tag not in _WANTED:
+            return
+        length = element.length
+        value = window.read(length) if length <= _LONGEST else b""
+        if length == UNDEFINED and window.read(4) in (b"\xfe\xff\xdd\xe0", b"\xff\xfe\xe0\xdd"):
+            length = 0
+        self.raw[element.tag] = RawDataElement(
+            BaseTag(element.tag), element.vr, length, value, 0, walk.implicit, self.little
+        )
+
+    def say(self, remarks: Iterable[Remark], cut: Remark | None = None) -> None:
+        """Add what is said of a walk, and of its end."""
+        self.remarks += remarks
+        if cut is not None:
+            self.remarks.append(cut)
+
+    def is_settled(self) -> bool:
+        """Tell whether nothing is missing that an instance must have."""
+        held = {tag for tag, raw in self.raw.items() if raw.length}
+        return is_settled(held, self.raw[CLASS].value or b"" if CLASS in held else b"")
+
+    def values(self) -> dict[str, Any]:
+        """Return the values by keyword, as `dcmdask.schema.INSTANCES` wants them."""
+        encodings = self._encodings()
+        values: dict[str, Any] = {"TransferSyntaxUID": None}
+        for word, tag in LIGHT_TAGS.items():
+            raw = self.raw.get(tag)
+            kind = INSTANCES.field(word).type
+            value = None if raw is None else _value(raw, encodings, word, kind)
+            values[word] = self.checked(word, value)
+        return values
+
+    def checked(self, word: str, value: Any) -> Any:
+        """Say what is odd of a value; return what its column holds."""
+        if value is MALFORMED:
+            self.remarks.append(Remark(Note.NOT_UNDERSTOOD, word))
+            return None
+        if is_ended(value):
+            self.remarks.append(Remark(Note.NUL_IN_TEXT, word))
+        return value
+
+    def _encodings(self) -> list[str]:
+        """Return what text is encoded in, in the words of Python."""
+        raw = self.raw.get(_CHARSET)
+        if raw is None or not raw.length:
+            return [default_encoding]
+        names, understood = clean_charset(raw.value or b"")
+        if not understood or raw.length > _LONGEST:
+            self.remarks.append(Remark(Note.CHARACTER_SET, "SpecificCharacterSet"))
+        return convert_encodings(names.decode("latin-1").split("\\"))
+
+
+def _value(raw: RawDataElement, encodings: list[str], word: str, kind: pa.DataType) -> Any:
+    if raw.length > _LONGEST or raw.VR == "SQ":
+        return MALFORMED if raw.length else None
+    try:
+        return convert(convert_raw_data_element(raw, encoding=encodings).value, kind, vr_of(word))
+    except MemoryError:
+        raise
+    except Exception:
+        return MALFORMED
+
+
+def _collect(window: Window, opened: Opened) -> _Found:
+    """Find the light attributes, as far as they may stand."""
+    found = _Found(opened.little)
+    walk = _walk(window, opened, opened.start, window.place.size)
+    said: list[Remark] = []
+    while (element := walk.next()) is not None:
+        if element.tag > LAST and not element.is_delimiter:
+            break
+        found.take(walk, window, element)
+        walk.pass_value(element)
+        said = list(walk.remarks)
+    if element is None:
+        found.say(walk.remarks, walk.cut())
+        return found
+    found.elements += 1
+    if element.tag < PIXELS and (
+        not found.is_settled()
+        or (not is_expected(found.raw) and _is_out_of_order(window, opened, element.begin))
+    ):
+        _read_on(window, walk, element, found)
+        found.say(walk.remarks)
+    else:
+        # Of the element that ends the reading nothing is said: only its tag was looked at.
+        found.say(one for one in walk.remarks if one in said or one.note != Note.INVALID_VR)
+    return found
+
+
+def _walk(stream: Bytes, opened: Opened, begin: int, size: int | None = None) -> Walk:
+    return Walk(stream, begin, implicit=opened.implicit, little=opened.little, size=size)
+
+
+def _is_out_of_order(window: Window, opened: Opened, begin: int) -> bool:
+    """Tell whether a lower element stands behind the one here, as far as that costs nothing.
+
+    That is as far as the first bytes reach, over plain elements. Exactly so far look the columns
+    too: which files are read on is the same for both.
+    """
+    walk = _walk(Head(window.head[:WINDOW]), opened, begin)
+    while (one := walk.next()) is not None:
+        is_odd = any(remark.note != Note.OUT_OF_ORDER for remark in walk.remarks)
+        if one.tag <= LAST and not is_odd:
+            return True
+        # Undefined lengths are odd.
+        if one.tag >= FRAMES or one.length & 1 or is_odd:
+            break
+        walk.pass_value(one)
+    return False
+
+
+def _read_on(window: Window, walk: Walk, element: Element, found: _Found) -> None:
+    """Read on to the pixel data for elements that stand behind others of a higher tag."""
+    # What stands before is known, and was all that an ordered file has: too much of the rest
+    # costs neither it nor whoever reads deeply.
+    with window.looking_ahead(), suppress(HeaderError):
+        walk.pass_value(element)
+        while (one := walk.next()) is not None:
+            if one.tag >= PIXELS and not one.is_delimiter:
+                break
+            found.take(walk, window, one)
+            walk.pass_value(one)
+        found.say([], walk.cut())

@@ -24,6 +24,12 @@ UIDS: Final = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 MESSAGES: Final[Mapping[Note, str]] = {
     Note.CUT: "the file ends in the middle of an element of its header",
     Note.NOT_UNDERSTOOD: "the value is none of its kind and stayed empty",
+    Note.NUL_IN_TEXT: "the text was taken to end at a NUL; what stands behind it is left out",
+    Note.CHARACTER_SET: "no known character set; text was read in the default one",
+    Note.INVALID_VR: "an element has no valid VR; read on where its length leads to another one",
+    Note.STRAY_DELIMITER: "a delimiter stands where nothing is open; it was passed over",
+    Note.OUT_OF_ORDER: "elements stand behind others of a higher tag",
+    Note.WRONG_LENGTH: "a sequence or item is not as long as it says; read as far as it went",
     Note.NOT_DESCRIBED: "metadata or references could not all be read",
     Note.UNIDENTIFIED: "the UID is missing or empty",
     Note.NAME_IN_TEXT: "a word may be of the patient's name",

@@ -270,14 +270,17 @@ class _Reading:
         refers = whole or values["Rows"] is None
         if not least and not refers:
             return
-        description = _describe_as_far(window, extractor, attributes=least, references=refers)
+        thorough = any(remark.note == Note.OUT_OF_ORDER for remark in remarks)
+        description = _describe_as_far(
+            window, extractor, attributes=least, references=refers, thorough=thorough
+        )
         rows = [
             {**_named_row(values, spot.url, reference, of_series=not refers), "row": spot.row}
             for reference in description.references
         ]
         if refers:
             self.named.extend(rows)
-            self.notes.add(note_rows(spot, _of_instance(description), of_series=False))
+            self.notes.add(note_rows(spot, _of_instance(description, remarks), of_series=False))
         if least:
             assert key is not None
             self.best[key] = _Best(rank, self._series_row(values, description, key, spot))
@@ -319,7 +322,12 @@ class _Reading:
 
 
 def _describe_as_far(
-    window: Window | Failure, extractor: Extractor, *, attributes: bool, references: bool
+    window: Window | Failure,
+    extractor: Extractor,
+    *,
+    attributes: bool,
+    references: bool,
+    thorough: bool,
 ) -> Description:
     """Read an object deeply as far as it can be; the instance stands, whatever comes of it.
 
@@ -332,22 +340,35 @@ def _describe_as_far(
     attributes, references : bool
         Whether its series is described by it; whether it refers to others by itself. What it
         refers to must not depend on the first: that is a matter of what else is read here.
+    thorough : bool
+        Whether its elements are out of order.
     """
     lost = Description(complete=False, whole=not attributes)
     if isinstance(window, Failure):
         return lost
     with suppress(HeaderError):
-        return describe_header(window, extractor, attributes=attributes)
+        return describe_header(window, extractor, attributes=attributes, thorough=thorough)
     if attributes and references:
         with suppress(HeaderError):
-            only = describe_header(window, extractor, attributes=False)
+            only = describe_header(window, extractor, attributes=False, thorough=thorough)
             return replace(only, whole=False)
     return lost
 
 
-def _of_instance(description: Description) -> list[Remark]:
-    """Return what is not whole of an object that refers to others by itself."""
-    return [] if description.complete else [Remark(Note.NOT_DESCRIBED)]
+def _of_instance(description: Description, remarks: Sequence[Remark]) -> Iterator[Remark]:
+    """Return what is not whole of an object that refers to others by itself.
+
+    Parameters
+    ----------
+    description : Description
+        Of the object.
+    remarks : sequence of Remark
+        What was said of it before.
+    """
+    if not description.complete:
+        yield Remark(Note.NOT_DESCRIBED)
+    said = {remark.note for remark in remarks}
+    yield from (remark for remark in description.walked if remark.note not in said)
 
 
 def _of_series(
@@ -364,11 +385,12 @@ def _of_series(
     alone : bool
         Whether it speaks for its series only, with its references too.
     """
+    if alone:
+        yield from _of_instance(description, remarks)
     # What is not complete of others has been said of the object itself.
-    if (alone or description.complete) and not (description.complete and description.whole):
+    if description.complete and not description.whole:
         yield Remark(Note.NOT_DESCRIBED)
-    malformed = (Remark(Note.NOT_UNDERSTOOD, word) for word in description.malformed)
-    yield from (remark for remark in malformed if remark not in remarks)
+    yield from (remark for remark in description.remarks if remark not in remarks)
 
 
 def _by_file(remarks: Iterable[tuple[Remark, Int]]) -> dict[int, list[Remark]]:

@@ -45,8 +45,10 @@ from dcmdask.extract.seg import LABEL_MAP_SEGMENTATION, SEG
 from dcmdask.extract.sr import SR
 from dcmdask.extract.table import Attribute, Extractor
 from dcmdask.header.deep import describe_header
+from dcmdask.header.notes import Remark
 from dcmdask.header.reader import quiet_pydicom
 from dcmdask.schema import CRAWL_DB, DESCRIBED
+from dcmdask.types import Note
 from dcmdask.values import DATE, INTEGER, INTEGERS, NUMBER, NUMBERS, TEXT, TEXTS, TIME, convert
 
 EVERY = (*EXTRACTORS, OTHER)
@@ -621,8 +623,8 @@ def test_types_are_those_of_the_columns() -> None:
     assert set() == {attribute.type for attribute in all_attributes()} - set(known)
 
 
-def test_values_of_a_foreign_vr_are_malformed_not_fatal() -> None:
-    """One attribute that pydicom cannot convert costs one null."""
+def test_values_of_an_unknown_vr_are_read_by_the_dictionary() -> None:
+    """One attribute that pydicom cannot convert is what the data dictionary says, and is noted."""
     dataset = Dataset()
     with disable_value_validation(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -631,4 +633,5 @@ def test_values_of_a_foreign_vr_are_malformed_not_fatal() -> None:
     window, _ = window_of(content)
     description = describe_header(window, CT, attributes=True)
     found = description.attributes
-    assert (None, 5.0, ["KVP"]) == (found["KVP"], found["TableSpeed"], description.malformed)
+    assert (120.0, 5.0, []) == (found["KVP"], found["TableSpeed"], description.malformed)
+    assert [Remark(Note.INVALID_VR, "KVP")] == description.walked

@@ -1,15 +1,14 @@
-"""Takes files as bytes; scans them and holds what is accepted against pydicom."""
+"""Takes files as bytes; scans them and holds what is accepted against the reader of record."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from dcmdask.errors import HeaderError
 from dcmdask.header.columnar import Scan, scan_windows
-from dcmdask.header.light import scan_header
+from dcmdask.header.light import LightHeader, scan_header
 from dcmdask.schema import LIGHT
 from dcmdask.types import Place, Window
 from dcmdask.windows import WINDOW, Windows
@@ -36,19 +35,18 @@ def scan(files: list[bytes], garbage: int = 0) -> Scan:
     return scan_windows(windows, more)
 
 
-def by_pydicom(content: bytes) -> tuple[dict[str, Any], bool] | None:
-    """Give the light attributes as the reader of record has them, and whether the file is cut."""
+def by_record(content: bytes) -> LightHeader | None:
+    """Give the light attributes as the reader of record has them."""
     place = Place("", "", "", "", "", None, len(content), None)
     window = Window(place, content[:WINDOW], lambda at, count: content[at : at + count], 1 << 30)
     try:
-        header = scan_header(window)
+        return scan_header(window)
     except HeaderError:
         return None
-    return header.values, header.cut
 
 
 def compare(files: list[bytes]) -> Scan:
-    """Scan some files and hold every accepted value against pydicom's."""
+    """Scan some files and hold all that is accepted against the reader of record."""
     found = scan(files)
     # An element of a wanted tag, over and over, wherever a file holds nothing.
     other = scan(files, garbage=0x28)
@@ -57,7 +55,9 @@ def compare(files: list[bytes]) -> Scan:
     assert found.reasons == other.reasons
     columns = {word: found.columns[word].to_pylist() for word in LIGHT}
     for row, number in enumerate(np.flatnonzero(found.accepted).tolist()):
-        expected = by_pydicom(files[number])
+        expected = by_record(files[number])
         assert expected is not None
-        assert expected == ({word: columns[word][row] for word in LIGHT}, False)
+        assert expected.values == {word: columns[word][row] for word in LIGHT}
+        said = {remark for remark, rows in found.remarks if row in rows}
+        assert set(expected.remarks) == said
     return found

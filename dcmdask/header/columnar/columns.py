@@ -18,12 +18,23 @@ from pydicom.filereader import read_dataset
 
 from dcmdask.codes import codes_of, first_rows
 from dcmdask.header.charset import Encodings, current_default
-from dcmdask.header.columnar.elements import CHARSET, SLOT, VRS, Flags, Int, Words, tag_of
+from dcmdask.header.charsets import clean_charset
+from dcmdask.header.columnar.elements import (
+    CHARSET,
+    SLOT,
+    VRS,
+    Bytes,
+    Flags,
+    Int,
+    Words,
+    tag_of,
+)
 from dcmdask.header.columnar.state import State
 from dcmdask.header.notes import Remark
 from dcmdask.schema import INSTANCES, LIGHT
+from dcmdask.texts import is_ended
 from dcmdask.types import Note
-from dcmdask.values import MALFORMED, convert
+from dcmdask.values import MALFORMED, convert, vr_of
 from dcmdask.windows import AHEAD
 
 _FEW = 64
@@ -41,6 +52,8 @@ _CHARACTERS = {
 }
 # Character sets in which ASCII bytes mean themselves. ISO_IR 13 is none of them.
 _ASCII_SAFE = (b"", b"ISO_IR 6", b"ISO_IR 100", b"ISO_IR 192", b"ISO_IR 101", b"ISO_IR 109")
+# What may be odd of a value that was converted, as a number; 0 for nothing.
+_NOTES = {1: Note.NOT_UNDERSTOOD, 2: Note.NUL_IN_TEXT}
 _INTEGER = r"^-?[0-9]{1,10}$"
 _DECIMAL = r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?$"
 
@@ -78,11 +91,26 @@ def columns_of(state: State, files: Int, implicit: Flags) -> tuple[dict[str, pa.
         # A value means the same as long as its bytes, its character set and its encoding do.
         heads, which = _runs(values.changes | read_as)
         raw = values.take(heads)
-        column, bad = _convert(word, raw, charsets.take(heads), implicit[files[heads]])
+        column, odd = _convert(word, raw, charsets.take(heads), implicit[files[heads]])
         columns[word] = column if len(heads) == len(files) else column.take(pa.array(which))
-        if bad.any():
-            remarks.append((Remark(Note.NOT_UNDERSTOOD, word), np.flatnonzero(bad[which])))
+        if odd.any():
+            remarks += _remarks(word, odd[which])
+    remarks += _odd_charsets(charsets)
     return columns, remarks
+
+
+def _remarks(word: str, odd: Bytes) -> Remarks:
+    """Return what is said of the values of one attribute."""
+    found = ((note, np.flatnonzero(odd == code)) for code, note in _NOTES.items())
+    return [(Remark(note, word), files) for note, files in found if len(files)]
+
+
+def _odd_charsets(charsets: _Values) -> Remarks:
+    """Return which files name a character set that is none."""
+    heads, which = _runs(charsets.changes)
+    values = charsets.take(heads).to_pylist()
+    odd = np.array([not clean_charset(value or b"")[1] for value in values], bool)
+    return [(Remark(Note.CHARACTER_SET, CHARSET), np.flatnonzero(odd[which]))] if odd.any() else []
 
 
 def texts_of(state: State, slot: int, files: Int) -> tuple[list[str], Int]:
@@ -142,10 +170,10 @@ class _Values:
 
 def _convert(
     word: str, raw: pa.Array, charsets: pa.Array, implicit: Flags
-) -> tuple[pa.Array, Flags]:
-    """Convert the raw values of one attribute; tell which stood there and became null."""
+) -> tuple[pa.Array, Bytes]:
+    """Convert the raw values of one attribute; tell what is odd of each, by the codes of `_NOTES`."""
     kind = INSTANCES.field(word).type
-    none = np.zeros(len(raw), bool)
+    none = np.zeros(len(raw), np.uint8)
     if raw.null_count == len(raw):
         return pa.nulls(len(raw), kind), none
     if len(raw) <= _FEW:
@@ -157,8 +185,8 @@ def _convert(
     if not len(rest):
         return column, none
     spots = pa.array(rest)
-    slow, bad = _convert_distinct(word, raw.take(spots), charsets.take(spots), implicit[rest], kind)
-    none[rest] = bad
+    slow, odd = _convert_distinct(word, raw.take(spots), charsets.take(spots), implicit[rest], kind)
+    none[rest] = odd
     order = np.arange(len(raw))
     order[rest] = len(raw) + np.arange(len(rest))
     return pa.concat_arrays([column, slow]).take(pa.array(order)), none
@@ -166,28 +194,29 @@ def _convert(
 
 def _convert_each(
     word: str, raw: pa.Array, charsets: pa.Array, implicit: Flags, kind: pa.DataType
-) -> tuple[pa.Array, Flags]:
-    """Convert a few values by pydicom itself; tell which became null."""
+) -> tuple[pa.Array, Bytes]:
+    """Convert a few values by pydicom itself; tell what is odd of each."""
     parts = zip(raw.to_pylist(), charsets.to_pylist(), implicit.tolist(), strict=True)
     default = current_default()
     found = [
         None if value is None else _by_pydicom(word, value, charset or b"", encoding, default)
         for value, charset, encoding in parts
     ]
-    bad = np.array([value is MALFORMED for value in found], bool)
-    return pa.array([None if value is MALFORMED else value for value in found], kind), bad
+    odd = [1 if value is MALFORMED else 2 * is_ended(value) for value in found]
+    values = [None if value is MALFORMED else value for value in found]
+    return pa.array(values, kind), np.array(odd, np.uint8)
 
 
 def _convert_distinct(
     word: str, raw: pa.Array, charsets: pa.Array, implicit: Flags, kind: pa.DataType
-) -> tuple[pa.Array, Flags]:
-    """Convert every distinct value once, by pydicom itself; tell which became null."""
+) -> tuple[pa.Array, Bytes]:
+    """Convert every distinct value once, by pydicom itself; tell what is odd of each."""
     columns = (pa.chunked_array([raw]), pa.chunked_array([charsets]))
     codes = codes_of(*columns, implicit.astype(np.int64))
     first = first_rows(codes)
     spots = pa.array(first)
-    column, bad = _convert_each(word, raw.take(spots), charsets.take(spots), implicit[first], kind)
-    return column.take(pa.array(codes)), bad[codes]
+    column, odd = _convert_each(word, raw.take(spots), charsets.take(spots), implicit[first], kind)
+    return column.take(pa.array(codes)), odd[codes]
 
 
 @lru_cache(maxsize=8192)
@@ -201,6 +230,7 @@ def _by_pydicom(
     """Convert one value as pydicom reads it from a file: the slow and certain way."""
     tag, slot = tag_of(word), SLOT[word]
     elements = []
+    charset, _ = clean_charset(charset)
     if charset:
         elements.append(_element(tag_of(CHARSET), b"CS", charset, implicit))
     vr = int(VRS[slot]).to_bytes(2, "little")
@@ -208,7 +238,7 @@ def _by_pydicom(
     elements = [own] if tag < tag_of(CHARSET) else [*elements, own]
     try:
         dataset = read_dataset(io.BytesIO(b"".join(elements)), implicit, is_little_endian=True)
-        return convert(dataset.get(word), INSTANCES.field(word).type)
+        return convert(dataset.get(word), INSTANCES.field(word).type, vr_of(word))
     except Exception:
         return MALFORMED
 
@@ -228,7 +258,9 @@ def _convert_plain(
     nothing = np.asarray(raw.is_null())
     if not _is_ascii(raw):
         return pa.nulls(len(raw), kind), nothing
-    text = pc.utf8_rtrim(raw.cast(pa.string()), characters=" \0")
+    # Trailing null components of a name and their delimiters are insignificant, as padding is.
+    padding = " \0^" if vr == "PN" else " \0"
+    text = pc.utf8_rtrim(raw.cast(pa.string()), characters=padding)
     if vr in _CHARACTERS and pa.types.is_string(kind):
         plain = _fits(text, _CHARACTERS[vr])
         if vr in ("LO", "SH", "PN"):

@@ -43,9 +43,6 @@ TAGS = np.array([tag_of(word) for word in KEYWORDS], dtype=np.int64)
 VRS = np.array(
     [int.from_bytes(dictionary_VR(int(tag)).encode()[:2], "little") for tag in TAGS], np.uint16
 )
-LAST: Final = int(TAGS.max())
-"""Tag behind which nothing is wanted."""
-
 SHORT_VRS = tuple(vr.value for vr in EXPLICIT_VR_LENGTH_16)
 LONG_VRS = tuple(vr.value for vr in EXPLICIT_VR_LENGTH_32 if vr != "SQ")
 """VRs whose length takes two bytes, and four but for SQ (PS3.5 section 7.1.2)."""

@@ -14,13 +14,13 @@ from typing import NamedTuple
 import numpy as np
 
 from dcmdask.extract.items import ITEM, ITEM_END, SEQUENCE_END, UNDEFINED
+from dcmdask.header.bounds import LAST
 from dcmdask.header.columnar.elements import (
     DEEPEST,
     DELIMITERS,
     IS_LONG,
     IS_SEQUENCE,
     KIND_OF_VR,
-    LAST,
     LONGEST_HEAD,
     META,
     NO_END,

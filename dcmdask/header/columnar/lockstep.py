@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from dcmdask.extract.items import ITEM, ITEM_END, SEQUENCE_END, UNDEFINED
+from dcmdask.header.bounds import LAST
 from dcmdask.header.columnar.elements import (
     DEEPEST,
     DELIMITERS,
     IS_LONG,
     IS_SEQUENCE,
     KIND_OF_VR,
-    LAST,
     META,
     NO_END,
     OTHER,
@@ -134,6 +134,7 @@ class Lockstep:
         delimiter = (tag >> 16) == DELIMITERS
         top = depth == 0
         finished = top & (tag > LAST) & ~delimiter
+        state.behind[active[finished]] = True
         special = elements.strange | delimiter | (length == UNDEFINED) | ((depth & 1) == 1)
         special &= ~finished
         slot, wanted = slots_of(tag, meta=self.meta)

@@ -23,6 +23,7 @@ from dcmdask.header.columnar.columns import columns_of, texts_of
 from dcmdask.header.columnar.elements import DIRECTORY, SLOT, SYNTAX, VRS, Flags, Int
 from dcmdask.header.columnar.follow import follow
 from dcmdask.header.columnar.lockstep import Lockstep
+from dcmdask.header.columnar.order import look_on, unsettled_of
 from dcmdask.header.columnar.state import State
 from dcmdask.header.notes import Remark
 from dcmdask.windows import WINDOW, More, Windows
@@ -90,6 +91,7 @@ def _walk_first(state: State) -> Flags:
     files = _choose_encoding(state, state.still(files), implicit)
     for lockstep, some in _by_encoding(state, files, implicit):
         lockstep.walk(follow(lockstep, some))
+    look_on(state, np.flatnonzero(state.behind & (state.reason == "")), implicit)
     return implicit
 
 
@@ -157,6 +159,8 @@ def _is_walkable(syntax: str) -> bool:
 
 def _finish(state: State, implicit: Flags) -> Scan:
     """Give the values of the files that were walked to the end."""
+    unsettled = unsettled_of(state, np.flatnonzero(state.behind & (state.reason == "")))
+    state.reason[unsettled] = "unfinished"
     good = state.reason == ""
     filled = state.lengths > 0
     fits = ~filled | ((state.vr == VRS[:, None]) & (state.lengths <= _LONGEST_VALUE))

@@ -38,6 +38,8 @@ class State:
         Whether the file ends where its window does.
     offsets, lengths, vr : numpy.ndarray
         Of each wanted element, shape (slots, files); the offset is -1 where it was not met.
+    behind : numpy.ndarray of bool
+        Whether it stands at an element behind all that is wanted.
     reason : numpy.ndarray of object
         Why a file is left to pydicom; empty for none.
     pending : dict
@@ -55,6 +57,7 @@ class State:
     offsets: Int = field(init=False)
     lengths: Int = field(init=False)
     vr: npt.NDArray[np.uint16] = field(init=False)
+    behind: npt.NDArray[np.bool_] = field(init=False)
     reason: npt.NDArray[np.object_] = field(init=False)
     pending: dict[int, int] = field(init=False)
 
@@ -72,6 +75,7 @@ class State:
         self.offsets = np.full((len(TAGS), files), -1, np.int64)
         self.lengths = np.zeros((len(TAGS), files), np.int64)
         self.vr = np.zeros((len(TAGS), files), np.uint16)
+        self.behind = np.zeros(files, bool)
         self.reason = np.full(files, "", object)
         self.pending = {}
 
