@@ -68,6 +68,16 @@ class Note(StrEnum):
     """A name of its series or study could not be read again to look for it: its texts are left out."""
 
 
+GUESSES = (
+    Note.NUL_IN_TEXT,
+    Note.CHARACTER_SET,
+    Note.INVALID_VR,
+    Note.STRAY_DELIMITER,
+    Note.OUT_OF_ORDER,
+    Note.WRONG_LENGTH,
+)
+"""Notes that say that an instance was read, though its bytes are not as the standard has them."""
+
 NO_ROW = -1
 """Instead of the number of a row: several are being read at once."""
 

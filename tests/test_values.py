@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pydicom
 import pytest
+from header.oracle import plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.config import disable_value_validation
@@ -21,6 +22,7 @@ from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.valuerep import DA, TM
 
+from dcmdask.texts import plain_text
 from dcmdask.values import (
     DATE,
     INTEGER,
@@ -367,3 +369,64 @@ def test_any_bytes_in_any_vr_give_a_value_of_the_column(
     converted = convert(found, kind)
     if converted is not MALFORMED:
         assert 1 == len(pa.array([converted], kind))
+
+
+@pytest.mark.parametrize(
+    ("text", "vr", "expected"),
+    [
+        (" 00123 ", "LO", "00123"),
+        (" 00123 ", "SH", "00123"),
+        (" AXIAL ", "CS", "AXIAL"),
+        (" see below ", "LT", " see below"),
+        (" see below ", "UT", " see below"),
+        (" x ", None, " x"),
+        ("Doe^Jane^^^", "PN", "Doe^Jane"),
+        ("^Jane^", "PN", "^Jane"),
+        ("Doe^Jane^=^^=", "PN", "Doe^Jane"),
+        ("=山田^太郎^ =", "PN", "=山田^太郎"),
+        ("^^^^", "PN", None),
+        ("P1\0\x7f", "LO", "P1"),
+        ("\0\0P1", "LO", "P1"),
+        ("a\\ b ", "LO", "a\\b"),
+    ],
+)
+def test_text_stands_in_its_plain_form(text: str, vr: str | None, expected: str | None) -> None:
+    """What the VR calls insignificant is gone, what it does not stays (PS3.5 table 6.2-1)."""
+    value = MultiValue(str, text.split("\\")) if "\\" in text else text
+    assert expected == convert(value, TEXT, vr)
+    again = convert(value, TEXT, vr)
+    assert again == convert(again, TEXT, vr)
+
+
+@given(
+    st.text(st.sampled_from(" \0^=aB"), max_size=12),
+    st.sampled_from(("PN", "LO", "CS", "LT", "UI", None)),
+)
+def test_a_plain_form_is_that_of_the_rule_and_stays(text: str, vr: str | None) -> None:
+    """It is what an independent reading of the rule says, and the plain form of itself."""
+    found = plain_text(text, vr)
+    assert plain(text, vr or "LT") == found
+    assert found == plain_text(found, vr)
+    assert "\0" not in found
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "expected"),
+    [
+        ("2.5\\2.5", NUMBERS, [2.5, 2.5]),
+        ("5", INTEGER, 5),
+        (" 007 ", INTEGER, 7),
+        ("5.0", INTEGER, 5),
+        ("9007199254740993", INTEGER, 9007199254740993),
+        ("1e3", NUMBER, 1000.0),
+        ("5.5", INTEGER, MALFORMED),
+        ("1_000", NUMBER, MALFORMED),
+        ("inf", NUMBER, MALFORMED),
+        ("0x10", INTEGER, MALFORMED),
+        ("1e999999999", INTEGER, MALFORMED),
+        ("9" * 60_000, INTEGER, MALFORMED),
+    ],
+)
+def test_numbers_that_stand_as_text(text: str, kind: pa.DataType, expected: Any) -> None:
+    """They are numbers where there is no doubt, and malformed where there is."""
+    assert expected == convert(text, kind)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dcmdask.cli.terminal import cut, one_line
-from dcmdask.types import SKIPS, Note
+from dcmdask.types import GUESSES, SKIPS, Note
 
 _NAMED = 3
 """Files that a line names."""
@@ -36,6 +36,16 @@ _HIDDEN = (
 )
 _MODALITIES = 40
 _MODALITY = 16  # characters of a code (CS, PS3.5 6.2)
+
+
+_GUESSED = {
+    Note.NUL_IN_TEXT: "NUL in a text",
+    Note.CHARACTER_SET: "unknown character set",
+    Note.INVALID_VR: "invalid VR",
+    Note.STRAY_DELIMITER: "stray delimiter",
+    Note.OUT_OF_ORDER: "out of order",
+    Note.WRONG_LENGTH: "wrong length",
+}
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
@@ -111,6 +121,8 @@ def _warnings(counts: dict[str, Any]) -> Iterator[str]:
             f"  warning: {counted(count, 'path')} hold part of a name that "
             "--desensitize hides; paths and case names are published as they are: rename the files"
         )
+    if guesses := [f"{_GUESSED[one]} {noted[one]:,}" for one in GUESSES if one in noted]:
+        yield f"  note: read although not as the standard has it: {', '.join(guesses)}"
     if noted:
         yield "  note: dcmdask failures OUT --notes names the files"
 

@@ -31,9 +31,6 @@ _OPTIONAL: Final = ("NumberOfFrames", "PatientAge", "StudyDescription", "SeriesD
 EXPECTED: Final = tuple(word for word in LIGHT_TAGS if word not in _OPTIONAL)
 """What an image mostly has, if only empty; where all of it is there nothing else is looked for."""
 
-FRAMES: Final = 0x52009230
-"""Per-frame functional groups: nothing light has ever been seen behind them; not looked into."""
-
 PIXELS: Final = 0x7FE00008
 """FloatPixelData and its like; all that follows is no header."""
 

@@ -51,7 +51,8 @@ def _judge(name: str) -> tuple[bool, bool]:
         return True, True
     try:
         encoding = convert_encodings([name])[0]
-        b"".decode(encoding)
+        # Some codecs are no text, as "hex"; of no bytes nobody asks them.
+        b"00".decode(encoding, "replace")
     except Exception:
         return False, False
     return True, encoding != default_encoding or _DEFAULT.fullmatch(name) is not None

@@ -22,7 +22,7 @@ from pydicom.valuerep import VR
 
 from dcmdask.errors import HeaderError
 from dcmdask.extract.items import UNDEFINED
-from dcmdask.header.bounds import CLASS, FRAMES, LAST, LIGHT_TAGS, PIXELS, is_expected, is_settled
+from dcmdask.header.bounds import CLASS, LAST, LIGHT_TAGS, PIXELS, is_expected, is_settled
 from dcmdask.header.charsets import clean_charset
 from dcmdask.header.deflate import plain_window
 from dcmdask.header.notes import Remark
@@ -264,7 +264,7 @@ def _is_out_of_order(window: Window, opened: Opened, begin: int) -> bool:
         if one.tag <= LAST and not is_odd:
             return True
         # Undefined lengths are odd.
-        if one.tag >= FRAMES or one.length & 1 or is_odd:
+        if one.tag >= PIXELS or one.length & 1 or is_odd:
             break
         walk.pass_value(one)
     return False

@@ -45,6 +45,9 @@ behind is padding, or the hole of a sparse file. More than any scan of two windo
 _INVALID_IN_A_ROW: Final = 16
 """Elements without a valid VR that may follow each other."""
 
+_MOST_GUESSES: Final = 10_000
+"""Elements without a valid VR of which it is asked what length leads on, some 50 us each."""
+
 _FARTHEST: Final = 1 << 20
 """Bytes behind which another element is not looked for where the size of the file is not known."""
 
@@ -201,6 +204,7 @@ class Walk:
         self._size = size
         self._at = begin
         self._nothing = 0
+        self._guesses = 0
         self._tag = 0
         self._is_behind = False
         self._closed = True
@@ -301,10 +305,12 @@ class Walk:
             if len(more) < 4:
                 return None
             return Element(tag, _LONG[vr], begin, start + 4, self._number(more))
-        if self.implicit or group == DELIMITERS:
+        if self.implicit or group == DELIMITERS or not any(head):
             return Element(tag, None, begin, start, self._number(head[4:]))
         self._say(Note.INVALID_VR, tag)
-        return Element(tag, None, begin, *self._guessed(tag, vr, start, head[4:]))
+        start, length = self._guessed(tag, vr, start, head[4:])
+        self._stream.seek(start)
+        return Element(tag, None, begin, start, length)
 
     def _guessed(self, tag: int, vr: bytes, start: int, rest: bytes) -> tuple[int, int]:
         """Return where the value of an element without a valid VR begins, and its length.
@@ -315,6 +321,9 @@ class Walk:
         short = int(struct.unpack(f"{self._order}H", rest[2:])[0])
         if b"AA" <= vr <= b"ZZ":
             return start, short
+        self._guesses += 1
+        if self._guesses > _MOST_GUESSES:
+            return start, self._number(rest)
         more = self._stream.read(4)
         choices = [(start, short), (start, self._number(rest))]
         choices += [(start + 4, self._number(more))] if len(more) == 4 else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -64,13 +65,57 @@ def write_source(folder: Path) -> Path:
 
 
 EXPECTED = [
-    ("b/cut.dcm", "cut", None),
+    ("b/cut.dcm", "cut", "PatientName"),
     ("b/cut.dcm", "unidentified", "SeriesInstanceUID"),
     ("b/cut.dcm", "unidentified", "StudyInstanceUID"),
     ("b/date.dcm", "not_understood", "StudyDate"),
     ("c/1.dcm", "not_understood", "KVP"),
     ("d/plan.dcm", "unidentified", "StudyInstanceUID"),
 ]
+
+
+def odd_source(folder: Path) -> Path:
+    """Write slices of one patient and series, each written in another odd way."""
+    private = element(0x00290010, "LO", b"ACME") + element(0x00291010, "OB", b"x" * 20_000)
+    invalid = struct.pack("<HH2sH", 0x0010, 0x0005, b"??", 4) + b"abcd"
+    name, rows = b"\x10\0\x10\0PN", b"\x28\0\x10\0US"
+    files = {
+        "plain": slice_of(1),
+        "private": slice_of(2).replace(rows, private + rows),
+        "vr": slice_of(3).replace(name, invalid + name),
+        "item": slice_of(4).replace(name, b"\xfe\xff\x0d\xe0\0\0\0\0" + name),
+        "charset": slice_of(5, SpecificCharacterSet="ISO_IR 100").replace(b"IR 100", b"IR\x00100"),
+        "padded": slice_of(6, PatientID=" P1", PatientName="Doe^Jane^^"),
+        "nul": slice_of(7, PatientID="P1\0x"),
+    }
+    folder.mkdir()
+    for word, content in files.items():
+        (folder / f"{word}.dcm").write_bytes(content)
+    return folder
+
+
+def test_what_was_read_with_a_guess_is_there_and_named(tmp_path: Path, command: Command) -> None:
+    """One patient, one series, nothing null; each guess has its file, and a line in the summary."""
+    done = command("run", odd_source(tmp_path / "in"), "--out", tmp_path / "out", "--desensitize")
+    assert "7 instances in 1 series, 1 study, 1 patient; 1 case" in done.out
+    assert (
+        "read although not as the standard has it: NUL in a text 1, unknown character set 1, "
+        "invalid VR 1, stray delimiter 1, out of order 1\n"
+    ) in done.out
+    catalog = Catalog(tmp_path / "out")
+    assert [
+        ("charset.dcm", "character_set", "SpecificCharacterSet"),
+        ("item.dcm", "stray_delimiter", None),
+        ("nul.dcm", "nul_in_text", "PatientID"),
+        ("private.dcm", "out_of_order", "Rows"),
+        ("vr.dcm", "invalid_vr", None),
+    ] == said(catalog)
+    rows = catalog.instances.to_table().to_pylist()
+    words = ("PatientID", "PatientName", "SeriesInstanceUID", "Rows", "Columns")
+    assert {("P1", "hash:ff37cfdaa95116a3", "1.2.3.3", 4, 4)} == {
+        tuple(row[word] for word in words) for row in rows
+    }
+    assert b"\0" not in b"".join(published(tmp_path / "out")[name] for name in ("index.csv",))
 
 
 def said(catalog: Catalog) -> list[tuple[str, str, str | None]]:
@@ -162,7 +207,8 @@ def test_the_command_names_files_attributes_and_remedies(
         "  c/1.dcm: KVP",
     ] == lines[start + 1 : start + 4]
     only = command("failures", catalog.out, "--kind", "cut").out.splitlines()
-    assert ["cut: 1 instance", "  b/cut.dcm"] == [only[0].partition(",")[0], *only[1:]]
+    assert "cut: 1 instance" == only[0].partition(",")[0]
+    assert ["  attributes: PatientName 1", "  b/cut.dcm: PatientName"] == only[1:]
     plain = command("failures", catalog.out).out.splitlines()
     assert ["nothing failed"] == plain[:1]
     assert "(--notes shows them)" in plain[1]

@@ -2,6 +2,7 @@
 
 python -m tests.fuzz --seconds 600 --seed 1
 python -m tests.fuzz --repeat FOLDER/archive-17      # what was found, again
+python -m tests.fuzz --census 60000 --samples DATA   # headers against pydicom, by kind of difference
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from types import FrameType
 # Helpers are imported as pytest imports them.
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from fuzz.targets import TARGETS, Target
+from fuzz.census import UNEXPLAINED, headers_of
+from fuzz.census import count as census
+from fuzz.mutation import changed
+from fuzz.targets import TARGETS, Target, headers_to_change
 
 _SECONDS = 20
 _KIBIBYTES = 600 * 1024
@@ -70,6 +74,15 @@ def _search(seconds: float, seed: int, targets: list[Target], folder: Path) -> i
     return found
 
 
+def _take_census(count: int, seed: int, samples: Path | None) -> int:
+    """Count how changed headers differ from what pydicom reads; give how many nothing explains."""
+    files = headers_to_change() if samples is None else headers_of(samples)
+    found = census(changed(files, number) for number in range(seed, seed + count))
+    for kind, times in found.most_common():
+        print(f"{times:8,}  {kind}")
+    return found[UNEXPLAINED]
+
+
 def main() -> int:
     """Search, or try again what was found."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
@@ -78,7 +91,11 @@ def main() -> int:
     parser.add_argument("--only", choices=[target.name for target in TARGETS])
     parser.add_argument("--folder", type=Path, default=Path("fuzz-found"))
     parser.add_argument("--repeat", type=Path, help="a file that was kept")
+    parser.add_argument("--census", type=int, metavar="N", help="hold N headers against pydicom")
+    parser.add_argument("--samples", type=Path, help="real files to change in a census")
     arguments = parser.parse_args()
+    if arguments.census is not None:
+        return int(_take_census(arguments.census, arguments.seed, arguments.samples) > 0)
     signal.signal(signal.SIGALRM, _ring)
     if arguments.repeat is not None:
         target = next(one for one in TARGETS if arguments.repeat.name.startswith(one.name))

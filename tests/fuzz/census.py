@@ -1,7 +1,7 @@
 """Take a changed header; tell how its light attributes differ from what pydicom reads of all of it.
 
-Every difference has a kind, and every kind but those of `UNSAID` is told by the catalog: by a note,
-or by a row of failures.
+Every difference has a kind. All but `UNSAID` are told by the catalog for each file, by a note or by
+a row of failures; that one is told of the representative of a series, which is read further.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 
 from header.oracle import PIXELS, light_values, read_to_pixels
 from pydicom.dataset import Dataset
@@ -24,7 +25,12 @@ from dcmdask.windows import WINDOW
 SAME = "same"
 NO_INSTANCE = "no instance, here and for pydicom"
 UNSAID = "an element stands out of order behind a header that has all that is expected"
-"""The one kind of difference that nothing tells: other values would cost every file a second look."""
+"""Looking for it would cost every file a second look."""
+UNEXPLAINED = "unexplained"
+"""What must not be."""
+
+_LONGEST = 16_384
+"""Bytes of a header: what is changed stands before its pixels."""
 
 _GUESSES = (
     Note.INVALID_VR,
@@ -53,7 +59,18 @@ def difference(content: bytes) -> str:
     said = [note for note in _GUESSES if any(one.note == note for one in ours.remarks)]
     if said:
         return f"noted: {said[0]}"
-    return UNSAID if _is_unsaid(content, differing) else "UNEXPLAINED"
+    return UNSAID if _is_unsaid(content, differing) else UNEXPLAINED
+
+
+def headers_of(folder: Path) -> list[bytes]:
+    """Give the headers of the files below a folder that have a DICM prefix, each once."""
+    found = set()
+    for path in sorted(folder.rglob("*")):
+        content = path.read_bytes() if path.is_file() else b""
+        if content[128:132] == b"DICM":
+            pixels = content.find(b"\xe0\x7f\x10\0")
+            found.add(content[: min(_LONGEST, pixels + 64 if pixels > 0 else _LONGEST)])
+    return sorted(found)
 
 
 def count(contents: Iterable[bytes]) -> Counter[str]:

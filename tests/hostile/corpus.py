@@ -108,12 +108,12 @@ CORPUS = (
     Entry("matryoshka", archives.write_matryoshka, 20, 50, _of("corrupt_archive")),
     Entry("nested large", archives.write_nested_large, 40, 2_000, _of("not_dicom", "instance")),
     Entry("member names", archives.write_odd_names, 0, 0, _of("instance")),
-    Entry("lengths", headers.write_lengths, 0, 0, _of("corrupt", "instance")),
+    Entry("lengths", headers.write_lengths, 0, 0, _of("truncated", "instance")),
     Entry("group lengths", headers.write_group_lengths, 0, 0, _of("instance")),
     Entry("deep", headers.write_deep, 3_000, 1_000_000, _of("instance")),
     Entry("items", headers.write_items, 20_000, 10_000_000, _of("instance")),
     Entry("elements", headers.write_elements, 100_000, 10_000_000, _of("instance")),
-    Entry("values", headers.write_values, 8 << 20, 64 << 20, _of("corrupt", "instance")),
+    Entry("values", headers.write_values, 8 << 20, 64 << 20, _of("instance")),
     Entry("frames", headers.write_frames, 20_000, 1_000_000, _of("instance")),
     Entry(
         "deflated", headers.write_deflated, 80, 10 << 10, _of("too_large", "corrupt", "instance")

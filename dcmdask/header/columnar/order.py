@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dcmdask.header.bounds import EXPECTED, FRAMES, IDENTITY, LAST, may_be_image
+from dcmdask.header.bounds import EXPECTED, IDENTITY, LAST, PIXELS, may_be_image
 from dcmdask.header.columnar.columns import texts_of
 from dcmdask.header.columnar.elements import (
     IS_LONG,
@@ -65,7 +65,7 @@ def look_on(state: State, files: Int, implicit: Flags) -> None:
         low = tag <= LAST
         state.reason[files[low]] = "order"
         header, length, plain = _measure(state, position, word, implicit[files])
-        plain &= ~low & (tag < FRAMES) & (position + header <= end)
+        plain &= ~low & (tag < PIXELS) & (position + header <= end)
         position = (position + header + length)[plain]
         files, end = files[plain], end[plain]
 
