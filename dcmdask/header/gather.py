@@ -15,9 +15,9 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 
 from dcmdask.extract.items import UNDEFINED
-from dcmdask.header.charsets import LONGEST, clean_charset
 from dcmdask.header.columnar.elements import SHORT_VRS
 from dcmdask.header.notes import Remark
+from dcmdask.header.stated_charset import LONGEST, clean_charset
 from dcmdask.header.walk import Element, Opened, Walk, open_dataset, translated
 from dcmdask.types import Window
 

@@ -23,9 +23,9 @@ from pydicom.valuerep import VR
 from dcmdask.errors import HeaderError
 from dcmdask.extract.items import UNDEFINED
 from dcmdask.header.bounds import CLASS, LAST, LIGHT_TAGS, PIXELS, is_expected, is_settled
-from dcmdask.header.charsets import clean_charset
 from dcmdask.header.deflate import plain_window
 from dcmdask.header.notes import Remark
+from dcmdask.header.stated_charset import clean_charset
 from dcmdask.header.walk import Bytes, Element, Head, Opened, Walk, open_dataset
 from dcmdask.schema import INSTANCES
 from dcmdask.texts import is_ended

@@ -18,7 +18,6 @@ from pydicom.filereader import read_dataset
 
 from dcmdask.codes import codes_of, first_rows
 from dcmdask.header.charset import Encodings, current_default
-from dcmdask.header.charsets import clean_charset
 from dcmdask.header.columnar.elements import (
     CHARSET,
     SLOT,
@@ -31,6 +30,7 @@ from dcmdask.header.columnar.elements import (
 )
 from dcmdask.header.columnar.state import State
 from dcmdask.header.notes import Remark
+from dcmdask.header.stated_charset import clean_charset
 from dcmdask.schema import INSTANCES, LIGHT
 from dcmdask.texts import is_ended
 from dcmdask.types import Note
