@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,10 +24,9 @@ from dcmdask.fingerprint import Fingerprints, fingerprints
 from dcmdask.known import Known
 from dcmdask.manifest import PieceWriter
 from dcmdask.names import KnownSource, Names
-from dcmdask.output import checked_url
-from dcmdask.remote.address import Address, is_url, local_path
+from dcmdask.remote.address import is_url, local_path
 from dcmdask.remote.credentials import parted, storage_of
-from dcmdask.source.entries import ARCHIVE_SUFFIXES, OUTPUTS, Entry, Root
+from dcmdask.source.entries import ARCHIVE_SUFFIXES, Entry, Root
 from dcmdask.source.inventory import Inventory
 from dcmdask.source.keys import container_root, list_container
 from dcmdask.source.links import INSIDE
@@ -250,11 +248,6 @@ def open_roots(sources: Iterable[str], remote: RemoteOptions = AS_USUAL) -> list
     return sorted(roots.values(), key=lambda root: root.path)
 
 
-def left_out(out: Path | str) -> frozenset[str]:
-    """Give what of the output is never listed: its real path, or its URL."""
-    return frozenset({os.path.realpath(out) if isinstance(out, Path) else out})
-
-
 def _real(root: Root) -> str:
     return root.path if root.is_remote else os.path.realpath(root.path)
 
@@ -263,46 +256,6 @@ def _with_separator(root: Root, path: str) -> str:
     if not root.is_remote:
         return path.rstrip(os.sep) + os.sep
     return path if path.endswith("://") else f"{path}/"
-
-
-def output_of(roots: list[Root], out: str | None) -> Path | str:
-    """Give the output, a folder or a URL: as asked, else ``.imgtools/<name>`` beside the one source.
-
-    Raises
-    ------
-    UsageError
-        There are several sources and none was named, it is a source, or nothing can be written
-        there.
-    """
-    if out is not None and is_url(out):
-        return _checked_out(roots, out)
-    if out is not None:
-        place = Path(local_path(out)).expanduser().absolute()
-        if any(not root.only and _is_same(place, root.path) for root in roots):
-            raise UsageError(f"--out {out} is a source", "name a folder in it or beside it")
-        return place
-    if len(roots) != 1:
-        raise UsageError("several sources", "say where the catalog goes with --out")
-    root = roots[0]
-    if root.is_remote:
-        raise UsageError(f"source {root.path}", "say where the catalog goes with --out")
-    if len(root.only) == 1:
-        name = Path(root.only[0]).name.split(".")[0] or "crawl"
-        return Path(root.path) / OUTPUTS / name
-    return Path(root.path).parent / OUTPUTS / root.name
-
-
-def _checked_out(roots: list[Root], out: str) -> str:
-    url = checked_url(out)
-    if Address.parse(url).protocol in ("http", "https"):
-        raise UsageError(f"--out {url}: a web server takes no files", "name a bucket or a folder")
-    if any(not root.only and root.path == url for root in roots):
-        raise UsageError(f"--out {url} is a source", "name a place below it or beside it")
-    return url
-
-
-def _is_same(path: Path, other: str) -> bool:
-    return os.path.realpath(path) == os.path.realpath(other)
 
 
 def _renamed(names: Names, entry: Entry) -> Entry:

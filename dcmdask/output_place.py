@@ -1,4 +1,4 @@
-"""Take sources and an output; refuse an output that is, or lies in, a folder of somebody's data.
+"""Take sources and what was asked for; return where the output is, which is nobody's data.
 
 A folder that holds a catalog is nobody's data and is passed over by every crawl. So a catalog may go
 into a folder that is not there, that is empty, or that is an output already; into another one only
@@ -14,13 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from dcmdask.config import RemoteOptions
-from dcmdask.errors import DcmdaskError, HeaderError, OutputError
+from dcmdask.errors import DcmdaskError, HeaderError, OutputError, UsageError
 from dcmdask.marks import is_output, names_an_output
-from dcmdask.output import CATALOG
+from dcmdask.output import CATALOG, checked_url
 from dcmdask.ownership import is_own_catalog
-from dcmdask.remote.address import Address, below
+from dcmdask.remote.address import Address, below, is_url, local_path
 from dcmdask.remote.remote import Remote, open_remote
-from dcmdask.source.entries import Root
+from dcmdask.source.entries import OUTPUTS, Root
 from dcmdask.types import PRIVATE
 from dcmdask.windows import META_AT, has_prefix
 
@@ -31,6 +31,51 @@ _OBJECTS = 32
 """Objects of a store that are looked into at most."""
 
 _REMEDY = "name an empty or new folder with --out"
+
+
+def output_of(roots: list[Root], out: str | None) -> Path | str:
+    """Give the output, a folder or a URL: as asked, else ``.imgtools/<name>`` beside the one source.
+
+    Raises
+    ------
+    UsageError
+        There are several sources and none was named, it is a source, or nothing can be written
+        there.
+    """
+    if out is not None and is_url(out):
+        return _checked_out(roots, out)
+    if out is not None:
+        place = Path(local_path(out)).expanduser().absolute()
+        if any(not root.only and _is_same(place, root.path) for root in roots):
+            raise UsageError(f"--out {out} is a source", "name a folder in it or beside it")
+        return place
+    if len(roots) != 1:
+        raise UsageError("several sources", "say where the catalog goes with --out")
+    root = roots[0]
+    if root.is_remote:
+        raise UsageError(f"source {root.path}", "say where the catalog goes with --out")
+    if len(root.only) == 1:
+        name = Path(root.only[0]).name.split(".")[0] or "crawl"
+        return Path(root.path) / OUTPUTS / name
+    return Path(root.path).parent / OUTPUTS / root.name
+
+
+def _checked_out(roots: list[Root], out: str) -> str:
+    url = checked_url(out)
+    if Address.parse(url).protocol in ("http", "https"):
+        raise UsageError(f"--out {url}: a web server takes no files", "name a bucket or a folder")
+    if any(not root.only and root.path == url for root in roots):
+        raise UsageError(f"--out {url} is a source", "name a place below it or beside it")
+    return url
+
+
+def _is_same(path: Path, other: str) -> bool:
+    return os.path.realpath(path) == os.path.realpath(other)
+
+
+def left_out(out: Path | str) -> frozenset[str]:
+    """Give what of the output is never listed: its real path, or its URL."""
+    return frozenset({os.path.realpath(out) if isinstance(out, Path) else out})
 
 
 def refuse_data(

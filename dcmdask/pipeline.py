@@ -25,8 +25,6 @@ from dcmdask.listing import (
     Chosen,
     Listing,
     choose,
-    left_out,
-    output_of,
     write_again,
     write_manifest,
 )
@@ -41,7 +39,7 @@ from dcmdask.output import (
     state_of,
     token_of,
 )
-from dcmdask.output_place import refuse_data
+from dcmdask.output_place import left_out, output_of, refuse_data
 from dcmdask.outputs.xlsx import check_library
 from dcmdask.parts import Parts
 from dcmdask.projectids import (

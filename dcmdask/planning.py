@@ -9,10 +9,10 @@ from pathlib import Path
 from dcmdask.config import RunOptions
 from dcmdask.errors import OutputError
 from dcmdask.known import Changes
-from dcmdask.listing import Chosen, Listing, choose, left_out, output_of, write_manifest
+from dcmdask.listing import Chosen, Listing, choose, write_manifest
 from dcmdask.manifest import PieceWriter
 from dcmdask.output import known_of, open_output, sources_of
-from dcmdask.output_place import refuse_data
+from dcmdask.output_place import left_out, output_of, refuse_data
 from dcmdask.remote.credentials import no_secrets_in_errors
 from dcmdask.schema import reading_digest
 from dcmdask.shrink import ShrinkGuard

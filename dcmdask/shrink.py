@@ -125,7 +125,7 @@ class ShrinkGuard:
             The catalog would lose more than it may, or most of what was read was refused.
         """
         if self._catalog is None and (words := self._nothing_there(reads.refused, instances)):
-            places = _named([root.path for root in self._listing.roots])
+            places = _named([root.path for root in self._listing.roots]) or "none"
             raise SourceError(places, words, "nothing was published")
         if self._options.allow_shrink:
             return

@@ -14,8 +14,9 @@ from dcmdask import manifest
 from dcmdask.config import RunOptions
 from dcmdask.errors import SourceError, UsageError
 from dcmdask.known import Known
-from dcmdask.listing import BYTES_AS_A_FILE, Listing, open_roots, output_of, write_manifest
+from dcmdask.listing import BYTES_AS_A_FILE, Listing, open_roots, write_manifest
 from dcmdask.manifest import PieceWriter, read_manifest
+from dcmdask.output_place import output_of
 from dcmdask.source.local import list_root
 from dcmdask.types import Kind
 
