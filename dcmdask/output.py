@@ -179,7 +179,7 @@ class FolderOutput:
     def is_there(self, name: str, size: int) -> bool:
         """Tell whether a published file is there, as large as it was."""
         try:
-            return (self.out / name).stat().st_size == size
+            return os.stat(f"{self.place}/{name}").st_size == size
         except OSError:
             return False
 

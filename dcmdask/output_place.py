@@ -15,9 +15,9 @@ from pathlib import Path
 
 from dcmdask.config import RemoteOptions
 from dcmdask.errors import DcmdaskError, HeaderError, OutputError, UsageError
-from dcmdask.marks import is_output, names_an_output
+from dcmdask.marks import has_only_own_names, is_output, names_an_output
 from dcmdask.output import CATALOG, checked_url
-from dcmdask.ownership import is_own_catalog
+from dcmdask.ownership import is_litter, is_own_catalog
 from dcmdask.remote.address import Address, below, is_url, local_path
 from dcmdask.remote.remote import Remote, open_remote
 from dcmdask.source.entries import OUTPUTS, Root
@@ -141,12 +141,17 @@ def _refuse_folder(out: Path, sources: list[tuple[str, bool]]) -> None:
 
 
 def _holds_something(out: Path) -> bool:
+    """Tell whether a folder is not empty, but for what systems and a run killed early leave there."""
     try:
         with os.scandir(out) as items:
-            return next(items, None) is not None
+            names = (item.name for item in items if not is_litter(item.name))
+            first = set(itertools.islice(names, 2))
+        if first == {PRIVATE}:
+            return not has_only_own_names(os.listdir(out / PRIVATE))
     except OSError:
         # Not there, or nothing that could be written into: who writes says so.
         return False
+    return bool(first)
 
 
 def _has_own_catalog(out: Path) -> bool:

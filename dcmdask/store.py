@@ -199,8 +199,9 @@ class Store(Staging):
         self._placing.proofs = proofs_of(self.output)
         published = self._published()
         self._before = names_right_in(published)
-        there = ((name, os.path.lexists(self.out / name)) for name in published)
-        self.missing = [name for name, is_there in there if not is_there and name not in OF_PEOPLE]
+        # Text, not paths of pathlib: there may be a file a case, and this is part of every night.
+        gone = (name for name in published if not os.path.lexists(f"{self.place}/{name}"))
+        self.missing = [name for name in gone if name not in OF_PEOPLE]
         names = {CATALOG, *self._writes, *self._before, *self._placing.names_at_stake()}
         self._refuse(names)
         if self._closed:

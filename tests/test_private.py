@@ -148,6 +148,12 @@ def test_others_read_what_is_published_and_nothing_else() -> None:
         assert (1, "", 1) == (refused.returncode, refused.stdout, refused.stderr.count("\n"))
         looked = run_unprivileged("print(os.listdir(sys.argv[1]))", folder / "open" / PRIVATE)
         assert "PermissionError" in looked.stderr
+        # What nobody else may look into is an output all the same, and no folder of data.
+        told = run_unprivileged(
+            "from dcmdask.marks import is_output; print(is_output(sys.argv[1]), is_output('/tmp'))",
+            folder / "open",
+        )
+        assert "True False\n" == told.stdout
         planned = run_unprivileged(_SHOW, "plan", folder / "in", "--out", folder / "open")
         assert (1, "", 1) == (planned.returncode, planned.stdout, planned.stderr.count("\n"))
 
