@@ -261,7 +261,9 @@ def names_right_in(published: Iterable[str]) -> set[str]:
 # -- what is not ours --------------------------------------------------------------------------------
 
 
-def strangers(out: Path, names: Iterable[str], proofs: Proofs) -> list[Stranger]:
+def strangers(
+    out: Path, names: Iterable[str], proofs: Proofs, *, litter: bool = False
+) -> list[Stranger]:
     """Return what lies under some names of an output, or below them, and is not ours.
 
     Parameters
@@ -272,24 +274,27 @@ def strangers(out: Path, names: Iterable[str], proofs: Proofs) -> list[Stranger]
         Names right in it that a run would replace.
     proofs : Proofs
         What is known to be ours.
+    litter : bool
+        Whether what systems leave in any folder counts; in one that is only replaced it goes along.
 
     Returns
     -------
     list of Stranger
         In order of names. A folder in which nothing is ours is one.
     """
-    return [one for name in sorted(set(names)) for one in _look(f"{out}/{name}", name, proofs)]
+    wanted = sorted(set(names))
+    return [one for name in wanted for one in _look(f"{out}/{name}", name, proofs, litter=litter)]
 
 
-def _look(path: str, name: str, proofs: Proofs) -> Iterator[Stranger]:
+def _look(path: str, name: str, proofs: Proofs, *, litter: bool) -> Iterator[Stranger]:
     try:
         mode = os.lstat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
         return
     if stat.S_ISDIR(mode) and proofs.is_folder(name):
         for child in sorted(os.listdir(path)):
-            if not is_litter(child):
-                yield from _look(f"{path}/{child}", f"{name}/{child}", proofs)
+            if litter or not is_litter(child):
+                yield from _look(f"{path}/{child}", f"{name}/{child}", proofs, litter=litter)
     elif not proofs.holds(name, path):
         yield Stranger(name, _was_ours(name, path, proofs))
 

@@ -202,12 +202,22 @@ class Placing:
                 self._take_back(name)
             names = sorted(_names_in(self._previous), key=lambda name: name == CATALOG)
             for name in names:
-                taken = list(_restore(self._previous, self._out, name))
+                taken = list(self._not_restored(name))
                 if taken:
-                    raise refusal(str(self._out), [Stranger(one, changed=False) for one in taken])
+                    raise refusal(str(self._out), taken)
         for folder in (self._previous, *self._previous.parent.glob(f"{PREVIOUS}-*")):
             self._discard(folder, "")
         self._moves.unlink(missing_ok=True)
+
+    def _not_restored(self, name: str) -> Iterator[Stranger]:
+        """Put back what was set aside; return what has taken the place of a file of ours."""
+        for one in _restore(self._previous, self._out, name):
+            stranger = Stranger(one, changed=False)
+            if self.proofs.holds(one, self._previous / one):
+                yield stranger
+            else:
+                # Neither of the two is ours.
+                self._set_aside(self._previous / one, stranger)
 
     def _is_half_done(self) -> bool:
         return self._moves.exists() and not os.path.lexists(self._out / CATALOG)
@@ -223,7 +233,7 @@ class Placing:
             return
         move(placed, prepared)
         # What somebody has put into a folder of ours meanwhile goes back to where it was.
-        for one in strangers(self._prepared, [name], self.proofs):
+        for one in strangers(self._prepared, [name], self.proofs, litter=True):
             self._put_back(self._prepared / one.name, one.name)
 
     def _moved_names(self) -> list[str]:

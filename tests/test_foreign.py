@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -451,6 +452,9 @@ _PLACES = (
 )
 
 
+_numbers = itertools.count()
+
+
 class _Killed(BaseException):
     """The process is gone, and does nothing any more."""
 
@@ -489,12 +493,12 @@ def _dying(at: int, *, half: bool) -> Iterator[None]:
             yield
 
 
-def _lay(out: Path, names: list[str], number: int) -> set[bytes]:
+def _lay(out: Path, names: list[str]) -> set[bytes]:
     """Put files of the user's where that can be; give what they hold."""
     contents = set()
     for name in names:
         path = out / name
-        content = f"the user's {name} {number}".encode()
+        content = f"the user's {name} {next(_numbers)}".encode()
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
@@ -502,8 +506,8 @@ def _lay(out: Path, names: list[str], number: int) -> set[bytes]:
     return contents
 
 
-def _all_bytes(out: Path) -> set[bytes]:
-    return set(tree(out, private=False).values())
+def _all_bytes(out: Path, *, private: bool) -> set[bytes]:
+    return set(tree(out, private=private).values())
 
 
 @settings(
@@ -512,6 +516,7 @@ def _all_bytes(out: Path) -> set[bytes]:
 @given(
     before=st.lists(st.sampled_from(_PLACES), max_size=3),
     meanwhile=st.lists(st.sampled_from(_PLACES), max_size=2),
+    during=st.lists(st.sampled_from(_PLACES), max_size=2),
     after=st.lists(st.sampled_from(_PLACES), max_size=3),
     layouts=st.lists(st.sampled_from(LAYOUTS), min_size=2, max_size=3),
     replace=st.booleans(),
@@ -522,6 +527,7 @@ def test_no_byte_of_the_user_is_ever_lost(
     monkeypatch: pytest.MonkeyPatch,
     before: list[str],
     meanwhile: list[str],
+    during: list[str],
     after: list[str],
     layouts: list[str],
     replace: bool,
@@ -533,30 +539,37 @@ def test_no_byte_of_the_user_is_ever_lost(
     monkeypatch.setattr(placing, "sync", lambda *_what: None)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
-        mine = _lay(out, before, 0)
+        mine = _lay(out, before)
         for number, layout in enumerate(layouts):
             writes = names_written(RunOptions(layout=layout))
             intact = tree(out, private=False)
             with _dying(dies_at if number == 1 else 99, half=half):
                 try:
-                    _publish(out, writes, number, replace=replace)
+                    with Store(out, writes=writes, replace=replace) as one:
+                        mine = _lay_over(out, during if number else [], mine)
+                        intact = tree(out, private=False)
+                        _publish(one, writes, number)
                 except OutputError:
                     assert intact == tree(out, private=False)
-            assert mine <= _all_bytes(out)
-            kept = _lay(out, after if number else meanwhile, number + 1)
-            # What is written over by the user is the user's doing.
-            mine = {one for one in mine if one in _all_bytes(out)} | kept
-        with suppress(OutputError):
-            _publish(out, writes, 9, replace=True)
-        assert mine <= _all_bytes(out)
+            # What a run that was killed had set aside, the next one puts back.
+            assert mine <= _all_bytes(out, private=True)
+            mine = _lay_over(out, after if number else meanwhile, mine)
+        with suppress(OutputError), Store(out, writes=writes, replace=True) as one:
+            _publish(one, writes, 9)
+        assert mine <= _all_bytes(out, private=False)
 
 
-def _publish(out: Path, writes: frozenset[str], number: int, *, replace: bool) -> None:
-    with Store(out, writes=writes, replace=replace) as one:
-        for name in sorted(writes):
-            inner = {"cases": "cases/P1.csv", "instances": "instances/part-00000.parquet"}
-            one.staged(inner.get(name, name)).write_text(f"ours {number}")
-        one.publish({"number": number}, STATE)
+def _lay_over(out: Path, names: list[str], mine: set[bytes]) -> set[bytes]:
+    """Put more files of the user's there: what is written over by the user is the user's doing."""
+    laid = _lay(out, names)
+    return {one for one in mine if one in _all_bytes(out, private=True)} | laid
+
+
+def _publish(one: Store, writes: frozenset[str], number: int) -> None:
+    for name in sorted(writes):
+        inner = {"cases": "cases/P1.csv", "instances": "instances/part-00000.parquet"}
+        one.staged(inner.get(name, name)).write_text(f"ours {number}")
+    one.publish({"number": number}, STATE)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
