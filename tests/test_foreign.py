@@ -514,10 +514,10 @@ def _all_bytes(out: Path, *, private: bool) -> set[bytes]:
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
-    before=st.lists(st.sampled_from(_PLACES), max_size=3),
-    meanwhile=st.lists(st.sampled_from(_PLACES), max_size=2),
-    during=st.lists(st.sampled_from(_PLACES), max_size=2),
-    after=st.lists(st.sampled_from(_PLACES), max_size=3),
+    before=st.lists(st.sampled_from(_PLACES), max_size=3, unique=True),
+    meanwhile=st.lists(st.sampled_from(_PLACES), max_size=2, unique=True),
+    during=st.lists(st.sampled_from(_PLACES), max_size=2, unique=True),
+    after=st.lists(st.sampled_from(_PLACES), max_size=3, unique=True),
     layouts=st.lists(st.sampled_from(LAYOUTS), min_size=2, max_size=3),
     replace=st.booleans(),
     dies_at=st.integers(1, 30),
