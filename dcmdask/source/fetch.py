@@ -528,8 +528,9 @@ class Fetcher:
             expect(stream, spans_of(members, ends))
             for info in in_order(members):
                 if not is_folder(info):
-                    member = self._zip_place(place, info, naming)
+                    # Counted once it is there to have an outcome: the archive may change meanwhile.
                     quick = quick_head(stream, info, ends[info.header_offset])
+                    member = self._zip_place(place, info, naming)
                     yield from self._fetch_zip_member(
                         archive, info, quick, member, stream, nested=nested
                     )

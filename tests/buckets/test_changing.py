@@ -122,13 +122,18 @@ def test_a_list_that_says_another_size_is_no_skip(bucket: Bucket, tmp_path: Path
     """Of an old list without tags: an object that is not what was listed is read by the next run."""
     bucket.put("P/small.dcm", instance(1))
     bucket.put("P/large.dcm", noise(2, 60_000))
+    for number in range(3, 6):
+        bucket.put(f"P/{number}.dcm", instance(number))
     for said in (12, 3_000_000):
         list_file = tmp_path / "list.csv"
         urls = [f"{bucket.url}/P/{name}.dcm" for name in ("small", "large")]
-        list_file.write_text("".join(["url,size\n", *(f"{url},{said}\n" for url in urls)]))
+        others = [f"{bucket.url}/P/{number}.dcm,\n" for number in range(3, 6)]
+        listed = (f"{url},{said}\n" for url in urls)
+        list_file.write_text("".join(["url,size\n", *listed, *others]))
         catalog = crawl_bucket(bucket, tmp_path / "out", from_list=str(list_file))
         failures = {row["path"]: row["kind"] for row in catalog.failures.to_pylist()}
         assert "vanished" == failures["P/small.dcm"]
     list_file.write_text("".join(["url\n", *(f"{url}\n" for url in urls)]))
-    catalog = crawl_bucket(bucket, tmp_path / "out", from_list=str(list_file))
+    found = {"from_list": str(list_file), "allow_shrink": True}
+    catalog = crawl_bucket(bucket, tmp_path / "out", **found)
     assert 2 == catalog.run["counts"]["instances"]

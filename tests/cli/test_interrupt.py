@@ -353,7 +353,7 @@ def test_what_an_ended_run_has_read_is_not_read_again(
     )
     assert "  1 file was read before an earlier run was ended\n" in done.stdout
     catalog = Catalog(out)
-    changes = {"new": 2, "changed": 0, "gone": 0, "same": 0, "resumed": 1}
+    changes = {"new": 2, "changed": 0, "gone": 0, "same": 0, "resumed": 1, "kept": 0}
     assert (changes, 2) == (catalog.run["run"]["changes"], catalog.instances.count_rows())
     assert _kept(out) == _private(out)
     parts = list_stems(out / ".dcmdask" / "parts")
