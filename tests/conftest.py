@@ -34,6 +34,9 @@ if "member" not in fsspec.available_protocols():
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # As in the background of a shell: what the tests start would ignore an interrupt as well.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    # As under nohup.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

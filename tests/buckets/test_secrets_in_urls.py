@@ -170,7 +170,8 @@ def test_a_refusal_says_no_secret(
     if wrong == "host":
         url = url.replace(str(server.server_port), str(free_ports(1)[0]))
     done = command("run", url, "--out", tmp_path / "out", "--log-file", tmp_path / "log")
-    assert (1, "") == (done.code, done.out)
+    # Whoever does not answer may answer later.
+    assert (75 if wrong == "host" else 1, "") == (done.code, done.out)
     assert f"{server.url.rpartition(':')[0]}" in done.line
     assert [] == [*tell_tales(said(done)), *tell_tales(texts_below(tmp_path))]
     with pytest.raises(DcmdaskError) as caught:
@@ -347,6 +348,6 @@ def test_usage_errors_quote_no_secret(command: Command, tmp_path: Path) -> None:
         ("run", f"nosuch://jane:{SECRET}@host/in", "--out", tmp_path / "out"),
     ):
         done = command(*words)
-        assert done.code in (1, 2)
+        assert done.code in (1, 2, 75)
         assert [] == tell_tales(said(done))
         assert "://" in done.line

@@ -51,7 +51,7 @@ sys.addaudithook(audit)
 
 _PREPARED = """
 import asyncio, pickle, socket
-import distributed, distributed.comm.tcp, distributed.comm.tcp
+import distributed, distributed.comm.tcp, tornado.platform.asyncio
 from distributed import Client, Scheduler
 from distributed.core import connect
 from distributed.protocol import dumps

@@ -143,7 +143,7 @@ def test_an_interrupted_run_keeps_the_previous_catalog(tmp_path: Path) -> None:
     assert _kept(tmp_path / "out") == _private(tmp_path / "out")
     subprocess.run(command, check=True)
     changes = Catalog(tmp_path / "out").run["run"]["changes"]
-    assert {"new": 0, "changed": 0, "gone": 0, "same": 1, "resumed": 0} == changes
+    assert {"new": 0, "changed": 0, "gone": 0, "same": 1, "resumed": 0, "kept": 0} == changes
 
 
 @pytest.mark.parametrize(
