@@ -76,7 +76,8 @@ def has_only_own_names(names: Iterable[str]) -> bool:
     >>> has_only_own_names(["lock", "parts"]), has_only_own_names([]), has_only_own_names(["a.dcm"])
     (True, True, False)
     """
-    return all(_OWN.fullmatch(name) for name in names)
+    # A store of folders lists an empty one as a key without a name.
+    return all(_OWN.fullmatch(name.rstrip("/")) for name in names if name.strip("/"))
 
 
 def names_an_output(names: Iterable[str]) -> bool:
