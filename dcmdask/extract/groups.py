@@ -69,17 +69,17 @@ def converted(dataset: Dataset, keyword: str, kind: pa.DataType) -> Any:
         if value is not None and len(value) <= _LONGEST_KNOWN:
             charset = dataset.original_character_set or "iso8859"
             known = charset if isinstance(charset, str) else tuple(charset)
-            return _converted(raw._replace(value_tell=0), known, kind, vr_of(keyword))
+            return _converted(raw._replace(value_tell=0), known, kind, keyword)
     return convert(value_of(dataset, keyword), kind, vr_of(keyword))
 
 
 @lru_cache(maxsize=16_384)
 def _converted(
-    raw: RawDataElement, charset: str | tuple[str, ...], kind: pa.DataType, vr: str | None
+    raw: RawDataElement, charset: str | tuple[str, ...], kind: pa.DataType, keyword: str
 ) -> Any:
     # Series of one scanner and one study say the same of most things: pydicom is asked once.
     encoding = charset if isinstance(charset, str) else list(charset)
-    return convert(convert_raw_data_element(raw, encoding=encoding).value, kind, vr)
+    return convert(convert_raw_data_element(raw, encoding=encoding).value, kind, vr_of(keyword))
 
 
 @lru_cache(maxsize=1024)

@@ -207,7 +207,7 @@ def _read_attributes(dataset: Dataset, extractor: Extractor) -> tuple[dict[str, 
         if value is MALFORMED:
             remarks.append(Remark(Note.NOT_UNDERSTOOD, attribute.name))
             value = None
-        elif is_ended(value):
+        elif value is not None and is_ended(value):
             remarks.append(Remark(Note.NUL_IN_TEXT, attribute.name))
         values[attribute.name] = value
     return values, remarks

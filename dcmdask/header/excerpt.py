@@ -114,7 +114,7 @@ def _is_implicit(window: Window, start: int, syntax: bytes) -> bool:
 
 def _cut(window: Window, last: int, wanted: frozenset[int], *, implicit: bool) -> Iterator[bytes]:
     """Give the wanted elements, and the first one, by which pydicom knows the encoding."""
-    first, highest = True, 0
+    first, is_behind = True, False
     at, begun = window.tell(), window.head
     for _ in range(MOST_READS):
         # Most of it lies in the first window: bytes in memory cost less than a read of them.
@@ -127,7 +127,11 @@ def _cut(window: Window, last: int, wanted: frozenset[int], *, implicit: bool) -
                     break
                 return
         tag, vr, size, length = _parse(head, implicit=implicit)
-        if tag >> 16 == _DELIMITERS or not tag or tag <= LAST < highest:
+        if tag >> 16 == _DELIMITERS or not tag:
+            break
+        if tag > LAST:
+            is_behind = True
+        elif is_behind:
             break
         if tag >= last:
             window.seek(at)
@@ -145,7 +149,7 @@ def _cut(window: Window, last: int, wanted: frozenset[int], *, implicit: bool) -
                 piece = _read(window, end - at)
             yield _cleaned(piece, size, implicit=implicit) if tag == _CHARSET else piece
         at = end
-        first, highest = False, max(tag, highest)
+        first = False
     raise _NotPlainError
 
 
