@@ -193,7 +193,8 @@ def run(sources: Iterable[str], options: RunOptions, watch: Watch = _ignore) -> 
         published = True
     finally:
         interrupts.let_go(published=published)
-        stop_readers()
+        if not published:
+            stop_readers()
     return catalog
 
 

@@ -62,7 +62,8 @@ _PAUSE = 0.05
 """Seconds before the second of them; twice as long before each further one."""
 _IDLE = 10.0
 """Seconds without work after which a child leaves by itself: on a worker nobody says that a crawl
-is over, and a new one is there in a third of a second."""
+is over. Whoever crawls one folder after the other need not wait for a new one each time, half a second;
+once it has left, that is what it costs."""
 _UNATTENDED = 30
 """Seconds that a child outlives the time a file may hang when nothing in it gets its turn any more,
 as in C code that never lets go: then it also cannot see that its parent is gone."""
@@ -84,6 +85,26 @@ _UNREADABLE = (
 _busy: dict[ReaderProcess, str] = {}
 _idle: deque[ReaderProcess] = deque()
 _names = itertools.count()
+
+
+@dataclass(frozen=True)
+class _Surroundings:
+    """What a child takes over from this process when it is started, and keeps as it was then."""
+
+    environment: dict[str, str]
+    paths: list[str]
+    folder: str
+    program: str
+
+    @classmethod
+    def of_this_process(cls) -> _Surroundings:
+        """Give those of a child that is started now."""
+        try:
+            folder = os.getcwd()
+        except OSError:
+            # Removed while we are in it.
+            folder = ""
+        return cls(dict(os.environ), [*sys.path], folder, ReaderProcess.program)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +134,8 @@ class ReaderProcess:
         self._shared: _Shared | None = None
         self._ready = False
         self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._started_in: _Surroundings | None = None
+        self._reads_for = ""
         self._hung = 0
 
     def start(self) -> None:
@@ -132,6 +155,7 @@ class ReaderProcess:
 
     def _start(self) -> None:
         self._shared = _Shared.make()
+        self._started_in = _Surroundings.of_this_process()
         self._child = start_python(self.program, self._shared.place, pass_fds=self._shared.handles)
         self._shared.unname()
         self._ready = False
@@ -150,6 +174,9 @@ class ReaderProcess:
         DcmdaskError
             What the child could not go on without, such as space to write to.
         """
+        if self._reads_for != options.parts:
+            # What hung in one crawl says nothing of the files of another.
+            self._reads_for, self._hung = options.parts, 0
         search = Search(partition.stop - partition.start, self._hung)
         pieces = []
         while (span := search.next()) is not None:
@@ -288,6 +315,10 @@ class ReaderProcess:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(_GRACE)
         return self.stop()
+
+    def is_current(self) -> bool:
+        """Tell whether a child that was started now would be the same."""
+        return self._started_in in (None, _Surroundings.of_this_process())
 
     def close(self) -> None:
         """End the child for good, also from another thread than the one that waits for it."""
@@ -429,10 +460,7 @@ def _exit_words(code: int | None) -> str:
 @contextlib.contextmanager
 def _borrowed(crawl: str) -> Iterator[ReaderProcess]:
     """Give a reading process that no other thread uses; it waits for the next one afterwards."""
-    try:
-        reader = _idle.pop()
-    except IndexError:
-        reader = ReaderProcess()
+    reader = _waiting() or ReaderProcess()
     _busy[reader] = crawl
     try:
         yield reader
@@ -442,6 +470,15 @@ def _borrowed(crawl: str) -> Iterator[ReaderProcess]:
             _idle.append(reader)
 
 
+def _waiting() -> ReaderProcess | None:
+    """Give a reading process that waits for work, if there is one; let go of those from before."""
+    with contextlib.suppress(IndexError):
+        while not (reader := _idle.pop()).is_current():
+            reader.close()
+        return reader
+    return None
+
+
 def start_reader() -> None:
     """Start a reading process ahead of its first partition: it loads while sources are listed."""
     # What is in its way shows where it is needed, if there is anything to read at all.
@@ -449,18 +486,20 @@ def start_reader() -> None:
         reader.start()
 
 
-def stop_readers(crawl: str = "") -> None:
-    """End the reading processes that read for a crawl, and those that wait for anyone's work.
+def stop_readers(crawl: str | None = None) -> None:
+    """End reading processes.
 
     Parameters
     ----------
-    crawl : str
-        The folder of its parts. Another crawl of this process goes on; the process that waited for it is
-        made anew.
+    crawl : str, optional
+        The folder of the parts of the one crawl whose reading processes end; other crawls of this
+        process go on. Else those that wait for anyone's work end.
     """
-    for reader in [reader for reader, reads_for in [*_busy.items()] if reads_for == crawl]:
-        if _busy.pop(reader, None) is not None:
-            reader.close()
+    if crawl is not None:
+        for reader in [reader for reader, reads_for in [*_busy.items()] if reads_for == crawl]:
+            if _busy.pop(reader, None) is not None:
+                reader.close()
+        return
     with contextlib.suppress(IndexError):
         while True:
             _idle.pop().close()

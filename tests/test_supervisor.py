@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -550,13 +550,33 @@ def test_no_two_threads_share_a_reader() -> None:
 
 
 def test_stopping_the_readers_of_one_crawl_leaves_those_of_another() -> None:
-    """Each crawl ends its own, and those that wait for anyone's work."""
+    """Each crawl ends its own; one that waits for anyone's work stays for the next."""
     with supervisor._borrowed("one") as mine, supervisor._borrowed("other") as other:
         supervisor.stop_readers("one")
         assert (True, False) == (mine._closed, other._closed)
     assert [other] == list(supervisor._idle)
     supervisor.stop_readers("one")
+    assert [other] == list(supervisor._idle)
+    supervisor.stop_readers()
     assert (True, 0) == (other._closed, len(supervisor._idle))
+
+
+def test_crawls_one_after_the_other_are_read_by_one_process(
+    write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless what it was started with has changed since."""
+    supervisor.stop_readers()
+    write("a/1.dcm")
+    write("b/1.dcm")
+    crawl(tmp_path / "a", tmp_path / "out a")
+    (first,) = supervisor._idle
+    child = first._child
+    crawl(tmp_path / "b", tmp_path / "out b")
+    assert ([first], child) == (list(supervisor._idle), first._child)
+    monkeypatch.setenv("DCMDASK_TEST", "1")
+    crawl(tmp_path / "b", tmp_path / "out c")
+    (other,) = supervisor._idle
+    assert (True, False) == (first._closed, first is other)
 
 
 def test_two_crawls_of_one_process_do_not_disturb_each_other(
