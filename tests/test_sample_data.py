@@ -21,11 +21,12 @@ from pydicom.uid import MediaStorageDirectoryStorage
 from support import crawl
 
 from dcmdask.catalog import Catalog
+from dcmdask.extract.reading import computed_value
 from dcmdask.extract.registry import attributes_of, extractor_for
 from dcmdask.extract.table import Attribute
 from dcmdask.header.reader import quiet_pydicom
 from dcmdask.schema import KEY
-from dcmdask.values import MALFORMED, convert
+from dcmdask.values import MALFORMED
 
 pytestmark = pytest.mark.data
 
@@ -353,7 +354,7 @@ def candidates(dataset: Dataset, path: str) -> Iterator[Any]:
 def expected_value(dataset: Dataset, attribute: Attribute) -> Any:
     """Give what a column should hold of an attribute."""
     if attribute.compute is not None:
-        value = convert(attribute.compute(dataset), attribute.type)
+        value = computed_value(dataset, attribute.compute, attribute.type)
         return None if value is MALFORMED else value
     for path in attribute.paths:
         for candidate in candidates(dataset, path):
