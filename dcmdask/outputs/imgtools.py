@@ -115,13 +115,11 @@ def _targets(acquisitions: list[dict[str, Any]]) -> list[tuple[str | None, str |
     """Give what the acquisitions of a series hang on: each once, that preferred by the first last."""
     found: dict[tuple[str | None, str | None], None] = {}
     for row in acquisitions:
-        pairs = zip(row["ReferencedModality"] or [], row["ReferencedSeriesUID"] or [], strict=True)
-        for pair in [*pairs][::-1]:
-            if hangs_on(row["Modality"], pair[0]):
-                found.setdefault(pair)
-    pairs = [*found][::-1]
-    pairs.sort(key=lambda pair: pair[0] is not None)  # what is not in the crawl has no modality
-    return pairs
+        named = zip(row["ReferencedModality"] or [], row["ReferencedSeriesUID"] or [], strict=True)
+        found |= {pair: None for pair in [*named][::-1] if hangs_on(row["Modality"], pair[0])}
+    targets = [*found][::-1]
+    targets.sort(key=lambda pair: pair[0] is not None)  # what is not in the crawl has no modality
+    return targets
 
 
 def render_crawl_db(ranges: Iterable[tuple[pa.Table, Sequence[Any]]]) -> Iterator[bytes]:
