@@ -6,6 +6,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcmdask.codes import Codes, codes_of, first_rows, rows_with, starts_of
+from dcmdask.extract.chains import IMAGES, hangs_on
 from dcmdask.extract.registry import attributes_of, extractor_for
 from dcmdask.outputs.csv import render_lines
 from dcmdask.outputs.json import encode, members, quoted
 from dcmdask.outputs.text import LARGE, Lines, joined, large
-from dcmdask.schema import DEFAULT_SUBSERIES, KEY
+from dcmdask.schema import DEFAULT_SUBSERIES, INDEX, KEY
+from dcmdask.values import TEXT, TEXTS
 
 INDEX_COLUMNS = (
     "PatientID",
@@ -43,8 +46,16 @@ INSTANCE_COLUMNS = (
 )
 """Columns of the instances that the JSON files need."""
 
-_COMPARED = tuple(name for name in INDEX_COLUMNS if name != "SubSeries")
+_INDEX_ROWS = pa.schema(
+    [
+        pa.field(name, TEXT if name.startswith("Referenced") else INDEX.field(name).type)
+        for name in (*INDEX_COLUMNS, "ProjectID", "case", "folders")
+    ]
+)
 _ADDED = ("ReferencedModality", "ReferencedSeriesUID", "ReferencedSOPUIDs", "folder")
+
+_AT_ONCE = 65_536
+"""Rows of the index that are Python objects at a time."""
 
 Key = tuple[Any, ...]
 
@@ -55,24 +66,60 @@ def render_index_lines(index: pa.Table, *, excel: bool) -> Lines:
 
 
 def index_rows(index: pa.Table) -> pa.Table:
-    """Return the rows of index.csv, of all acquisitions of some series."""
-    return _told_apart(index.select(list(INDEX_COLUMNS)))
+    """Return the rows of index.csv: a series, or a series and one of those it refers to.
 
+    Interlacer takes ``A;B`` for one UID, and of several rows of a series the last: that names the
+    preferred target. Acquisitions of one series are one row, as it refuses rows that differ in
+    SubSeries only. Of objects that share a series UID it keeps the last, here an image, which
+    others hang on.
 
-def _told_apart(index: pa.Table) -> pa.Table:
-    """Give acquisitions of one series and of one size folders that differ as text.
+    Parameters
+    ----------
+    index : pyarrow.Table
+        `dcmdask.schema.INDEX` of all acquisitions of some series, sorted by `KEY`.
 
-    Interlacer refuses a file with two rows that differ in SubSeries only, and Med-ImageTools drops
-    the second one. Both rows stay here: ``folder/.`` is the same folder in other letters.
+    Returns
+    -------
+    pyarrow.Table
+        `INDEX_COLUMNS`, ProjectID, case and folders.
     """
-    seen: dict[tuple[Any, ...], int] = defaultdict(int)
-    folders = []
-    for row in index.select(list(_COMPARED)).to_pylist():
-        identity = tuple(str(row[name]) for name in _COMPARED)
-        folders.append(row["folder"] + "/." * seen[identity])
-        seen[identity] += 1
-    position = index.column_names.index("folder")
-    return index.set_column(position, "folder", pa.array(folders, pa.string()))
+    n = index.num_rows
+    starts = np.append(starts_of(codes_of(*(index[name] for name in KEY[:2]))), n)
+    cuts = np.unique([*starts[np.searchsorted(starts, np.arange(0, n, _AT_ONCE))], n]).tolist()
+    pieces = (index.slice(start, end - start) for start, end in itertools.pairwise(cuts))
+    return pa.concat_tables([_INDEX_ROWS.empty_table(), *map(_rows_of_index, pieces)])
+
+
+def _rows_of_index(index: pa.Table) -> pa.Table:
+    by_key = itertools.groupby(index.to_pylist(), key=itemgetter(*KEY[:3]))
+    series = [list(acquisitions) for _, acquisitions in by_key]
+    rows: list[dict[str, Any]] = []
+    for _, objects in itertools.groupby(series, key=lambda one: itemgetter(*KEY[:2])(one[0])):
+        for acquisitions in sorted(objects, key=lambda one: one[0]["Modality"] in IMAGES):
+            rows += _rows_of_series(acquisitions)
+    return pa.Table.from_pylist(rows, _INDEX_ROWS)
+
+
+def _rows_of_series(acquisitions: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    folders = sorted(set().union(*(one["folders"] or [] for one in acquisitions)))
+    first = acquisitions[0] | {
+        "instances": acquisitions[0]["series_instances"],
+        "folder": min(one["folder"] for one in acquisitions),
+        "folders": folders,
+    }
+    for modality, uid in _targets(acquisitions) or [(None, None)]:
+        yield first | {"ReferencedModality": modality, "ReferencedSeriesUID": uid}
+
+
+def _targets(acquisitions: list[dict[str, Any]]) -> list[tuple[str | None, str | None]]:
+    """Give what the acquisitions of a series hang on: each once, that preferred by the first last."""
+    found: dict[tuple[str | None, str | None], None] = {}
+    for row in acquisitions:
+        named = zip(row["ReferencedModality"] or [], row["ReferencedSeriesUID"] or [], strict=True)
+        found |= {pair: None for pair in [*named][::-1] if hangs_on(row["Modality"], pair[0])}
+    targets = [*found][::-1]
+    targets.sort(key=lambda pair: pair[0] is not None)  # what is not in the crawl has no modality
+    return targets
 
 
 def render_crawl_db(ranges: Iterable[tuple[pa.Table, Sequence[Any]]]) -> Iterator[bytes]:
@@ -159,10 +206,20 @@ def _metadata(series: pa.Table) -> dict[int, memoryview]:
     for extractor in {one.modality: one for one in extractors}.values():
         names = [attribute.name for attribute in attributes_of(extractor)]
         rows = [row for row, one in enumerate(extractors) if one is extractor]
-        parts = members(series.take(rows), (*names, *_ADDED), ",\n      ")
+        own = _without_null_texts(series.take(rows).select([*names, *_ADDED]))
+        parts = members(own, own.column_names, ",\n      ")
         lines = Lines.of(joined("{\n      ", *parts, ',\n      "instances": '))
         found |= {row: lines.between(spot, spot + 1) for spot, row in enumerate(rows)}
     return found
+
+
+def _without_null_texts(series: pa.Table) -> pa.Table:
+    """Put an empty text where a list has none, as Med-ImageTools does of a ROI without its name."""
+    for spot, column in enumerate(series.columns):
+        if column.type == TEXTS and pc.list_flatten(column).null_count:
+            lists = [texts and [text or "" for text in texts] for texts in column.to_pylist()]
+            series = series.set_column(spot, series.field(spot), pa.array(lists, TEXTS))
+    return series
 
 
 def _places(instances: pa.Table, folders: dict[Key, str]) -> dict[Key, memoryview]:
