@@ -116,10 +116,11 @@ def test_nothing_is_no_series() -> None:
 
 
 def test_columns_are_those_of_crawl_db() -> None:
-    """The merge gives every column but what is resolved later, and two for the index."""
+    """The merge gives every column but what is resolved later, and three that say where it lies."""
     merged = merge_series(table(instance()), describe(instance()))
     later = ("ReferencedModality", "ReferencedSeriesUID")
-    expected = [name for name in CRAWL_DB.names if name not in later] + ["case", "folder"]
+    expected = [name for name in CRAWL_DB.names if name not in later]
+    expected += ["case", "folder", "archived"]
     assert expected == merged.column_names
 
 

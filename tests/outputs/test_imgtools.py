@@ -21,8 +21,8 @@ from dcmdask.outputs.csv import render_header
 from dcmdask.outputs.imgtools import (
     INDEX_COLUMNS,
     INSTANCE_COLUMNS,
-    render_crawl_db,
     render_index_lines,
+    render_series_files,
     render_sop_map,
 )
 from dcmdask.schema import CRAWL_DB, INDEX, INSTANCES, KEY, table_of
@@ -70,7 +70,8 @@ def index_csv(index: pa.Table, *, excel: bool) -> bytes:
 
 def joined(*ranges: tuple[pa.Table, pa.Table]) -> bytes:
     """Give crawl_db.json, the instances of each range in one piece."""
-    return b"".join(render_crawl_db((series, [instances]) for series, instances in ranges))
+    pieces = render_series_files((series, [instances]) for series, instances in ranges)
+    return b"".join(piece.crawl_db for piece in pieces)
 
 
 def crawl_db(*ranges: tuple[pa.Table, pa.Table]) -> dict[str, Any]:
@@ -295,7 +296,8 @@ def test_pieces_of_a_series_join_to_one_object() -> None:
     for start, stop in itertools.combinations(range(len(rows) + 1), 2):
         cuts = (rows[:start], rows[start:stop], rows[stop:])
         pieces = [instances_of(*some) for some in cuts]
-        assert whole == b"".join(render_crawl_db([(series, pieces)]))
+        found = render_series_files([(series, pieces)])
+        assert whole == b"".join(piece.crawl_db for piece in found)
 
 
 def test_an_empty_crawl_has_empty_objects() -> None:
