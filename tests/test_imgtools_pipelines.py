@@ -207,6 +207,13 @@ def test_what_they_rewrite_is_told_of_any_names(processed: Processed) -> None:
 
 
 @pytest.mark.imgtools
+def test_a_series_of_two_folders_is_not_taken_for_half_of_it(processed: Processed) -> None:
+    """Acquisitions in a folder each, of the same file names: an error, not the slices of one of them."""
+    assert "are not a subset" in processed.said["1.4"]
+    assert "data/d/1/../2/0.dcm" in processed.said["1.4"]
+
+
+@pytest.mark.imgtools
 def test_members_of_archives_are_missed_with_their_place(processed: Processed) -> None:
     """A series that is only in an archive names it; one that is unpacked as well is read from there."""
     assert "data/a/only.zip/0.dcm" in processed.said["1.1"]

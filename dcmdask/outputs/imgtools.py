@@ -254,14 +254,15 @@ class _Members:
 def _entries(series: pa.Table, pieces: Sequence[Any]) -> Iterator[SeriesFiles]:
     """Give the members of one range of series."""
     keys = list(zip(*(series[name].to_pylist() for name in KEY), strict=True))
-    folders = dict(zip(keys, series["folder"].to_pylist(), strict=True))
-    cached = _with_one_target(series)
+    cached = _with_one_folder(_with_one_target(series), keys)
+    tables = (series, cached)
+    folders = [dict(zip(keys, one["folder"].to_pylist(), strict=True)) for one in tables]
     by_uid: dict[str, list[int]] = defaultdict(list)
     for row, key in enumerate(keys):
         by_uid[key[1]].append(row)
     named = {uid: _named({keys[row]: row for row in by_uid[uid]}) for uid in sorted(by_uid)}
     lines_of = _lister(pieces, folders)
-    files = [_Members(form, table) for form, table in zip(_FORMS, (series, cached), strict=True)]
+    files = [_Members(form, table) for form, table in zip(_FORMS, tables, strict=True)]
     for uid, entries in named.items():
         for one in files:
             one.begin_series(uid)
@@ -282,7 +283,9 @@ def _entries(series: pa.Table, pieces: Sequence[Any]) -> Iterator[SeriesFiles]:
     yield SeriesFiles(files[0].taken(), files[1].taken(), index)
 
 
-def _lister(pieces: Sequence[Any], folders: dict[Key, str]) -> Callable[[Key], Iterator[_Texts]]:
+def _lister(
+    pieces: Sequence[Any], folders: Sequence[dict[Key, str]]
+) -> Callable[[Key], Iterator[_Texts]]:
     """Give what gives the lines of a series, of each piece that holds some of them."""
 
     @lru_cache(maxsize=1)
@@ -326,6 +329,22 @@ def _with_one_target(series: pa.Table) -> pa.Table:
             series.column_names.index(name), name, pa.array(values, pa.string())
         )
     return series
+
+
+def _with_one_folder(series: pa.Table, keys: Sequence[Key]) -> pa.Table:
+    """Return series of which all acquisitions name the folder of the first.
+
+    Med-ImageTools joins the files of all acquisitions to the folder of one of them. It then does not
+    find those that lie elsewhere and says so; by their names alone it may take other ones for them.
+    """
+    folders = series["folder"].to_pylist()
+    first: dict[Key, str] = {}
+    for key, folder in sorted(zip(keys, folders, strict=True), key=lambda pair: pair[0][-1]):
+        first.setdefault(key[:-1], folder)
+    position = series.column_names.index("folder")
+    return series.set_column(
+        position, "folder", pa.array([first[key[:-1]] for key in keys], pa.string())
+    )
 
 
 def preferred_target(
@@ -389,7 +408,7 @@ def _rewritten_index(cached: pa.Table, named: Iterable[dict[str, int]]) -> bytes
 # -- instances ---------------------------------------------------------------------------------------
 
 
-def _places(instances: pa.Table, folders: dict[Key, str]) -> dict[Key, _Texts]:
+def _places(instances: pa.Table, folders: Sequence[dict[Key, str]]) -> dict[Key, _Texts]:
     """Give, for every key, the lines of its instances: SOPInstanceUID to the least place.
 
     A member of an archive has its place only where the instance is not on disk as well.
@@ -405,14 +424,16 @@ def _places(instances: pa.Table, folders: dict[Key, str]) -> dict[Key, _Texts]:
     starts = starts_of(series[chosen])
     first = pa.array(chosen[starts])
     keys = list(zip(*(rows[name].take(first).to_pylist() for name in KEY), strict=True))
-    ways = _ways(rows["folder"], chosen, starts, [folders[key] for key in keys])
+    own, cached = ([one[key] for key in keys] for one in folders)
+    ways = _ways(rows["folder"], chosen, starts, own)
+    other_ways = ways if own == cached else _ways(rows["folder"], chosen, starts, cached)
     placed = rows.select(["SOPInstanceUID", "file_name"]).take(chosen)
     sops, files = map(large, placed.columns)
     texts = [
         Lines.of(
-            joined(form.start(4), form.quoted(sops), ": ", form.quoted(joined(ways, files)), ",")
+            joined(form.start(4), form.quoted(sops), ": ", form.quoted(joined(way, files)), ",")
         )
-        for form in _FORMS
+        for form, way in zip(_FORMS, (ways, other_ways), strict=True)
     ]
     stops = np.append(starts, len(chosen))[1:]
     return {

@@ -392,6 +392,23 @@ def test_the_cache_is_as_the_library_writes_it(
             assert (patient, folder) == (found[uid][name]["PatientID"], found[uid][name]["folder"])
 
 
+def test_acquisitions_are_in_one_folder_of_the_cache() -> None:
+    """Med-ImageTools joins the names of all to the folder of one; crawl_db.json has that of each."""
+    keys = [{"SeriesInstanceUID": "1.3", "SubSeries": n, "folder": f"in/{n}"} for n in (2, 1)]
+    rows = [
+        {"SeriesInstanceUID": "1.3", "SOPInstanceUID": f"{n}", "AcquisitionNumber": n}
+        | {"folder": f"in/{n}", "file_name": "f"}
+        for n in (1, 2)
+    ]
+    tables = (series_of(*keys), instances_of(*rows))
+    cached = json.loads(cache(tables))["1.3"]
+    for entries, expected in (
+        (crawl_db(tables)["1.3"], [("in/1", "f"), ("in/2", "f")]),
+        (cached, [("in/1", "f"), ("in/1", "../2/f")]),
+    ):
+        assert expected == [(one["folder"], *one["instances"].values()) for one in entries.values()]
+
+
 def test_an_instance_on_disk_is_before_its_member_of_an_archive() -> None:
     """Of two places the one that other tools open, although the other is the first by name."""
     series = series_of({"SeriesInstanceUID": "1.3", "folder": "in/b"})
