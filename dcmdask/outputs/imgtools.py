@@ -382,21 +382,20 @@ def preferred_target(
 
 def _rewritten_index(cached: pa.Table, named: Iterable[dict[str, int]]) -> bytes:
     """Return rows of index.csv as Med-ImageTools writes them of what the cache holds."""
+    columns = [name for name in cached.column_names if name in _COMPARED]
+    compared = cached.select([*columns, "instance_count"])
     rows: list[int] = []
     names: list[str] = []
-    columns = [name for name in cached.column_names if name in _COMPARED]
     for entries in named:
-        seen: set[tuple[str, ...]] = set()
-        for name, row in entries.items():
-            if len(entries) > 1:
-                values = cached.select([*columns, "instance_count"]).slice(row, 1).to_pylist()[0]
-                # It drops what differs in SubSeries only.
-                identity = tuple(map(str, values.values()))
-                if identity in seen:
-                    continue
-                seen.add(identity)
-            rows.append(row)
-            names.append(name)
+        own = entries
+        if len(entries) > 1:
+            # It drops what differs in SubSeries only.
+            values = compared.take(pa.array(list(entries.values()))).to_pylist()
+            texts = [tuple(map(str, one.values())) for one in values]
+            kept = set(dict(zip(texts[::-1], list(entries)[::-1], strict=True)).values())
+            own = {name: row for name, row in entries.items() if name in kept}
+        rows += own.values()
+        names += own
     table = cached.take(pa.array(rows, pa.int64()))
     table = table.set_column(
         table.column_names.index("SubSeries"), "SubSeries", pa.array(names, pa.string())
