@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -255,7 +256,7 @@ class _Merged:
     ranges : list of (list of Stream, Stream)
         Instances of each range of series, in pieces where one series is too large; and the series.
     series : Stream
-        `dcmdask.series.MERGED` of all ranges.
+        `dcmdask.series.WHOLE` of all ranges.
     asked : pyarrow.Table
         `dcmdask.references.SERIES_COLUMNS` of the series that references may be about: 0.2 kB each.
     representatives : pyarrow.Array
@@ -285,12 +286,14 @@ def _merge(work: _Work) -> _Merged:
     }
     key = Key.by("SeriesInstanceUID")
     ranges = cut(streams, key, LARGEST_RANGE, work.scratch("series"))
-    shelf = Shelf(work.scratch("merged"), series.MERGED, LARGEST_RANGE, weight=_SERIES_WEIGHT)
+    shelf = Shelf(work.scratch("merged"), series.WHOLE, LARGEST_RANGE, weight=_SERIES_WEIGHT)
     kept, asked = [], []
     urls = [pa.array([], pa.string())]
     for number, one in enumerate(one_by_one(ranges)):
         pieces = _pieces(one["instances"], work.scratch(f"series/pieces-{number}"))
         merged = _merge_range(pieces, one["described"].table())
+        by_instance = partial(_by_instance, one["instances"], work.scratch(f"series/sops-{number}"))
+        merged = series.with_whole_series(merged, by_instance)
         kept.append((pieces, shelf.put(merged)))
         is_asked = pc.or_(
             pc.is_in(merged["SeriesInstanceUID"], one["targets"].table()["SeriesInstanceUID"]),
@@ -315,6 +318,13 @@ def _pieces(instances: Stream, folder: Path) -> list[Stream]:
     columns = ("StudyInstanceUID", "Modality", "AcquisitionNumber", "SOPInstanceUID")
     cuts = cut({"instances": instances}, Key(columns, place), LARGEST_RANGE, folder)
     return [one["instances"] for one in cuts]
+
+
+def _by_instance(instances: Stream, folder: Path) -> Iterator[pa.Table]:
+    """Give what counting a range of series needs; those of one SOPInstanceUID in one piece."""
+    streams = {"instances": instances.only(*series.COUNTED)}
+    ranges = cut(streams, Key.by("SOPInstanceUID"), LARGEST_RANGE, folder)
+    return (one["instances"].table() for one in one_by_one(ranges))
 
 
 def _merge_range(pieces: list[Stream], described: pa.Table) -> pa.Table:
@@ -431,6 +441,7 @@ def _resolve(work: _Work, merged: _Merged) -> _Resolved:
     named, found = _named(work.parts), _look_up(work)
     resolver = _resolver(named, found, merged)
     resolved = _Resolved(0, 0, {})
+    referred: dict[references.Key, references.Targets] = {}
     streams = {"named": named, "found": found}
     key = Key.by("SourceSOPInstanceUID")
     with work.parquet("references.parquet", REFERENCES) as writer:
@@ -442,8 +453,8 @@ def _resolve(work: _Work, merged: _Merged) -> _Resolved:
             missing = pc.equal(rows["resolution"], references.UNRESOLVED)
             resolved.unresolved += pc.sum(missing).as_py() or 0
             for source, targets in references.referred_series(rows).items():
-                others = resolved.referred.get(source, [])
-                resolved.referred[source] = sorted({*others, *targets})
+                references.add_targets(referred.setdefault(source, {}), targets)
+    resolved.referred = references.in_order(referred)
     return resolved
 
 

@@ -14,6 +14,7 @@ from dcmdask import scratch
 from dcmdask.config import RunOptions
 from dcmdask.errors import CatalogError
 from dcmdask.output import FolderOutput, open_output
+from dcmdask.outputs.imgtools import index_rows
 from dcmdask.ownership import Altered, altered_files, altered_objects
 from dcmdask.remote.address import is_url
 from dcmdask.remote.credentials import no_secrets_in_errors, parted, storage_of
@@ -87,8 +88,13 @@ class Catalog:
 
     @property
     def index(self) -> pa.Table:
-        """A row a series: what it is, where it lies, what it refers to."""
-        return self._table("index")
+        """A row a series, or a series and one it refers to: the rows of index.csv.
+
+        Med-ImageTools' Interlacer takes it: ``Interlacer(catalog.index.to_pandas())``. It takes no
+        lists and no two rows that differ in SubSeries only, so that this is ``index.parquet`` with
+        its acquisitions put together and a row a target. Single acquisitions are in `crawl_db`.
+        """
+        return index_rows(self._table("index"))
 
     @property
     def references(self) -> pa.Table:

@@ -8,8 +8,9 @@ candidate is a row.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcmdask.codes import Codes, codes_of, first_rows
+from dcmdask.extract.chains import IMAGES, hangs_on, is_root, preference, step_of
 from dcmdask.extract.table import ASIDE
 from dcmdask.schema import KEY, NAMED, REFERENCES
 from dcmdask.values import TEXT
@@ -29,11 +31,18 @@ DERIVED = ("via_plan", "via_structure_set")
 INFERRED = "frame_of_reference"
 UNRESOLVED = "unresolved"
 
+_BESIDE, _OUTSIDE = 3, 4
 _INTERNAL = ("_study", "_sub_series")
 _SOURCE = [f"Source{name}" for name in KEY]
 _ON_THE_WAY = ("plan", "structure_set")
 
 Key = tuple[Any, ...]
+
+Target = tuple[str, str]
+"""SeriesInstanceUID and Modality."""
+
+Targets = dict[Target, tuple[int, int]]
+"""Targets of a series: how far behind the best, and less how many of the instances listed it holds."""
 
 
 _ROW = ("row", pa.int64())
@@ -445,39 +454,112 @@ def published(references: pa.Table) -> pa.Table:
     return references.drop_columns(list(_INTERNAL))
 
 
-def referred_series(references: pa.Table) -> dict[Key, list[tuple[str, str]]]:
-    """Give, for every series that refers to others, what the index shows.
+def referred_series(references: pa.Table) -> dict[Key, Targets]:
+    """Give, for every series that refers to others, the series that its objects refer to.
 
     Of each object direct references outrank those found through a plan or structure set, and these
-    what a frame of reference suggests. Last comes what the object is not about: a predecessor, the
-    dose of a plan, which names that plan in its turn. A series does not refer to itself.
+    what a frame of reference suggests. What the object is not about (a predecessor; the dose of a
+    plan, which names that plan in its turn) counts where there is nothing else. A series does not
+    refer to itself. A series that is named and is not in the crawl keeps its UID.
 
     Returns
     -------
     dict
-        `dcmdask.schema.KEY` to sorted (SeriesInstanceUID, Modality) pairs.
+        `dcmdask.schema.KEY` to `Targets`: those of several objects, or of the objects of several
+        ranges, are put together by `add_targets`.
     """
     names = ("_study", "SourceSeriesInstanceUID", "SourceModality", "_sub_series")
-    sop = "SourceSOPInstanceUID"
-    columns = [*names, sop, "role", "TargetSeriesInstanceUID", "TargetModality", "resolution"]
-    tiers: dict[Key, dict[int, set[tuple[str, str]]]] = defaultdict(lambda: defaultdict(set))
+    sop, uid = "SourceSOPInstanceUID", "target_uid"
+    target_columns = ("TargetSeriesInstanceUID", "TargetModality", "instance_found")
+    columns = [*names, sop, uid, "target_level", "role", "resolution", *target_columns]
+    found: dict[tuple[Key, str | None], list[tuple[int, Target, int]]] = defaultdict(list)
     for row in references.select(columns).to_pylist():
-        tier = _tier(row["role"], row["resolution"])
-        target = (row["TargetSeriesInstanceUID"], row["TargetModality"] or "")
+        tier = _tier(row["role"], row["resolution"], row["target_level"])
+        series, modality, count = (row[name] for name in target_columns)
+        target = (series or row[uid], modality or "")
         key = tuple(row[name] for name in names)
         if tier is not None and target != (key[1], key[2] or ""):
-            tiers[(key, row[sop])][tier].add(target)
-    shown: dict[Key, set[tuple[str, str]]] = defaultdict(set)
-    for (key, _), found in tiers.items():
-        shown[key] |= found[min(found)]
-    return {key: sorted(targets) for key, targets in shown.items()}
+            found[(key, row[sop])].append((tier, target, count))
+    shown: dict[Key, Targets] = defaultdict(dict)
+    for (key, _), targets in found.items():
+        add_targets(shown[key], _of_object(targets))
+    return dict(shown)
 
 
-def _tier(role: str, resolution: str) -> int | None:
+def _tier(role: str, resolution: str, level: str) -> int | None:
+    """Tell how much a reference says of whom its source is about; None: nothing."""
     if resolution == UNRESOLVED:
-        return None
+        return _OUTSIDE if level == "series" and role not in ASIDE else None
     if role in ASIDE:
-        return 3
+        return _BESIDE
     if resolution in DIRECT:
         return 0
     return 1 if resolution in DERIVED else 2
+
+
+def _of_object(found: list[tuple[int, Target, int]]) -> Targets:
+    """Give the targets of one object, by how many tiers behind its best each of them stands."""
+    best = min(tier for tier, _, _ in found)
+    targets: Targets = {}
+    for tier, target, count in found:
+        if tier in (_OUTSIDE, best) or tier < _BESIDE:
+            step = 0 if tier == _OUTSIDE else tier - best
+            add_targets(targets, {target: (step, -count)})
+    return targets
+
+
+def add_targets(targets: Targets, others: Targets) -> None:
+    """Add the targets of other objects of a series, in any order."""
+    for target, rank in others.items():
+        targets[target] = min(rank, targets.get(target, rank))
+
+
+def in_order(referred: Mapping[Key, Targets]) -> dict[Key, list[Target]]:
+    """Give, for every series that refers to others, what the index shows, the preferred last.
+
+    Preferred is what leads to an image, then the next step of a chain (a plan to the structure set
+    it names, that to an image), then the series with more of the instances that are listed, then
+    the least UID. Where nothing on the best tier leads to an image, what does on the next is shown
+    too: a dose whose plan leads nowhere, beside that plan, with the images of its frame.
+
+    Returns
+    -------
+    dict
+        `dcmdask.schema.KEY` to (SeriesInstanceUID, Modality) pairs; Modality is empty where there
+        is none, as of what is not in the crawl.
+    """
+    leading: set[Target] = set()
+    shown: dict[Key, list[Target]] = {}
+    for key in sorted(referred, key=lambda key: step_of(key[2])):
+        leads = partial(_leads, key[2], leading)
+        targets = referred[key]
+        chosen = _as_far_as_needed(targets, leads)
+        shown[key] = sorted(
+            sorted(chosen, reverse=True),
+            key=lambda one: (one[1] != "", leads(one), preference(one[1]), -targets[one][1]),
+        )
+        if leads(shown[key][-1]):
+            leading.add((key[1], key[2] or ""))
+    return shown
+
+
+def _leads(source: str | None, leading: set[Target], target: Target) -> bool:
+    """Tell whether a target is an image that chains begin with, or leads to one.
+
+    Only over steps nearer to it than the source, so that nothing leads to an image over itself.
+    """
+    modality = target[1]
+    if source in IMAGES:
+        return hangs_on(source, modality)
+    is_nearer = step_of(modality) < step_of(source)
+    return is_nearer and (is_root(modality) or target in leading)
+
+
+def _as_far_as_needed(targets: Targets, leads: Callable[[Target], bool]) -> list[Target]:
+    """Give the targets of the best tier, and what leads to an image on the next that has some."""
+    chosen = [target for target, (step, _) in targets.items() if step == 0]
+    for step in (1, 2):
+        if any(map(leads, chosen)):
+            break
+        chosen += [one for one, (own, _) in targets.items() if own == step and leads(one)]
+    return chosen

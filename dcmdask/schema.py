@@ -17,7 +17,7 @@ from dcmdask.config import digest_of
 from dcmdask.extract.registry import all_attributes
 from dcmdask.values import DATE, INTEGER, TEXT, TEXTS, arrow_type
 
-VERSION = 2
+VERSION = 3
 """Of the published tables as a whole."""
 
 INSTANT = pa.timestamp("us", tz="UTC")
@@ -140,6 +140,7 @@ INDEX = pa.schema(
         ("ProjectID", INTEGER),
         ("case", TEXT),
         ("folders", TEXTS),
+        ("series_instances", INTEGER),
     ]
 )
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from dcmdask.codes import Codes, codes_of, count_distinct, first_rows, rows_with, starts_of
 from dcmdask.schema import CRAWL_DB, DEFAULT_SUBSERIES, KEY, VARYING, in_archive
-from dcmdask.values import TEXT, TEXTS
+from dcmdask.values import INTEGER, TEXT, TEXTS
 
 COLUMNS = (
     "StudyInstanceUID",
@@ -50,6 +50,12 @@ MERGED = pa.schema(
 
 Its folder is on disk wherever any of its instances is, as other tools open no member of an archive.
 """
+
+WHOLE = pa.schema([*MERGED, ("series_instances", INTEGER)])
+"""A merged series, and the instances that it has in all its acquisitions together."""
+
+COUNTED = (*KEY[:3], "SOPInstanceUID")
+"""Columns of the instances that `with_whole_series` needs."""
 
 
 def with_subseries(instances: pa.Table) -> pa.Table:
@@ -151,6 +157,34 @@ def merge_pieces(pieces: Callable[[], Iterator[pa.Table]], described: pa.Table) 
 
 def _places(merged: pa.Table) -> list[tuple[bool, str]]:
     return list(zip(merged["archived"].to_pylist(), merged["folder"].to_pylist(), strict=True))
+
+
+def with_whole_series(merged: pa.Table, pieces: Callable[[], Iterator[pa.Table]]) -> pa.Table:
+    """Count the instances of series over all their acquisitions, of which one may be in two.
+
+    Parameters
+    ----------
+    merged : pyarrow.Table
+        `MERGED`.
+    pieces : callable
+        Gives `COUNTED` of the instances of these series; those of one SOPInstanceUID in one piece.
+
+    Returns
+    -------
+    pyarrow.Table
+        `WHOLE`.
+    """
+    keys = merged.select(KEY[:3])
+    series = codes_of(*keys.columns)
+    counts = merged["instance_count"]
+    if len(first_rows(series)) < len(series):
+        total = np.zeros(len(series), np.int64)
+        for rows in pieces():
+            both = pa.concat_tables([keys, rows.select(KEY[:3])])
+            group = codes_of(*both.columns)[len(series) :]
+            total += count_distinct(rows["SOPInstanceUID"], group, len(total))
+        counts = pa.chunked_array([total[series]])
+    return merged.append_column("series_instances", counts)
 
 
 def _united(columns: list[pa.ChunkedArray]) -> list[list[str]]:

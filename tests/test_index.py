@@ -15,6 +15,7 @@ _MERGED = pa.schema(
         *(field for field in CRAWL_DB if field.name not in _LATER),
         ("case", pa.string()),
         ("folder", pa.string()),
+        ("series_instances", pa.int64()),
     ]
 )
 
@@ -78,6 +79,7 @@ def test_the_index_has_numbers_of_cases() -> None:
             "SeriesInstanceUID": "1.3",
             "PatientID": "7",
             "instance_count": 4,
+            "series_instances": 7,
             "folder": "in/a/x",
             "folders": ["in/a/x", "in/a/y"],
         },
@@ -98,6 +100,7 @@ def test_the_index_has_numbers_of_cases() -> None:
         "ProjectID": 5,
         "case": "a",
         "folders": ["in/a/x", "in/a/y"],
+        "series_instances": 7,
     }
     assert table["ProjectID"].to_pylist() == [5, 2]
 

@@ -32,6 +32,7 @@ from dcmdask.references import (
     TARGET_COLUMNS,
     Resolver,
     count_found,
+    in_order,
     listed_instances,
     of_representatives,
     published,
@@ -39,7 +40,7 @@ from dcmdask.references import (
     without_lists,
 )
 from dcmdask.schema import NAMED, REFERENCES, table_of
-from dcmdask.series import merge_series
+from dcmdask.series import merge_series, with_whole_series
 
 SERIES = pa.schema(
     [
@@ -199,6 +200,11 @@ def test_a_target_outside_the_crawl_stays_a_row(level: str) -> None:
     assert [(1, 0)] == counts(table)
 
 
+def shown_of(table: pa.Table) -> dict[Any, list[tuple[str, str]]]:
+    """Give what the index shows of each series that refers to others."""
+    return in_order(referred_series(table))
+
+
 # Series that share a UID
 
 
@@ -211,7 +217,7 @@ def test_an_image_and_a_structure_set_of_one_series_uid() -> None:
         [held("A"), held("A", "RTSTRUCT")],
     )
     assert [("A", "A", "CT", "series_uid")] == brief(table)
-    assert {("study", "A", "RTSTRUCT", 1): [("A", "CT")]} == referred_series(table)
+    assert {("study", "A", "RTSTRUCT", 1): [("A", "CT")]} == shown_of(table)
 
 
 def test_of_kinds_that_share_a_uid_the_source_itself_is_not_meant() -> None:
@@ -285,7 +291,7 @@ def test_the_index_shows_one_step_of_a_chain() -> None:
         ("study", "P", "RTPLAN", 1): [("R", "RTSTRUCT")],
         ("study", "R", "RTSTRUCT", 1): [("A", "CT")],
     }
-    assert expected == referred_series(resolve(chain(), CHAIN, CHAIN_SERIES))
+    assert expected == shown_of(resolve(chain(), CHAIN, CHAIN_SERIES))
 
 
 def test_a_dose_that_names_plan_and_structure_set_shows_both() -> None:
@@ -293,8 +299,8 @@ def test_a_dose_that_names_plan_and_structure_set_shows_both() -> None:
     dose = ("d.1", "D", "RTDOSE", "study")
     rows = [*chain(), name("r.1", source=dose, role="structure_set")]
     table = resolve(rows, CHAIN, CHAIN_SERIES)
-    shown = referred_series(table)[("study", "D", "RTDOSE", 1)]
-    assert [("P", "RTPLAN"), ("R", "RTSTRUCT")] == shown
+    shown = shown_of(table)[("study", "D", "RTDOSE", 1)]
+    assert [("R", "RTSTRUCT"), ("P", "RTPLAN")] == shown
     assert "via_plan" not in table["resolution"].to_pylist()
 
 
@@ -308,7 +314,7 @@ def test_a_dose_whose_plan_is_missing_is_inferred() -> None:
     table = resolve(rows, found(), [held("A", frame="F"), held("D", "RTDOSE", frame="F")])
     expected = [("F", "A", "CT", "frame_of_reference"), ("p.1", None, None, "unresolved")]
     assert expected == brief(table)
-    assert {("study", "D", "RTDOSE", 1): [("A", "CT")]} == referred_series(table)
+    assert {("study", "D", "RTDOSE", 1): [("A", "CT")]} == shown_of(table)
 
 
 def test_a_chain_that_leads_to_an_image_needs_no_frame() -> None:
@@ -319,13 +325,13 @@ def test_a_chain_that_leads_to_an_image_needs_no_frame() -> None:
 
 
 def test_a_broken_chain_is_inferred_beside_what_is_named() -> None:
-    """A dose whose plan leads no further keeps the plan, and shares its frame with the images."""
+    """A dose whose plan leads no further keeps the plan, and hangs on the images of its frame."""
     dose = ("d.1", "D", "RTDOSE", "study")
     rows = [*chain(plan_names_set=False), name("F", level="frame_of_reference", source=dose)]
     table = resolve(rows, CHAIN, CHAIN_SERIES)
     resolutions = table["resolution"].to_pylist()
     assert ["frame_of_reference", "series_uid", "sop_uid"] == sorted(resolutions)
-    assert [("P", "RTPLAN")] == referred_series(table)[("study", "D", "RTDOSE", 1)]
+    assert [("P", "RTPLAN"), ("A", "CT")] == shown_of(table)[("study", "D", "RTDOSE", 1)]
 
 
 # Frames of reference
@@ -401,8 +407,9 @@ def test_a_structure_set_by_frame_of_reference() -> None:
         ("X", None, None, "unresolved"),
     ]
     assert expected == brief(table)
-    shown = referred_series(table)
-    assert {("study", "R", "RTSTRUCT", 1): [("A", "CT"), ("M", "MR")]} == shown
+    shown = shown_of(table)
+    expected_index = [("X", ""), ("M", "MR"), ("A", "CT")]
+    assert {("study", "R", "RTSTRUCT", 1): expected_index} == shown
 
 
 def test_a_named_frame_outside_the_crawl_stays_a_row() -> None:
@@ -422,14 +429,14 @@ def test_several_targets_are_several_targets() -> None:
     """A segmentation of two series shows both, sorted, and a report all of its evidence."""
     rows = [name("B", level="series"), name("A", level="series")]
     table = resolve(rows, found(), [held("A", "MR"), held("B")])
-    assert {("study", "S", "SEG", 1): [("A", "MR"), ("B", "CT")]} == referred_series(table)
+    assert {("study", "S", "SEG", 1): [("A", "MR"), ("B", "CT")]} == shown_of(table)
 
 
 def test_a_series_does_not_refer_to_itself() -> None:
     """Images that refer to others of their series show nothing for it."""
     source = ("a.1", "A", "CT", "study")
     table = resolve([name("a.2", source=source)], found(("a.2", "A", "CT")), [held("A")])
-    assert {} == referred_series(table)
+    assert {} == shown_of(table)
 
 
 def test_each_object_of_a_series_shows_its_own_targets() -> None:
@@ -440,7 +447,7 @@ def test_each_object_of_a_series_shows_its_own_targets() -> None:
         name("F", level="frame_of_reference", source=second),
     ]
     table = resolve(rows, found(), [held("A"), held("B", frame="F")])
-    assert {("study", "R", "RTSTRUCT", 1): [("A", "CT"), ("B", "CT")]} == referred_series(table)
+    assert {("study", "R", "RTSTRUCT", 1): [("B", "CT"), ("A", "CT")]} == shown_of(table)
 
 
 def test_a_plan_shows_its_structure_set_not_its_dose() -> None:
@@ -453,9 +460,9 @@ def test_a_plan_shows_its_structure_set_not_its_dose() -> None:
     instances = found(("d.1", "D", "RTDOSE"), ("p.2", "Q", "RTPLAN"), ("r.1", "R", "RTSTRUCT"))
     both = [*aside, name("r.1", source=plan, role="structure_set")]
     expected = {("study", "P", "RTPLAN", 1): [("R", "RTSTRUCT")]}
-    assert expected == referred_series(resolve(both, instances, []))
+    assert expected == shown_of(resolve(both, instances, []))
     expected = {("study", "P", "RTPLAN", 1): [("D", "RTDOSE"), ("Q", "RTPLAN")]}
-    assert expected == referred_series(resolve(aside, instances, []))
+    assert expected == shown_of(resolve(aside, instances, []))
 
 
 def test_a_structure_set_shows_its_images_not_its_predecessor() -> None:
@@ -466,12 +473,45 @@ def test_a_structure_set_shows_its_images_not_its_predecessor() -> None:
         name("F", level="frame_of_reference", source=source),
     ]
     table = resolve(rows, found(("r.0", "R0", "RTSTRUCT")), [held("A", frame="F")])
-    assert {("study", "R", "RTSTRUCT", 1): [("A", "CT")]} == referred_series(table)
+    assert {("study", "R", "RTSTRUCT", 1): [("A", "CT")]} == shown_of(table)
 
 
-def test_an_unresolved_reference_is_not_shown() -> None:
-    """The index names series of the crawl only."""
-    assert {} == referred_series(resolve([name("X", level="series")], found(), []))
+def test_a_series_outside_the_crawl_keeps_its_uid() -> None:
+    """What is named as a series is shown, before all that is there; an instance has no series."""
+    rows = [name("X", level="series"), name("A", level="series"), name("y.1")]
+    table = resolve(rows, found(), [held("A")])
+    assert {("study", "S", "SEG", 1): [("X", ""), ("A", "CT")]} == shown_of(table)
+
+
+def test_the_preferred_target_comes_last() -> None:
+    """An image before a PT, then where more of the listed instances lie, then the least UID."""
+    source = ("r.1", "R", "RTSTRUCT", "study")
+
+    def last(*named: dict[str, Any]) -> tuple[str, str]:
+        instances = found(*((uid, "B", "CT") for uid in ("b.1", "b.2")), ("a.1", "A", "CT"))
+        table = resolve(list(named), instances, [held("A"), held("B"), held("P", "PT")])
+        return shown_of(table)[("study", "R", "RTSTRUCT", 1)][-1]
+
+    first, second = (
+        name("A", "a.1", level="series", source=source),
+        name("B", "b.1", "b.2", level="series", source=source),
+    )
+    assert ("A", "CT") == last(first, name("P", level="series", source=source))
+    assert ("B", "CT") == last(first, second)
+    assert ("A", "CT") == last(*(name(uid, level="series", source=source) for uid in "AB"))
+
+
+def test_a_plan_that_names_the_dose_is_no_way_to_an_image() -> None:
+    """Dose and plan that name each other: the dose hangs on the image that it names itself."""
+    dose, plan = (("d.1", "D", "RTDOSE", "study"), ("p.1", "P", "RTPLAN", "study"))
+    rows = [
+        name("p.1", source=dose, role="plan"),
+        name("A", level="series", source=dose),
+        name("d.1", source=plan, role="dose"),
+    ]
+    instances = found(("p.1", "P", "RTPLAN"), ("d.1", "D", "RTDOSE"))
+    shown = shown_of(resolve(rows, instances, [held("A")]))
+    assert [("P", "RTPLAN"), ("A", "CT")] == shown[("study", "D", "RTDOSE", 1)]
 
 
 def test_published_columns() -> None:
@@ -484,7 +524,7 @@ def test_nothing_names_nothing() -> None:
     """A crawl without references has an empty table of the declared schema."""
     table = resolve([], found(), [])
     assert (0, REFERENCES) == (table.num_rows, published(table).schema)
-    assert {} == referred_series(table)
+    assert {} == shown_of(table)
 
 
 def test_an_instance_is_found_once_in_each_series() -> None:
@@ -568,7 +608,7 @@ def test_no_result_depends_on_order(
         data.draw(st.permutations(series)),
     )
     assert table.equals(shuffled)
-    assert referred_series(table) == referred_series(shuffled)
+    assert shown_of(table) == shown_of(shuffled)
 
 
 @settings(deadline=None, max_examples=120)
@@ -632,10 +672,11 @@ def crawl(*objects: Dataset, undefined: bool = False) -> tuple[pa.Table, dict[st
     ]
     tables = read_headers(windows, desensitize=False)
     merged = merge_series(tables.instances, tables.described)
+    merged = with_whole_series(merged, lambda: iter([tables.instances]))
     urls = merged["representative_url"].combine_chunks()
     targets = tables.instances.select(TARGET_COLUMNS)
     references = resolve_tables(tables.references, targets, merged, urls)
-    index = build_index(with_references(merged, referred_series(references)), {"case": 1})
+    index = build_index(with_references(merged, shown_of(references)), {"case": 1})
     shown = {
         row["SeriesInstanceUID"]: row["ReferencedSeriesUID"]
         for row in index.to_pylist()
@@ -727,7 +768,7 @@ def test_segmentation_of_two_series_of_objects() -> None:
         SegmentationStorage, "SEG", "1.6", "1.6.1", ReferencedSeriesSequence=listed
     )
     _, shown = crawl(MR, CT, segmentation)
-    assert {"1.6": ["1.1", "1.2"]} == shown
+    assert {"1.6": ["1.2", "1.1"]} == shown
 
 
 @pytest.mark.parametrize("undefined", [False, True])
@@ -744,13 +785,13 @@ def test_segmentation_by_derivation_of_an_object(undefined: bool, per_frame: boo
         values = {"SharedFunctionalGroupsSequence": [both]}
     segmentation = image(SegmentationStorage, "SEG", "1.6", "1.6.1", **values)
     _, shown = crawl(MR, CT, segmentation, undefined=undefined)
-    assert {"1.6": ["1.1", "1.2"]} == shown
+    assert {"1.6": ["1.2", "1.1"]} == shown
 
 
 def test_segmentation_by_frame_of_reference_of_an_object() -> None:
     """A segmentation that names nothing is related to all images of its frame."""
     _, shown = crawl(MR, CT, image(SegmentationStorage, "SEG", "1.6", "1.6.1"))
-    assert {"1.6": ["1.1", "1.2"]} == shown
+    assert {"1.6": ["1.2", "1.1"]} == shown
 
 
 def evidence(series: str, sop: str) -> list[Dataset]:
@@ -774,7 +815,7 @@ def test_report_of_objects() -> None:
     )
     before = thing(ComprehensiveSRStorage, "SR", "1.7", "1.7.1", ContentSequence=Dataset())
     references, shown = crawl(CT, MR, before, report)
-    assert {"1.8": ["1.1", "1.2"]} == shown
+    assert {"1.8": ["1.2", "1.1"]} == shown
     assert {"evidence", "other_evidence", "predecessor"} == set(references["role"].to_pylist())
 
 

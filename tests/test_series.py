@@ -16,6 +16,7 @@ from dcmdask.series import (
     merge_series,
     representatives,
     with_subseries,
+    with_whole_series,
 )
 
 
@@ -358,6 +359,23 @@ def test_pieces_merge_alike(drawn: list[dict[str, Any]], numbers: list[int]) -> 
         pieces.setdefault(places.setdefault(own, number), []).append(row)
     cut = merge_pieces(lambda: (table(*some) for some in pieces.values()), describe(*rows))
     assert merge_series(table(*rows), describe(*rows)).equals(cut.combine_chunks())
+
+
+@settings(deadline=None, max_examples=50)
+@given(ROWS)
+def test_a_series_counts_each_instance_once(drawn: list[dict[str, Any]]) -> None:
+    """Over all its acquisitions, of which one instance may be in two, and however it is cut."""
+    rows = [row for row in filled(drawn) if row["SeriesInstanceUID"] is not None]
+    whole = table(*rows)
+    sops = sorted({row["SOPInstanceUID"] or "" for row in rows})
+    pieces = [table(*(row for row in rows if (row["SOPInstanceUID"] or "") == sop)) for sop in sops]
+    merged = merge_series(whole, describe(*rows))
+    found = with_whole_series(merged, lambda: iter([whole]))
+    assert found.equals(with_whole_series(merged, lambda: iter(pieces)))
+    for row in found.to_pylist():
+        own = [one for one in rows if all(one[name] == row[name] for name in KEY[:3])]
+        expected = {one["SOPInstanceUID"] for one in own} - {None}
+        assert len(expected) == row["series_instances"]
 
 
 @settings(deadline=None, max_examples=50)

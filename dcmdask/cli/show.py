@@ -20,6 +20,16 @@ _PATIENTS = 20
 _SHORT = 12
 _UNKNOWN = "(none)"
 _INFERRED = "frame_of_reference"
+_COLUMNS = [
+    *("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "SubSeries"),
+    *(
+        "SeriesDescription",
+        "instance_count",
+        "folders",
+        "ReferencedModality",
+        "ReferencedSeriesUID",
+    ),
+]
 _GUIDES = ("├── ", "└── ", "│   ", "    ")
 _PLAIN_GUIDES = ("|-- ", "`-- ", "|   ", "    ")
 
@@ -121,8 +131,8 @@ def _build_trees(catalog: Catalog, most: int | None, form: Form) -> tuple[list[T
     form : Form
         How values are shown.
     """
-    rows = catalog.index.to_pylist()
-    described = _descriptions(catalog)
+    rows = catalog.crawl_db.select(_COLUMNS).to_pylist()
+    held = {row["SeriesInstanceUID"] for row in rows}
     inferred = _inferred(catalog)
     patients: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
@@ -138,7 +148,7 @@ def _build_trees(catalog: Catalog, most: int | None, form: Form) -> tuple[list[T
             branch = Tree(f"study {form.uid(study)}", [])
             tree.branches.append(branch)
             for row in sorted(patients[patient][study], key=_modality_first):
-                line = _series_line(row, described.get(_key(row)), form, labels, inferred)
+                line = _series_line(row, form, labels, inferred, held)
                 branch.branches.append(Tree(line, []))
         trees.append(tree)
     return trees, len(patients) - len(chosen)
@@ -146,16 +156,6 @@ def _build_trees(catalog: Catalog, most: int | None, form: Form) -> tuple[list[T
 
 def _modality_first(row: dict[str, Any]) -> tuple[str, str, int]:
     return (row["Modality"] or "", row["SeriesInstanceUID"], row["SubSeries"])
-
-
-def _key(row: dict[str, Any]) -> tuple[Any, ...]:
-    return (row["StudyInstanceUID"], row["SeriesInstanceUID"], row["Modality"], row["SubSeries"])
-
-
-def _descriptions(catalog: Catalog) -> dict[tuple[Any, ...], str | None]:
-    names = ["StudyInstanceUID", "SeriesInstanceUID", "Modality", "SubSeries", "SeriesDescription"]
-    rows = catalog.crawl_db.select(names).to_pylist()
-    return {_key(row): row["SeriesDescription"] for row in rows}
 
 
 def _inferred(catalog: Catalog) -> set[tuple[str, str]]:
@@ -169,27 +169,30 @@ def _inferred(catalog: Catalog) -> set[tuple[str, str]]:
 
 def _series_line(
     row: dict[str, Any],
-    description: str | None,
     form: Form,
     labels: dict[str, str],
     inferred: set[tuple[str, str]],
+    held: set[str],
 ) -> str:
     uid = row["SeriesInstanceUID"]
     line = f"{cut(row['Modality'] or _UNKNOWN, form.cells)} {labels[uid]}"
     if row["SubSeries"] != 1:
         line += f" acquisition {row['SubSeries']}"
-    line += f": {counted(row['instances'], 'instance')}"
+    line += f": {counted(row['instance_count'], 'instance')}"
     targets = zip(row["ReferencedModality"] or [], row["ReferencedSeriesUID"] or [], strict=True)
     words = []
     for modality, target in targets:
-        note = " (same frame of reference)" if (uid, target) in inferred else ""
         label = labels.get(target) or cut(target, form.cells)
-        words.append(f"{cut(modality, form.cells)} {label}{note}")
+        if target not in held:
+            words.append(f"{label} (not found here)")
+            continue
+        note = " (same frame of reference)" if (uid, target) in inferred else ""
+        words.append(f"{cut(modality or _UNKNOWN, form.cells)} {label}{note}")
     if words:
         line += " -> " + _as_many_as_fit(words, form.cells)
-    if description:
-        line += f"; {cut(description, form.cells)}"
-    return f"{line}  [{cut(row['folder'], form.cells, tail=True)}]"
+    if row["SeriesDescription"]:
+        line += f"; {cut(row['SeriesDescription'], form.cells)}"
+    return f"{line}  [{cut(row['folders'][0], form.cells, tail=True)}]"
 
 
 def _as_many_as_fit(words: list[str], cells: int | None) -> str:

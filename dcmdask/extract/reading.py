@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import pyarrow as pa
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
@@ -92,7 +93,7 @@ def read_attribute(dataset: Dataset, attribute: Attribute, macros: FrameMacros) 
         Of the dataset.
     """
     if attribute.compute is not None:
-        return convert(attribute.compute(dataset), attribute.type)
+        return computed_value(dataset, attribute.compute, attribute.type)
     for path in attribute.paths:
         holder, _, keyword = path.rpartition(".")
         for item in _holders(dataset, holder, keyword, macros):
@@ -100,6 +101,16 @@ def read_attribute(dataset: Dataset, attribute: Attribute, macros: FrameMacros) 
             if value is not None:
                 return value
     return None
+
+
+def computed_value(dataset: Dataset, compute: Callable[[Dataset], Any], kind: pa.DataType) -> Any:
+    """Give the value of a computed field for its column, None, or `MALFORMED`.
+
+    A list has an entry for each item that it was made of, also where none of them says anything.
+    """
+    value = compute(dataset)
+    is_blank = isinstance(value, list) and value and all(item is None for item in value)
+    return value if is_blank else convert(value, kind)
 
 
 def _holders(dataset: Dataset, holder: str, keyword: str, macros: FrameMacros) -> Iterable[Dataset]:

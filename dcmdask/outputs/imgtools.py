@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcmdask.codes import Codes, codes_of, first_rows, rows_with, starts_of
+from dcmdask.extract.chains import IMAGES, hangs_on
 from dcmdask.extract.registry import attributes_of, extractor_for
 from dcmdask.outputs.csv import render_lines
 from dcmdask.outputs.json import (
@@ -31,7 +33,8 @@ from dcmdask.outputs.json import (
     quoted_in_ascii,
 )
 from dcmdask.outputs.text import LARGE, Lines, joined, large
-from dcmdask.schema import DEFAULT_SUBSERIES, KEY, in_archive
+from dcmdask.schema import DEFAULT_SUBSERIES, INDEX, KEY, in_archive
+from dcmdask.values import TEXT, TEXTS
 
 INDEX_COLUMNS = (
     "PatientID",
@@ -57,22 +60,19 @@ INSTANCE_COLUMNS = (
 )
 """Columns of the instances that the JSON files need."""
 
-_COMPARED = tuple(name for name in INDEX_COLUMNS if name != "SubSeries")
+_INDEX_ROWS = pa.schema(
+    [
+        pa.field(name, TEXT if name.startswith("Referenced") else INDEX.field(name).type)
+        for name in (*INDEX_COLUMNS, "ProjectID", "case", "folders")
+    ]
+)
 _ADDED = ("ReferencedModality", "ReferencedSeriesUID", "ReferencedSOPUIDs", "folder")
 
 _TARGET = ("ReferencedModality", "ReferencedSeriesUID")
-_IMAGES = ("CT", "MR", "PT")
-_ABOVE = {
-    "CT": (),
-    "MR": (),
-    "PT": ("CT",),
-    "RTPLAN": ("RTSTRUCT", *_IMAGES),
-    "RTDOSE": ("RTPLAN", "RTSTRUCT", *_IMAGES),
-}
-"""Modalities below which Interlacer puts a series, the best first: a dose below its plan, as a query for
-CT,RTSTRUCT,RTDOSE follows one branch."""
-_ALONE = _IMAGES
-"""Modalities that are put below nothing else, be it that they refer to it: localizers."""
+_COMPARED = tuple(name for name in INDEX_COLUMNS if name not in ("SubSeries", "instances"))
+
+_AT_ONCE = 65_536
+"""Rows of the index that are Python objects at a time."""
 
 Key = tuple[Any, ...]
 _Texts = tuple[memoryview, ...]
@@ -85,24 +85,60 @@ def render_index_lines(index: pa.Table, *, excel: bool) -> Lines:
 
 
 def index_rows(index: pa.Table) -> pa.Table:
-    """Return the rows of index.csv, of all acquisitions of some series."""
-    return _told_apart(index.select(list(INDEX_COLUMNS)))
+    """Return the rows of index.csv: a series, or a series and one of those it refers to.
 
+    Interlacer takes ``A;B`` for one UID, and of several rows of a series the last: that names the
+    preferred target. Acquisitions of one series are one row, as it refuses rows that differ in
+    SubSeries only. Of objects that share a series UID it keeps the last, here an image, which
+    others hang on.
 
-def _told_apart(index: pa.Table) -> pa.Table:
-    """Give acquisitions of one series and of one size folders that differ as text.
+    Parameters
+    ----------
+    index : pyarrow.Table
+        `dcmdask.schema.INDEX` of all acquisitions of some series, sorted by `KEY`.
 
-    Interlacer refuses a file with two rows that differ in SubSeries only, and Med-ImageTools drops
-    the second one. Both rows stay here: ``folder/.`` is the same folder in other letters.
+    Returns
+    -------
+    pyarrow.Table
+        `INDEX_COLUMNS`, ProjectID, case and folders.
     """
-    seen: dict[tuple[Any, ...], int] = defaultdict(int)
-    folders = []
-    for row in index.select(list(_COMPARED)).to_pylist():
-        identity = tuple(str(row[name]) for name in _COMPARED)
-        folders.append(row["folder"] + "/." * seen[identity])
-        seen[identity] += 1
-    position = index.column_names.index("folder")
-    return index.set_column(position, "folder", pa.array(folders, pa.string()))
+    n = index.num_rows
+    starts = np.append(starts_of(codes_of(*(index[name] for name in KEY[:2]))), n)
+    cuts = np.unique([*starts[np.searchsorted(starts, np.arange(0, n, _AT_ONCE))], n]).tolist()
+    pieces = (index.slice(start, end - start) for start, end in itertools.pairwise(cuts))
+    return pa.concat_tables([_INDEX_ROWS.empty_table(), *map(_rows_of_index, pieces)])
+
+
+def _rows_of_index(index: pa.Table) -> pa.Table:
+    by_key = itertools.groupby(index.to_pylist(), key=itemgetter(*KEY[:3]))
+    series = [list(acquisitions) for _, acquisitions in by_key]
+    rows: list[dict[str, Any]] = []
+    for _, objects in itertools.groupby(series, key=lambda one: itemgetter(*KEY[:2])(one[0])):
+        for acquisitions in sorted(objects, key=lambda one: one[0]["Modality"] in IMAGES):
+            rows += _rows_of_series(acquisitions)
+    return pa.Table.from_pylist(rows, _INDEX_ROWS)
+
+
+def _rows_of_series(acquisitions: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    folders = sorted(set().union(*(one["folders"] or [] for one in acquisitions)))
+    first = acquisitions[0] | {
+        "instances": acquisitions[0]["series_instances"],
+        "folder": min(one["folder"] for one in acquisitions),
+        "folders": folders,
+    }
+    for modality, uid in _targets(acquisitions) or [(None, None)]:
+        yield first | {"ReferencedModality": modality, "ReferencedSeriesUID": uid}
+
+
+def _targets(acquisitions: list[dict[str, Any]]) -> list[tuple[str | None, str | None]]:
+    """Give what the acquisitions of a series hang on: each once, that preferred by the first last."""
+    found: dict[tuple[str | None, str | None], None] = {}
+    for row in acquisitions:
+        named = zip(row["ReferencedModality"] or [], row["ReferencedSeriesUID"] or [], strict=True)
+        found |= {pair: None for pair in [*named][::-1] if hangs_on(row["Modality"], pair[0])}
+    targets = [*found][::-1]
+    targets.sort(key=lambda pair: pair[0] is not None)  # what is not in the crawl has no modality
+    return targets
 
 
 class SeriesFiles(NamedTuple):
@@ -254,7 +290,7 @@ class _Members:
 def _entries(series: pa.Table, pieces: Sequence[Any]) -> Iterator[SeriesFiles]:
     """Give the members of one range of series."""
     keys = list(zip(*(series[name].to_pylist() for name in KEY), strict=True))
-    cached = _with_one_folder(_with_one_target(series), keys)
+    cached = _as_interlacer_takes_them(series, keys)
     tables = (series, cached)
     folders = [dict(zip(keys, one["folder"].to_pylist(), strict=True)) for one in tables]
     by_uid: dict[str, list[int]] = defaultdict(list)
@@ -311,79 +347,50 @@ def _metadata(series: pa.Table, form: _Form) -> dict[int, memoryview]:
     for extractor in {one.modality: one for one in extractors}.values():
         names = [attribute.name for attribute in attributes_of(extractor)]
         rows = [row for row, one in enumerate(extractors) if one is extractor]
-        parts = members(series.take(rows), (*names, *_ADDED), f",{start}", form.texts)
+        own = _without_null_texts(series.take(rows).select([*names, *_ADDED]))
+        parts = members(own, own.column_names, f",{start}", form.texts)
         lines = Lines.of(joined(f"{{{start}", *parts, f',{start}"instances": '))
         found |= {row: lines.between(spot, spot + 1) for spot, row in enumerate(rows)}
     return found
 
 
-# -- what Med-ImageTools makes of the cache ----------------------------------------------------------
-
-
-def _with_one_target(series: pa.Table) -> pa.Table:
-    """Return series with the one that each refers to, as text, instead of all of them."""
-    columns = (series[name].to_pylist() for name in ("Modality", *_TARGET))
-    found = list(itertools.starmap(preferred_target, zip(*columns, strict=True)))
-    for name, values in zip(_TARGET, zip(*found, strict=True) if found else ((), ()), strict=True):
-        series = series.set_column(
-            series.column_names.index(name), name, pa.array(values, pa.string())
-        )
+def _without_null_texts(series: pa.Table) -> pa.Table:
+    """Put an empty text where a list has none, as Med-ImageTools does of a ROI without its name."""
+    for spot, column in enumerate(series.columns):
+        if column.type == TEXTS and pc.list_flatten(column).null_count:
+            lists = [texts and [text or "" for text in texts] for texts in column.to_pylist()]
+            series = series.set_column(spot, series.field(spot), pa.array(lists, TEXTS))
     return series
 
 
-def _with_one_folder(series: pa.Table, keys: Sequence[Key]) -> pa.Table:
-    """Return series of which all acquisitions name the folder of the first.
+# -- what Med-ImageTools makes of the cache ----------------------------------------------------------
+
+
+def _as_interlacer_takes_them(series: pa.Table, keys: Sequence[Key]) -> pa.Table:
+    """Return series of which all acquisitions name one folder, and one series that they refer to.
 
     Med-ImageTools joins the files of all acquisitions to the folder of one of them. It then does not
     find those that lie elsewhere and says so; by their names alone it may take other ones for them.
     """
-    folders = series["folder"].to_pylist()
-    first: dict[Key, str] = {}
-    for key, folder in sorted(zip(keys, folders, strict=True), key=lambda pair: pair[0][-1]):
-        first.setdefault(key[:-1], folder)
-    position = series.column_names.index("folder")
-    return series.set_column(
-        position, "folder", pa.array([first[key[:-1]] for key in keys], pa.string())
-    )
-
-
-def preferred_target(
-    modality: str | None, modalities: Sequence[str | None] | None, uids: Sequence[str] | None
-) -> tuple[str | None, str | None]:
-    """Return modality and UID of the series below which Interlacer is to put another one.
-
-    Parameters
-    ----------
-    modality : str or None
-        Of the series.
-    modalities, uids : sequence or None
-        Of all series it refers to.
-
-    Examples
-    --------
-    >>> preferred_target("RTSTRUCT", ["PT", "CT"], ["1.2", "1.3"])
-    ('CT', '1.3')
-    >>> preferred_target("CT", ["CT"], ["1.2"])
-    (None, None)
-    """
-    wanted = _ABOVE.get(modality or "", _IMAGES)
-    pairs = list(zip(modalities or (), uids or (), strict=True))
-    if modality in _ALONE:
-        pairs = [(own, uid) for own, uid in pairs if own in wanted]
-    if not pairs:
-        return None, None
-
-    def rank(pair: tuple[str | None, str]) -> tuple[int, bool, str]:
-        own, uid = pair
-        return wanted.index(own) if own in wanted else len(wanted), own is None, uid
-
-    return min(pairs, key=rank)
+    acquisitions: dict[Key, list[int]] = defaultdict(list)
+    for row in sorted(range(len(keys)), key=lambda row: keys[row][-1]):
+        acquisitions[keys[row][:-1]].append(row)
+    records = series.select(["Modality", *_TARGET, "folder"]).to_pylist()
+    shown: list[tuple[str | None, str | None, str]] = [(None, None, "")] * len(keys)
+    for rows in acquisitions.values():
+        own = [records[row] for row in rows]
+        modality, uid = (_targets(own) or [(None, None)])[-1]
+        for row in rows:
+            shown[row] = (modality, uid, min(one["folder"] for one in own))
+    for spot, name in enumerate((*_TARGET, "folder")):
+        values = pa.array([one[spot] for one in shown], TEXT)
+        series = series.set_column(series.column_names.index(name), name, values)
+    return series
 
 
 def _rewritten_index(cached: pa.Table, named: Iterable[dict[str, int]]) -> bytes:
     """Return rows of index.csv as Med-ImageTools writes them of what the cache holds."""
-    columns = [name for name in cached.column_names if name in _COMPARED]
-    compared = cached.select([*columns, "instance_count"])
+    compared = cached.select([*_COMPARED, "instance_count"])
     rows: list[int] = []
     names: list[str] = []
     for entries in named:

@@ -62,7 +62,7 @@ def test_patients_are_bounded(command, tmp_path: Path) -> None:
     assert 4 == command("show", tmp_path / "out", "--all").out.count("\npatient P")
 
 
-@pytest.mark.parametrize("name", ["index", "crawl_db", "references", "failures"])
+@pytest.mark.parametrize("name", ["crawl_db", "references", "failures"])
 @pytest.mark.parametrize(
     ("damage", "remedy"), [("gone", "run again"), ("damaged", "run again with --full --replace")]
 )

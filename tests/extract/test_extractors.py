@@ -89,7 +89,7 @@ PEERS = {
         ROINames ROIDescriptions SegSpacing SegDirection""",
     "RTSTRUCT": """StructureSetLabel StructureSetName StructureSetDate StructureSetTime
         ROINames NumROIs""",
-    "RTDOSE": "DoseType DoseUnits DoseSummationType DoseGridScaling",
+    "RTDOSE": "DoseType DoseUnits DoseSummationType DoseGridScaling ReferencedSeriesSOPUIDs",
     "RTPLAN": "RTPlanLabel RTPlanName RTPlanDate RTPlanTime",
     "SR": "Manufacturer ContentDate ContentTime SeriesDescription",
 }
@@ -549,6 +549,18 @@ def test_segments_of_a_segmentation() -> None:
     found = describe(dataset, SEG)
     assert ["Liver", "Spleen"] == found["ROINames"]
     assert ["whole", None] == found["ROIDescriptions"]
+    del segments[0].SegmentDescription
+    assert [None, None] == describe(dataset, SEG)["ROIDescriptions"]
+
+
+def test_a_dose_names_its_structure_set_else_its_plan() -> None:
+    """As Med-ImageTools has it: a list of one SOP Instance UID; none where none is named."""
+    dataset = Dataset()
+    dataset.ReferencedRTPlanSequence = Sequence([macro(ReferencedSOPInstanceUID="1.2")])
+    assert ["1.2"] == describe(dataset, RTDOSE)["ReferencedSeriesSOPUIDs"]
+    sets = [macro(ReferencedSOPInstanceUID=uid) for uid in ("1.3", "1.4")]
+    dataset.ReferencedStructureSetSequence = Sequence(sets)
+    assert ["1.3"] == describe(dataset, RTDOSE)["ReferencedSeriesSOPUIDs"]
 
 
 @pytest.mark.parametrize(

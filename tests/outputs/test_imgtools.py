@@ -41,7 +41,7 @@ def index_of(*rows: dict[str, Any]) -> pa.Table:
         "StudyInstanceUID": "1.2",
         "SubSeries": 1,
         "Modality": "CT",
-        "instances": 2,
+        "series_instances": 2,
         "folder": "in/P1",
     }
     return table_of([{**common, **row} for row in rows], INDEX)
@@ -89,7 +89,7 @@ def test_the_index_has_nine_columns() -> None:
         {
             "SeriesInstanceUID": "1.4",
             "Modality": "RTSTRUCT",
-            "instances": 1,
+            "series_instances": 1,
             "ReferencedModality": ["CT"],
             "ReferencedSeriesUID": ["1.3"],
         },
@@ -103,19 +103,65 @@ def test_the_index_has_nine_columns() -> None:
     assert expected == index_csv(index, excel=False).decode()
 
 
-def test_several_targets_are_aligned_lists() -> None:
-    """The n-th modality is that of the n-th series; one that is not in the crawl has none."""
-    index = index_of(
-        {
-            "SeriesInstanceUID": "1.9",
-            "Modality": "SEG",
-            "ReferencedModality": ["CT", None, "PT"],
-            "ReferencedSeriesUID": ["1.3", "1.4", "1.5"],
-        }
-    )
-    row = pd.read_csv(io.BytesIO(index_csv(index, excel=False))).iloc[0]
-    assert row["ReferencedModality"] == "CT;;PT"
-    assert row["ReferencedSeriesUID"] == "1.3;1.4;1.5"
+def lines_of(*rows: dict[str, Any]) -> list[str]:
+    """Give the lines of index.csv, without its header and what all rows here share."""
+    lines = index_csv(index_of(*rows), excel=False).decode().removeprefix(HEADER).splitlines()
+    assert all(line.startswith("P1,1.2,") for line in lines)
+    return [line.removeprefix("P1,1.2,") for line in lines]
+
+
+def refers(*targets: tuple[str | None, str]) -> dict[str, Any]:
+    """Give the columns of a row that refers to (modality, series)."""
+    modalities, uids = zip(*targets, strict=True)
+    return {"ReferencedModality": modalities, "ReferencedSeriesUID": uids}
+
+
+def test_several_targets_are_a_row_each() -> None:
+    """In the order of the index, the preferred last; one that is not in the crawl keeps its UID."""
+    targets = refers((None, "1.4"), ("PT", "1.5"), ("CT", "1.3"))
+    assert lines_of({"SeriesInstanceUID": "1.9", "Modality": "SEG", **targets}) == [
+        "1.9,1,SEG,,1.4,2,in/P1",
+        "1.9,1,SEG,PT,1.5,2,in/P1",
+        "1.9,1,SEG,CT,1.3,2,in/P1",
+    ]
+
+
+def test_images_refer_to_no_images() -> None:
+    """CT and MR are where chains begin, whatever they name; a PT hangs on its CT."""
+    assert lines_of(
+        {"SeriesInstanceUID": "1.3", **refers((None, "1.4"), ("CT", "1.1"))},
+        {"SeriesInstanceUID": "1.5", "Modality": "MR", **refers(("MR", "1.1"))},
+        {"SeriesInstanceUID": "1.6", "Modality": "PT", **refers(("PT", "1.1"), ("CT", "1.3"))},
+        {"SeriesInstanceUID": "1.7", "Modality": "SM", **refers(("SM", "1.1"))},
+    ) == [
+        "1.3,1,CT,,,2,in/P1",
+        "1.5,1,MR,,,2,in/P1",
+        "1.6,1,PT,CT,1.3,2,in/P1",
+        "1.7,1,SM,,,2,in/P1",
+    ]
+
+
+def test_acquisitions_of_a_series_are_one_row() -> None:
+    """The first SubSeries, the first folder, all instances, and what any of them refers to."""
+    series = {"SeriesInstanceUID": "1.9", "Modality": "SEG", "series_instances": 5}
+    assert lines_of(
+        {**series, "SubSeries": 2, "folder": "in/b", **refers(("PT", "1.5"), ("CT", "1.3"))},
+        {**series, "SubSeries": 10, "folder": "in/a", **refers((None, "1.4"), ("CT", "1.8"))},
+    ) == [
+        "1.9,2,SEG,,1.4,5,in/a",
+        "1.9,2,SEG,CT,1.8,5,in/a",
+        "1.9,2,SEG,PT,1.5,5,in/a",
+        "1.9,2,SEG,CT,1.3,5,in/a",
+    ]
+
+
+def test_of_objects_that_share_a_series_uid_the_image_is_last() -> None:
+    """Interlacer keeps the last, which others hang on."""
+    shared = {"SeriesInstanceUID": "1.3"}
+    assert lines_of(shared, {**shared, "Modality": "RTSTRUCT", **refers(("CT", "1.3"))}) == [
+        "1.3,1,RTSTRUCT,CT,1.3,2,in/P1",
+        "1.3,1,CT,,,2,in/P1",
+    ]
 
 
 def is_refused(content: bytes) -> bool:
@@ -124,42 +170,30 @@ def is_refused(content: bytes) -> bool:
     return bool(pd.read_csv(io.BytesIO(content)).duplicated(subset=columns).any())
 
 
-def test_acquisitions_of_one_size_stay_two_rows() -> None:
-    """2 + 2 instances of one series in one folder: the folder is the same, its text is not."""
-    index = index_of(
-        *({"SeriesInstanceUID": "1.3", "SubSeries": number} for number in (1, 2, 3)),
-        {"SeriesInstanceUID": "1.3", "SubSeries": 4, "instances": 5},
-    )
-    content = index_csv(index, excel=False)
-    expected = HEADER + (
-        "P1,1.2,1.3,1,CT,,,2,in/P1\r\n"
-        "P1,1.2,1.3,2,CT,,,2,in/P1/.\r\n"
-        "P1,1.2,1.3,3,CT,,,2,in/P1/./.\r\n"
-        "P1,1.2,1.3,4,CT,,,5,in/P1\r\n"
-    )
-    assert expected == content.decode()
-    assert not is_refused(content)
-
-
 _ROW = st.fixed_dictionaries(
     {
         "PatientID": st.sampled_from([None, "1", "P"]),
         "StudyInstanceUID": st.sampled_from([None, "1.2", "1.3"]),
         "SeriesInstanceUID": st.sampled_from(["1.4", "1.5"]),
+        "Modality": st.sampled_from([None, "CT", "SEG"]),
         "SubSeries": st.integers(1, 4),
-        "Modality": st.sampled_from([None, "CT"]),
-        "instances": st.integers(1, 2),
+        "ReferencedSeriesUID": st.lists(st.sampled_from(["1.4", "1.6"]), max_size=2, unique=True),
     }
 )
 
 
 @settings(deadline=None)
-@given(st.lists(_ROW, max_size=12))
+@given(st.lists(_ROW, max_size=12, unique_by=lambda row: tuple(row[name] for name in KEY)))
 def test_interlacer_refuses_no_index(rows: list[dict[str, Any]]) -> None:
-    """However many acquisitions look alike, no row is refused and none is lost."""
-    content = index_csv(index_of(*rows), excel=False)
+    """However many acquisitions look alike, no row is refused and no series is lost."""
+    for row in rows:
+        row["ReferencedModality"] = ["CT"] * len(row["ReferencedSeriesUID"])
+    index = index_of(*rows).sort_by([(name, "ascending") for name in KEY])
+    content = index_csv(index, excel=False)
     assert not is_refused(content)
-    assert len(rows) == len(pd.read_csv(io.BytesIO(content)))
+    series = {tuple(str(row[name] or "") for name in KEY[:3]) for row in rows}
+    found = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+    assert series == set(found[list(KEY[:3])].itertuples(index=False, name=None))
 
 
 def test_an_empty_index_is_its_header() -> None:
@@ -188,6 +222,18 @@ def test_a_series_has_its_metadata_folder_and_instances() -> None:
     assert "ROINames" not in entry
     assert entry["folder"] == "in/P1"
     assert entry["instances"] == {"1.3.1": "c", "1.3.2": "b"}
+
+
+def test_a_list_of_texts_has_no_nulls() -> None:
+    """A segment without a description has an empty one, as in Med-ImageTools, also where none has."""
+    series = series_of(
+        {"SeriesInstanceUID": "1.3", "Modality": "SEG", "ROIDescriptions": [None, None]},
+        {"SeriesInstanceUID": "1.4", "Modality": "SEG", "ROINames": ["a", None]},
+    )
+    entries = crawl_db((series, instances_of()))
+    assert ["", ""] == entries["1.3"]["1"]["ROIDescriptions"]
+    assert ["a", ""] == entries["1.4"]["1"]["ROINames"]
+    assert entries["1.4"]["1"]["ROIDescriptions"] is None
 
 
 def test_acquisitions_are_entries_of_their_own() -> None:
@@ -344,9 +390,9 @@ def test_the_cache_has_what_is_absent_as_empty_text() -> None:
     ("modality", "modalities", "expected"),
     [
         ("RTSTRUCT", ["PT", "CT"], ("CT", "1.1")),
-        ("RTSTRUCT", [None, "PT"], ("PT", "1.1")),
+        ("RTSTRUCT", ["PT", None], ("PT", "1.0")),
         ("RTDOSE", ["CT", "RTPLAN"], ("RTPLAN", "1.1")),
-        ("SEG", ["CT", "CT"], ("CT", "1.0")),
+        ("SEG", ["CT", "CT"], ("CT", "1.1")),
         ("SR", [None], ("", "1.0")),
         ("PT", ["PT", "CT"], ("CT", "1.1")),
         ("PT", ["PT"], ("", "")),
@@ -357,7 +403,7 @@ def test_the_cache_has_what_is_absent_as_empty_text() -> None:
 def test_the_cache_has_one_target(
     modality: str, modalities: list[str | None] | None, expected: tuple[str, str]
 ) -> None:
-    """The one below which Interlacer finds the series; crawl_db.json keeps all of them."""
+    """The last, as of index.csv; of what is not in the crawl only for want of another."""
     uids = modalities and [f"1.{number}" for number in range(len(modalities))]
     targets = {"ReferencedModality": modalities, "ReferencedSeriesUID": uids}
     tables = (
@@ -366,7 +412,7 @@ def test_the_cache_has_one_target(
     )
     entry = json.loads(cache(tables))["2"]["1"]
     assert expected == (entry["ReferencedModality"], entry["ReferencedSeriesUID"])
-    assert targets == {name: crawl_db(tables)["2"]["1"][name] for name in targets}
+    assert uids == crawl_db(tables)["2"]["1"]["ReferencedSeriesUID"]
 
 
 @settings(deadline=None)
@@ -543,11 +589,14 @@ def test_a_crawl_writes_what_med_imagetools_reads(tmp_path: Path) -> None:
         path.write_bytes(structure_set(SOPInstanceUID=f"1.3.{number}", SeriesInstanceUID=uid))
     out = crawl(tmp_path / "in", tmp_path / "out").out
     expected = HEADER + (
-        "P1,1.2,1.3,1,CT,,,2,in/P1/a\r\n"
-        "P1,1.2,1.3,2,CT,,,2,in/P1/b\r\n"
-        "P1,1.2,1.3,1,RTSTRUCT,CT;CT,1.3;1.4,1,in/P1\r\n"
+        "P1,1.2,1.3,1,RTSTRUCT,,1.77,1,in/P1\r\n"
+        "P1,1.2,1.3,1,RTSTRUCT,CT,1.4,1,in/P1\r\n"
+        "P1,1.2,1.3,1,RTSTRUCT,CT,1.3,1,in/P1\r\n"
+        "P1,1.2,1.3,1,CT,,,4,in/P1/a\r\n"
         "P1,1.2,1.4,1,CT,,,1,in/P1/c\r\n"
-        "P1,1.2,1.6,1,RTSTRUCT,CT;CT,1.3;1.4,1,in/P1\r\n"
+        "P1,1.2,1.6,1,RTSTRUCT,,1.77,1,in/P1\r\n"
+        "P1,1.2,1.6,1,RTSTRUCT,CT,1.4,1,in/P1\r\n"
+        "P1,1.2,1.6,1,RTSTRUCT,CT,1.3,1,in/P1\r\n"
     )
     assert expected == (out / "index.csv").read_bytes().decode()
     series = json.loads((out / "crawl_db.json").read_text())
