@@ -9,6 +9,7 @@ kilobyte, an instance nothing.
 from __future__ import annotations
 
 import shutil
+import zlib
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -26,6 +27,7 @@ from dcmdask._version import __version__
 from dcmdask.case_files import names_of_cases, write_cases
 from dcmdask.case_rows import case_row_ranges
 from dcmdask.config import RunOptions
+from dcmdask.output import Check
 from dcmdask.outputs import imgtools
 from dcmdask.outputs.csv import render_header
 from dcmdask.outputs.parquet import ParquetWriter
@@ -64,6 +66,7 @@ PUBLISHED = (
     "cases.parquet",
     "index.csv",
     "crawl_db.json",
+    "crawl-cache.json",
     "sop_map.json",
     "cases",
     "all_cases.csv",
@@ -76,7 +79,7 @@ PUBLISHED = (
 )
 """Names that a run answers for in OUT."""
 
-_OF_IMGTOOLS = {"index.csv", "crawl_db.json", "sop_map.json"}
+_OF_IMGTOOLS = {"index.csv", "crawl_db.json", "crawl-cache.json", "sop_map.json"}
 _OF_CASES = {name for name in PUBLISHED if name == "cases" or name.startswith("all_cases")}
 _WORKBOOK = "index.xlsx"
 
@@ -101,6 +104,8 @@ class Assembled:
         Distinct PatientIDs and StudyInstanceUIDs of series.
     notes, noted : dict
         Rows of `notes` of each kind; instances that have one of it.
+    rewritten : dict
+        Published name to `Check` of what Med-ImageTools makes of the file when it takes the crawl.
     """
 
     files: list[str]
@@ -113,6 +118,7 @@ class Assembled:
     studies: int
     notes: dict[str, int]
     noted: dict[str, int]
+    rewritten: dict[str, Check]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +202,9 @@ def assemble(
     resolved = _resolve(work, merged)
     written = _write_series(work, merged, resolved.referred)
     patients = _patients(work, merged)
+    rewritten = {}
     if work.writes("imgtools"):
-        _write_crawl_db_json(work, merged, resolved.referred)
+        rewritten = _write_series_files(work, merged, resolved.referred)
     for name in ("series", "merged"):
         shutil.rmtree(work.scratch(name), ignore_errors=True)
     outcomes = _write_failures(work)
@@ -222,6 +229,7 @@ def assemble(
         studies=written.studies,
         notes=dict(sorted(said.items())),
         noted=dict(sorted(noted.items())),
+        rewritten=rewritten,
     )
 
 
@@ -386,13 +394,26 @@ def _patients(work: _Work, merged: _Merged) -> int:
     return sum(len(pc.unique(one["series"].table()["PatientID"])) for one in ranges)
 
 
-def _write_crawl_db_json(work: _Work, merged: _Merged, referred: index.Targets) -> None:
+def _write_series_files(work: _Work, merged: _Merged, referred: index.Targets) -> dict[str, Check]:
+    """Write the JSON files of series; return what Med-ImageTools makes of files when it loads them."""
+
     def pieces() -> Iterator[tuple[pa.Table, list[Stream]]]:
         for instances, own in one_by_one(merged.ranges):
             yield index.with_references(own.table(), referred), instances
 
-    with work.store.open_output("crawl_db.json") as stream:
-        stream.writelines(imgtools.render_crawl_db(pieces()))
+    rewritten = dict.fromkeys(("crawl_db.json", "index.csv"), Check(0, 0))
+    with (
+        work.store.open_output("crawl_db.json") as crawl_db,
+        work.store.open_output("crawl-cache.json") as crawl_cache,
+    ):
+        for piece in imgtools.render_series_files(pieces()):
+            crawl_db.write(piece.crawl_db)
+            crawl_cache.write(piece.crawl_cache)
+            contents = (piece.crawl_cache, piece.rewritten_index)
+            for (name, check), content in zip(list(rewritten.items()), contents, strict=True):
+                crc = zlib.crc32(content, check.crc or 0)
+                rewritten[name] = Check(check.size + len(content), crc)
+    return rewritten
 
 
 # -- references --------------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ class Catalog:
         return self._table("cases")
 
     def altered(self) -> Altered:
-        """Return which of the published files were changed or removed since.
+        """Return which of the published files were changed, removed or rewritten since.
 
         Sizes and times are compared; a file is read only where its size is the same and its time
         is another.

@@ -83,6 +83,8 @@ class State:
         Name in OUT to its `Check`: what alone a later run takes for ours.
     sources : list
         Names of sources and cases, of this run and those before: `dcmdask.names.KnownSource`.
+    rewritten : dict
+        Name in OUT to the `Check` of what Med-ImageTools makes of that file when it takes the crawl.
     """
 
     reading: str
@@ -93,6 +95,7 @@ class State:
     index: list[int]
     published: dict[str, Check]
     sources: list[dict[str, Any]] = field(default_factory=list)
+    rewritten: dict[str, Check] = field(default_factory=dict)
 
 
 class Output(Protocol):
@@ -440,7 +443,7 @@ def index_name(token: str) -> str:
 def state_of(output: Output, token: str | None) -> State | None:
     """Give the state of a catalog; None where there is nothing of the kind."""
     said = None if token is None else _read_json(output.private, state_name(token))
-    kinds = {"parts": list, "index": list, "published": dict, "sources": list}
+    kinds = {"parts": list, "index": list, "published": dict, "sources": list, "rewritten": dict}
     # One of a release before lacks what has come since.
     needed = {one.name for one in fields(State) if one.default_factory is MISSING}
     names = {one.name for one in fields(State)}
@@ -449,10 +452,13 @@ def state_of(output: Output, token: str | None) -> State | None:
     if not all(isinstance(value, kinds.get(name, str)) for name, value in said.items()):
         return None
     try:
-        published = {name: _check(value) for name, value in said["published"].items()}
+        checks = {
+            kind: {name: _check(value) for name, value in said.get(kind, {}).items()}
+            for kind in ("published", "rewritten")
+        }
     except (TypeError, ValueError):
         return None
-    return State(**{**said, "published": published})
+    return State(**{**said, **checks})
 
 
 def _check(said: Any) -> Check:

@@ -72,14 +72,25 @@ class Proofs:
     ----------
     said : iterable of mapping
         Name to `Check`, of each catalog that is known.
+    rewritten : iterable of mapping
+        Name to the `Check` of what Med-ImageTools makes of such a file.
 
     Attributes
     ----------
+    rewritten : set
+        Files that were found to be what Med-ImageTools has made of them. They are ours, as all that
+        is in them was.
     renewed : dict
         Files whose content had to be read, with the time that they have now.
     """
 
-    def __init__(self, said: Iterable[Mapping[str, Check]]) -> None:
+    def __init__(
+        self,
+        said: Iterable[Mapping[str, Check]],
+        rewritten: Iterable[Mapping[str, Check]] = (),
+    ) -> None:
+        self._rewritten = list(rewritten)
+        self.rewritten: set[str] = set()
         self._checks: dict[str, list[Check]] = {}
         self._folders: set[str] = set()
         self.renewed: dict[str, Check] = {}
@@ -118,7 +129,7 @@ class Proofs:
                 return False
             if name == CATALOG:
                 return is_own_catalog(Path(path).read_bytes())
-            return self._is_known(name, path, status)
+            return self._is_known(name, path, status) or self._is_rewritten(name, path, status)
         except OSError:
             return False
 
@@ -132,6 +143,17 @@ class Proofs:
         if not any([one.size, one.crc] == now for one in alike):
             return False
         self.renewed[name] = Check(now[0], now[1], status.st_mtime_ns)
+        return True
+
+    def _is_rewritten(
+        self, name: str, path: str | os.PathLike[str], status: os.stat_result
+    ) -> bool:
+        checks = [said[name] for said in self._rewritten if name in said]
+        if status.st_size not in [one.size for one in checks]:
+            return False
+        if read_check(Path(path)) not in checks:
+            return False
+        self.rewritten.add(name)
         return True
 
 
@@ -162,15 +184,17 @@ def _is_as_written(check: Check, modified: int) -> bool:
 def proofs_of(output: FolderOutput) -> Proofs:
     """Return what the runs into a folder have said of their files, also of one that was killed."""
     said: list[Mapping[str, Check]] = []
+    rewritten: list[Mapping[str, Check]] = []
     with suppress(OSError), os.scandir(output.private) as items:
         for name in sorted(item.name for item in items if STATE.fullmatch(item.name)):
             state = state_of(output, name.removeprefix("state-").removesuffix(".json"))
             if state is not None:
                 said.append(state.published)
+                rewritten.append(state.rewritten)
     for place in (output.out, output.private / PREVIOUS):
         with suppress(OSError):
             said.append(published_by((place / CATALOG).read_bytes()))
-    return Proofs(said)
+    return Proofs(said, rewritten)
 
 
 def read_check(path: Path) -> Check:
@@ -313,10 +337,13 @@ class Altered(NamedTuple):
     ----------
     changed, removed : list of str
         Names in the output.
+    rewritten : list of str
+        Those that Med-ImageTools wrote anew from ``crawl-cache.json``; the next run replaces them.
     """
 
     changed: list[str]
     removed: list[str]
+    rewritten: list[str]
 
 
 def altered_files(output: FolderOutput) -> Altered:
@@ -327,14 +354,16 @@ def altered_files(output: FolderOutput) -> Altered:
         published = _with_times(published_by(text), output.out / CATALOG)
     else:
         published = state.published
-    proofs = Proofs([published])
-    altered = Altered([], [])
+    proofs = Proofs([published], [] if state is None else [state.rewritten])
+    altered = Altered([], [], [])
     # What people edit is no news.
     for name in sorted(published.keys() - OF_PEOPLE | {CATALOG}):
         if not os.path.lexists(output.out / name):
             altered.removed.append(name)
         elif not proofs.holds(name, output.out / name):
             altered.changed.append(name)
+        elif name in proofs.rewritten:
+            altered.rewritten.append(name)
     return altered
 
 
@@ -362,7 +391,7 @@ def altered_objects(output: StoreOutput, scratch: Path) -> Altered:
         Folder for what has to be read.
     """
     state = state_of(output, token_of(output.catalog()))
-    altered = Altered([], [])
+    altered = Altered([], [], [])
     there = output.listed()
     for name, check in sorted((state.published if state else {}).items()):
         now = there.get(name)

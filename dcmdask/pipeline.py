@@ -253,6 +253,7 @@ def _run(
             numbers,
             options,
         )
+        state = replace(state, rewritten=assembled.rewritten)
         clock.stop("assemble")
         watch(_progress("publish", listing, totals))
         catalog = _catalog(options, roots, listing, totals, assembled, moved, sources)
@@ -307,9 +308,13 @@ def _is_as_published(store: AnyStore, changes: Changes, state: State) -> bool:
     if before is None or not changes.nothing:
         return False
     same = before == replace(
-        state, parts=before.parts, index=before.index, published=before.published
+        state,
+        parts=before.parts,
+        index=before.index,
+        published=before.published,
+        rewritten=before.rewritten,
     )
-    return same and is_whole(store.output, before)
+    return same and not store.rewritten and is_whole(store.output, before)
 
 
 def _open_store(out: Path | str, options: RunOptions) -> AnyStore:
@@ -542,7 +547,11 @@ def _catalog(
             "cases": len(listing.cases),
             "archives_named": listing.archives,
             "left_to_pydicom": dict(sorted(totals.reasons.items())),
-            **{name: value for name, value in asdict(assembled).items() if name != "files"},
+            **{
+                name: value
+                for name, value in asdict(assembled).items()
+                if name not in ("files", "rewritten")
+            },
         },
         "instances": assembled.files,
     }

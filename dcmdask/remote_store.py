@@ -100,7 +100,7 @@ class RemoteStore(Staging):
         What is in it.
     parts : StoreFolder
         Of the parts.
-    interrupted, read_anew, missing, set_aside, set_aside_in
+    interrupted, read_anew, missing, rewritten, set_aside, set_aside_in
         As of `dcmdask.store.Store`.
 
     Notes
@@ -126,6 +126,7 @@ class RemoteStore(Staging):
         self.interrupted: str | None = None
         self.read_anew: str | None = None
         self.missing: list[str] = []
+        self.rewritten: set[str] = set()
         self.set_aside: list[str] = []
         self.set_aside_in: str | None = None
         self._replace = replace

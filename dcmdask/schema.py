@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dcmdask._version import __version__
 from dcmdask.config import digest_of
@@ -315,6 +316,12 @@ def reading_digest(settings: Mapping[str, Any]) -> str:
     """
     own = {"dcmdask": __version__, "schema": VERSION, "listing": READ.names, "seen": SEEN.names}
     return digest_of({**settings, **own})
+
+
+def in_archive(rows: pa.Table) -> pa.ChunkedArray:
+    """Tell which instances are members of an archive, by their ``path`` and ``url``."""
+    # Either may stand in the name of a file on disk.
+    return pc.and_(pc.match_substring(rows["path"], "!"), pc.match_substring(rows["url"], "::"))
 
 
 def table_of(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcmdask.codes import Codes, codes_of, count_distinct, first_rows, rows_with, starts_of
-from dcmdask.schema import CRAWL_DB, DEFAULT_SUBSERIES, KEY, VARYING
+from dcmdask.schema import CRAWL_DB, DEFAULT_SUBSERIES, KEY, VARYING, in_archive
 from dcmdask.values import INTEGER, TEXT, TEXTS
 
 COLUMNS = (
@@ -43,9 +43,13 @@ MERGED = pa.schema(
         *(field for field in CRAWL_DB if field.name not in _LATER),
         ("case", TEXT),
         ("folder", TEXT),
+        ("archived", pa.bool_()),
     ]
 )
-"""A merged series: `dcmdask.schema.CRAWL_DB` without what is resolved later, and where it lies."""
+"""A merged series: `dcmdask.schema.CRAWL_DB` without what is resolved later, and where it lies.
+
+Its folder is on disk wherever any of its instances is, as other tools open no member of an archive.
+"""
 
 WHOLE = pa.schema([*MERGED, ("series_instances", INTEGER)])
 """A merged series, and the instances that it has in all its acquisitions together."""
@@ -91,14 +95,14 @@ def merge_series(instances: pa.Table, described: pa.Table) -> pa.Table:
     -------
     pyarrow.Table
         `MERGED`: a row a series, sorted by `dcmdask.schema.KEY`; ``case`` of the representative,
-        ``folder`` the first.
+        ``folder`` the first, but one in an archive (``archived``) only where all are.
     """
     rows = with_subseries(instances)
     group, chosen = _grouped(rows)
     if not len(chosen):
         return MERGED.empty_table()
     first = rows.take(pa.array(chosen))
-    folders = _folders(rows["folder"], group)
+    folders, least, archived = _folders(rows, group)
     columns: dict[str, Any] = {name: first[name] for name in KEY}
     columns |= _deep_columns(first, described)
     columns["instance_count"] = count_distinct(rows["SOPInstanceUID"], group, len(chosen))
@@ -106,7 +110,8 @@ def merge_series(instances: pa.Table, described: pa.Table) -> pa.Table:
     columns["representative_url"] = first["url"]
     columns["varying"] = _varying(rows, group, chosen)
     columns["case"] = first["case"]
-    columns["folder"] = pc.list_element(folders, 0)
+    columns["folder"] = least
+    columns["archived"] = archived
     return pa.table({name: columns[name] for name in MERGED.names}, MERGED)
 
 
@@ -144,8 +149,14 @@ def merge_pieces(pieces: Callable[[], Iterator[pa.Table]], described: pa.Table) 
     columns["instance_count"] = counts - named * (len(merged) - 1)
     columns["folders"] = folders
     columns["varying"] = varying
-    columns["folder"] = [own[0] for own in folders]
+    places = [min(own) for own in zip(*map(_places, merged), strict=True)]
+    columns["archived"] = [archived for archived, _ in places]
+    columns["folder"] = [folder for _, folder in places]
     return pa.table(columns, MERGED)
+
+
+def _places(merged: pa.Table) -> list[tuple[bool, str]]:
+    return list(zip(merged["archived"].to_pylist(), merged["folder"].to_pylist(), strict=True))
 
 
 def with_whole_series(merged: pa.Table, pieces: Callable[[], Iterator[pa.Table]]) -> pa.Table:
@@ -203,14 +214,20 @@ def _varying(rows: pa.Table, group: Codes, chosen: Codes) -> pa.Array:
     return pa.array(found, TEXTS)
 
 
-def _folders(column: pa.ChunkedArray, group: Codes) -> pa.Array:
-    """List the folders of every group, each once, sorted."""
-    first = first_rows(codes_of(group, column))
-    pairs = pa.table({"group": group[first], "folder": column.take(pa.array(first))})
+def _folders(rows: pa.Table, group: Codes) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """List the folders of every group, each once, sorted; give one of each, and if it is archived."""
+    places = rows.select(["folder", "path", "url"])
+    first = first_rows(codes_of(group, places["folder"]))
+    places = places.take(pa.array(first))
+    pairs = pa.table(
+        {"group": group[first], "folder": places["folder"], "archived": in_archive(places)}
+    )
     pairs = pairs.sort_by([("group", "ascending"), ("folder", "ascending")])
-    sizes = np.bincount(pairs["group"].to_numpy())
-    offsets = np.concatenate([[0], np.cumsum(sizes)])
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), _one(pairs["folder"]))
+    starts = np.concatenate([[0], np.cumsum(np.bincount(pairs["group"].to_numpy()))])
+    folders = pa.ListArray.from_arrays(pa.array(starts, pa.int32()), _one(pairs["folder"]))
+    pairs = pairs.sort_by([(name, "ascending") for name in ("group", "archived", "folder")])
+    least = pairs.take(pa.array(starts[:-1]))
+    return folders, _one(least["folder"]), _one(least["archived"])
 
 
 def _one(column: Any) -> pa.Array:

@@ -216,6 +216,11 @@ class Store(Staging):
             modes.close(self._placing.aside)
 
     @property
+    def rewritten(self) -> set[str]:
+        """Names of published files that Med-ImageTools has written anew."""
+        return self._placing.proofs.rewritten
+
+    @property
     def set_aside_in(self) -> str | None:
         """Name in OUT of the folder to which what was not ours was moved, if anything was."""
         aside = self._placing.aside

@@ -117,10 +117,11 @@ def test_nothing_is_no_series() -> None:
 
 
 def test_columns_are_those_of_crawl_db() -> None:
-    """The merge gives every column but what is resolved later, and two for the index."""
+    """The merge gives every column but what is resolved later, and three that say where it lies."""
     merged = merge_series(table(instance()), describe(instance()))
     later = ("ReferencedModality", "ReferencedSeriesUID")
-    expected = [name for name in CRAWL_DB.names if name not in later] + ["case", "folder"]
+    expected = [name for name in CRAWL_DB.names if name not in later]
+    expected += ["case", "folder", "archived"]
     assert expected == merged.column_names
 
 
@@ -280,7 +281,7 @@ ROW = st.fixed_dictionaries(
     {
         "url": st.text("abcdef", min_size=1, max_size=3),
         "case": st.sampled_from(("x", "y")),
-        "folder": st.sampled_from(("in/x", "in/y", "in/é")),
+        "folder": st.sampled_from(("in/x", "in/y", "in/é", "in/a.zip")),
         "SOPInstanceUID": st.sampled_from(("1.1", "1.2", "1.10", None)),
         "InstanceNumber": st.sampled_from((1, 2, 10, None)),
         "StudyInstanceUID": TEXT,
@@ -298,8 +299,16 @@ ROWS = st.lists(ROW, max_size=12, unique_by=lambda row: row["url"])
 
 
 def filled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Give rows with every column."""
-    return [{name: row.get(name) for name in INSTANCES.names} for row in rows]
+    """Give rows with every column; their places are those of members where the folder is an archive."""
+    found = []
+    for row in rows:
+        is_member = row["folder"].endswith(".zip")
+        path = f"{row['folder']}{'!' if is_member else '/'}{row['url']}"
+        url = f"zip://{row['url']}::file:///a.zip" if is_member else row["url"]
+        found.append(
+            {name: {**row, "path": path, "url": url}.get(name) for name in INSTANCES.names}
+        )
+    return found
 
 
 @settings(deadline=None, max_examples=60)
@@ -386,7 +395,10 @@ def test_what_a_merge_says_is_so(drawn: list[dict[str, Any]]) -> None:
         members = groups[tuple(row[name] for name in KEY)]
         distinct = {member["SOPInstanceUID"] for member in members} - {None}
         assert len(distinct) == row["instance_count"]
-        assert sorted({member["folder"] for member in members}) == row["folders"]
+        folders = sorted({member["folder"] for member in members})
+        assert folders == row["folders"]
+        # What lies on disk is named before what lies in an archive.
+        assert next((name for name in folders if name != "in/a.zip"), "in/a.zip") == row["folder"]
         varying = [
             name for name in VARYING if any(m[name] != members[0][name] for m in members[1:])
         ]

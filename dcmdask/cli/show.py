@@ -66,6 +66,9 @@ def _altered_lines(catalog: Catalog) -> Iterator[str]:
         yield f"  note: changed since it was published: {named(altered.changed)}"
     if altered.removed:
         yield f"  note: removed since it was published: {named(altered.removed)}"
+    if altered.rewritten:
+        names = named(altered.rewritten)
+        yield f"  note: rewritten by Med-ImageTools since, until the next run: {names}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,9 @@ def render_header(columns: Sequence[str], *, excel: bool) -> bytes:
     return ((_BOM if excel else "") + stream.getvalue()).encode()
 
 
-def render_lines(table: pa.Table, columns: Sequence[str], *, excel: bool) -> Lines:
+def render_lines(
+    table: pa.Table, columns: Sequence[str], *, excel: bool, end: str = "\r\n"
+) -> Lines:
     """Give the lines of some rows.
 
     Column by column and not with `csv.writer`, which takes 10 times as long and more: every cell
@@ -39,13 +41,15 @@ def render_lines(table: pa.Table, columns: Sequence[str], *, excel: bool) -> Lin
     excel : bool
         Put an apostrophe before text that a spreadsheet would take for something else: see
         `dcmdask.outputs.spreadsheet`.
+    end : str
+        What ends a line.
     """
     *cells, last = (_cells(table[name], excel=excel) for name in columns)
     if not cells:
         # Readers skip an empty line.
         last = pc.if_else(pc.equal(last, ""), pa.scalar('""', LARGE), last)
     comma = pa.scalar(",", LARGE)
-    return Lines.of(pc.binary_join_element_wise(*cells, joined(last, "\r\n"), comma))
+    return Lines.of(pc.binary_join_element_wise(*cells, joined(last, end), comma))
 
 
 def _cells(column: pa.ChunkedArray, *, excel: bool) -> pa.Array:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dcmdask.outputs.text import LARGE, Lines, as_json, holds_any, joined, texts_of
+from dcmdask.outputs.text import LARGE, Lines, as_json, holds_any, is_ascii, joined, texts_of
 
 encode = json.JSONEncoder(ensure_ascii=False).encode
 """Give a value as JSON; the library escapes what JSON wants escaped, and nothing else."""
 
 _CONTROLS = bytes(range(0x20))
 _SPECIAL = r'["\\\x00-\x1f]'
+_NOT_ASCII_ITSELF = r'["\\]|[^ -~]'
+_ASCII_SPECIAL = b'"\\\x7f' + _CONTROLS
+
+_INDENT = 4
 
 
 def render_records(table: pa.Table, columns: Sequence[str]) -> Lines:
@@ -48,14 +52,6 @@ def as_list(
     return b"".join([b"[\n" if begins else b",\n", content, after])
 
 
-def members(table: pa.Table, columns: Sequence[str], between: str) -> list[pa.Array | str]:
-    """Give the members of an object a row, to be joined: names and values in turns."""
-    parts: list[pa.Array | str] = []
-    for name in columns:
-        parts += [f"{between if parts else ''}{encode(name)}: ", as_texts(table[name])]
-    return parts
-
-
 def as_texts(column: pa.ChunkedArray) -> pa.Array:
     """Give a column as JSON."""
     if pa.types.is_string(column.type):
@@ -67,11 +63,61 @@ def _form(value: Any) -> str:
     return encode(as_json(value))
 
 
+def members(
+    table: pa.Table,
+    columns: Sequence[str],
+    between: str,
+    texts: Callable[[pa.ChunkedArray], pa.Array] = as_texts,
+) -> list[pa.Array | str]:
+    """Give the members of an object a row, to be joined: names and values in turns."""
+    parts: list[pa.Array | str] = []
+    for name in columns:
+        parts += [f"{between if parts else ''}{encode(name)}: ", texts(table[name])]
+    return parts
+
+
+def as_python_writes(depth: int) -> Callable[[pa.ChunkedArray], pa.Array]:
+    """Return what gives a column as ``json.dump(..., indent=4)`` writes it; an absent value is "".
+
+    Parameters
+    ----------
+    depth : int
+        How many objects the values stand in.
+    """
+    lines = json.JSONEncoder(indent=_INDENT)
+    start = "\n" + " " * _INDENT * depth
+
+    def form(value: Any) -> str:
+        # In a JSON text a line break is one of the layout: those of values are escaped.
+        return lines.encode(as_json(value)).replace("\n", start)
+
+    def texts(column: pa.ChunkedArray) -> pa.Array:
+        if pa.types.is_string(column.type):
+            return pc.fill_null(quoted_in_ascii(texts_of(column, str)), '""')
+        return pc.fill_null(texts_of(column, form), '""')
+
+    return texts
+
+
 def quoted(texts: pa.Array) -> pa.Array:
     """Give texts as JSON strings; an absent one stays absent."""
     strings = joined('"', texts, '"')
     if not holds_any(texts, b'"\\' + _CONTROLS):
         return strings
-    special = pc.fill_null(pc.match_substring_regex(texts, _SPECIAL), False)
-    escaped = [encode(text) for text in texts.filter(special).to_pylist()]
+    return _escaped(strings, texts, _SPECIAL, encode)
+
+
+def quoted_in_ascii(texts: pa.Array) -> pa.Array:
+    """Give texts as JSON strings in which what is no ASCII is escaped, as `json.dumps` does."""
+    strings = joined('"', texts, '"')
+    if is_ascii(texts) and not holds_any(texts, _ASCII_SPECIAL):
+        return strings
+    return _escaped(strings, texts, _NOT_ASCII_ITSELF, json.dumps)
+
+
+def _escaped(
+    strings: pa.Array, texts: pa.Array, which: str, form: Callable[[str], str]
+) -> pa.Array:
+    special = pc.fill_null(pc.match_substring_regex(texts, which), False)
+    escaped = [form(text) for text in texts.filter(special).to_pylist()]
     return pc.replace_with_mask(strings, special, pa.array(escaped, LARGE))

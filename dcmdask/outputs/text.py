@@ -80,6 +80,11 @@ def holds_any(texts: pa.Array, characters: bytes) -> bool:
     return any(character in content for character in characters)
 
 
+def is_ascii(texts: pa.Array) -> bool:
+    """Tell whether all of the texts are ASCII."""
+    return bytes(Lines.of(texts).content).isascii()
+
+
 @dataclass(frozen=True, slots=True)
 class Lines:
     """Lines of a file in one piece of memory, of which any run of rows is a slice.

@@ -21,8 +21,8 @@ from dcmdask.outputs.csv import render_header
 from dcmdask.outputs.imgtools import (
     INDEX_COLUMNS,
     INSTANCE_COLUMNS,
-    render_crawl_db,
     render_index_lines,
+    render_series_files,
     render_sop_map,
 )
 from dcmdask.schema import CRAWL_DB, INDEX, INSTANCES, KEY, table_of
@@ -70,7 +70,8 @@ def index_csv(index: pa.Table, *, excel: bool) -> bytes:
 
 def joined(*ranges: tuple[pa.Table, pa.Table]) -> bytes:
     """Give crawl_db.json, the instances of each range in one piece."""
-    return b"".join(render_crawl_db((series, [instances]) for series, instances in ranges))
+    pieces = render_series_files((series, [instances]) for series, instances in ranges)
+    return b"".join(piece.crawl_db for piece in pieces)
 
 
 def crawl_db(*ranges: tuple[pa.Table, pa.Table]) -> dict[str, Any]:
@@ -341,7 +342,8 @@ def test_pieces_of_a_series_join_to_one_object() -> None:
     for start, stop in itertools.combinations(range(len(rows) + 1), 2):
         cuts = (rows[:start], rows[start:stop], rows[stop:])
         pieces = [instances_of(*some) for some in cuts]
-        assert whole == b"".join(render_crawl_db([(series, pieces)]))
+        found = render_series_files([(series, pieces)])
+        assert whole == b"".join(piece.crawl_db for piece in found)
 
 
 def test_an_empty_crawl_has_empty_objects() -> None:
@@ -349,6 +351,121 @@ def test_an_empty_crawl_has_empty_objects() -> None:
     assert crawl_db() == {}
     assert json.loads(b"".join(render_sop_map([]))) == {}
     assert json.loads(b"".join(render_sop_map([instances_of()]))) == {}
+
+
+# -- crawl-cache.json ----------------------------------------------------------------------------
+
+
+_NAME = st.text(st.sampled_from('a/"\\\n\x1f山.!')) | st.text(st.characters(codec="utf-8"))
+_FOLDER = st.lists(st.sampled_from(["a", "b", "..", '"', "山"]), min_size=1, max_size=3).map(
+    "/".join
+)
+_PLACED = st.fixed_dictionaries(
+    {
+        "StudyInstanceUID": st.sampled_from([None, "1", "2"]),
+        "SeriesInstanceUID": st.sampled_from(["3", '"', "\\"]),
+        "Modality": st.sampled_from([None, "CT", "MR"]),
+        "AcquisitionNumber": st.sampled_from([None, 1, 2]),
+        "SOPInstanceUID": st.sampled_from([None, "5", "6", '"', "\n"]),
+        "folder": _FOLDER,
+        "file_name": _NAME,
+    }
+)
+
+
+def cache(*ranges: tuple[pa.Table, pa.Table]) -> str:
+    """Give crawl-cache.json, the instances of each range in one piece."""
+    pieces = render_series_files((series, [instances]) for series, instances in ranges)
+    return b"".join(piece.crawl_cache for piece in pieces).decode()
+
+
+def test_the_cache_has_what_is_absent_as_empty_text() -> None:
+    """Med-ImageTools calls methods of text on a PatientID; an empty list of ROIs it goes through."""
+    series = series_of({"SeriesInstanceUID": "1.3", "Modality": "RTSTRUCT", "NumROIs": 0})
+    entry = json.loads(cache((series, instances_of())))["1.3"]["1"]
+    assert ("", "", 0) == (entry["PatientID"], entry["ROINames"], entry["NumROIs"])
+
+
+@pytest.mark.parametrize(
+    ("modality", "modalities", "expected"),
+    [
+        ("RTSTRUCT", ["PT", "CT"], ("CT", "1.1")),
+        ("RTSTRUCT", ["PT", None], ("PT", "1.0")),
+        ("RTDOSE", ["CT", "RTPLAN"], ("RTPLAN", "1.1")),
+        ("SEG", ["CT", "CT"], ("CT", "1.1")),
+        ("SR", [None], ("", "1.0")),
+        ("PT", ["PT", "CT"], ("CT", "1.1")),
+        ("PT", ["PT"], ("", "")),
+        ("CT", ["CT"], ("", "")),
+        ("MR", None, ("", "")),
+    ],
+)
+def test_the_cache_has_one_target(
+    modality: str, modalities: list[str | None] | None, expected: tuple[str, str]
+) -> None:
+    """The last, as of index.csv; of what is not in the crawl only for want of another."""
+    uids = modalities and [f"1.{number}" for number in range(len(modalities))]
+    targets = {"ReferencedModality": modalities, "ReferencedSeriesUID": uids}
+    tables = (
+        series_of({"SeriesInstanceUID": "2", "Modality": modality, **targets}),
+        instances_of(),
+    )
+    entry = json.loads(cache(tables))["2"]["1"]
+    assert expected == (entry["ReferencedModality"], entry["ReferencedSeriesUID"])
+    assert uids == crawl_db(tables)["2"]["1"]["ReferencedSeriesUID"]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(_PLACED, max_size=8), _FOLDER, st.lists(st.floats(allow_nan=False), max_size=2), _NAME
+)
+def test_the_cache_is_as_the_library_writes_it(
+    rows: list[dict[str, Any]], folder: str, spacing: list[float], patient: str
+) -> None:
+    """What Med-ImageTools writes of what it has loaded is known: every byte, whatever the values."""
+    names = ("StudyInstanceUID", "SeriesInstanceUID", "Modality")
+    keys = {(*(row[name] for name in names), row["AcquisitionNumber"] or 1) for row in rows}
+    more = {"folder": folder, "PixelSpacing": spacing, "PatientID": patient}
+    series = series_of(*({**dict(zip(KEY, key, strict=True)), **more} for key in keys))
+    content = cache((series, instances_of(*rows)))
+    found = json.loads(content)
+    assert content == json.dumps(found, indent=4)
+    listed = crawl_db((series, instances_of(*rows)))
+    for uid, entries in listed.items():
+        assert list(entries) == list(found[uid])
+        for name, entry in entries.items():
+            assert entry["instances"] == found[uid][name]["instances"]
+            assert (patient, folder) == (found[uid][name]["PatientID"], found[uid][name]["folder"])
+
+
+def test_acquisitions_are_in_one_folder_of_the_cache() -> None:
+    """Med-ImageTools joins the names of all to the folder of one; crawl_db.json has that of each."""
+    keys = [{"SeriesInstanceUID": "1.3", "SubSeries": n, "folder": f"in/{n}"} for n in (2, 1)]
+    rows = [
+        {"SeriesInstanceUID": "1.3", "SOPInstanceUID": f"{n}", "AcquisitionNumber": n}
+        | {"folder": f"in/{n}", "file_name": "f"}
+        for n in (1, 2)
+    ]
+    tables = (series_of(*keys), instances_of(*rows))
+    cached = json.loads(cache(tables))["1.3"]
+    for entries, expected in (
+        (crawl_db(tables)["1.3"], [("in/1", "f"), ("in/2", "f")]),
+        (cached, [("in/1", "f"), ("in/1", "../2/f")]),
+    ):
+        assert expected == [(one["folder"], *one["instances"].values()) for one in entries.values()]
+
+
+def test_an_instance_on_disk_is_before_its_member_of_an_archive() -> None:
+    """Of two places the one that other tools open, although the other is the first by name."""
+    series = series_of({"SeriesInstanceUID": "1.3", "folder": "in/b"})
+    common = {"StudyInstanceUID": "1.2", "Modality": "CT", "SeriesInstanceUID": "1.3"}
+    common |= {"SOPInstanceUID": "1", "file_name": "f"}
+    rows = [
+        {**common, "folder": "in/a.zip", "path": "a.zip!f", "url": "zip://f::file:///in/a.zip"},
+        {**common, "folder": "in/b", "path": "b/f", "url": "file:///in/b/f"},
+    ]
+    found = crawl_db((series, table_of(rows, INSTANCES).select(list(INSTANCE_COLUMNS))))
+    assert {"1": "f"} == found["1.3"]["1"]["instances"]
 
 
 # -- sop_map.json --------------------------------------------------------------------------------
@@ -382,23 +499,6 @@ def test_an_instance_stands_in_the_map_once(pairs: list[tuple[str, str]]) -> Non
     cut = [sops(*(pair for pair in pairs if pair[0] == sop)) for sop in "abc"]
     assert dict(sorted(pairs, key=lambda pair: pair[1])) == json.loads(content)
     assert content == b"".join(render_sop_map(cut))
-
-
-_NAME = st.text(st.sampled_from('a/"\\\n\x1f山.!')) | st.text(st.characters(codec="utf-8"))
-_FOLDER = st.lists(st.sampled_from(["a", "b", "..", '"', "山"]), min_size=1, max_size=3).map(
-    "/".join
-)
-_PLACED = st.fixed_dictionaries(
-    {
-        "StudyInstanceUID": st.sampled_from([None, "1", "2"]),
-        "SeriesInstanceUID": st.sampled_from(["3", '"', "\\"]),
-        "Modality": st.sampled_from([None, "CT", "MR"]),
-        "AcquisitionNumber": st.sampled_from([None, 1, 2]),
-        "SOPInstanceUID": st.sampled_from([None, "5", "6", '"', "\n"]),
-        "folder": _FOLDER,
-        "file_name": _NAME,
-    }
-)
 
 
 def relative(folder: str, name: str, start: str) -> str:
