@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydicom.filereader import read_dataset
 
+from dcmdask.charset import Encodings, current_default
 from dcmdask.codes import codes_of, first_rows
-from dcmdask.header.charset import Encodings, current_default
 from dcmdask.header.columnar.elements import (
     CHARSET,
     SLOT,
