@@ -27,6 +27,7 @@ from dcmdask.output import (
     Check,
     FolderOutput,
     StoreOutput,
+    json_object,
     state_of,
     token_of,
 )
@@ -196,7 +197,7 @@ def is_own_catalog(text: bytes | None) -> bool:
     Other tools have a file of this name (STAC, Intake), and so may people. One of ours carries a
     checksum; one of a release before that has the entries that all of ours have.
     """
-    said = _parsed(text)
+    said = json_object(text)
     if said is None:
         return False
     check = said.pop(_CHECK, None)
@@ -205,13 +206,13 @@ def is_own_catalog(text: bytes | None) -> bool:
 
 def is_like_a_catalog(text: bytes | None) -> bool:
     """Tell whether the content of a ``catalog.json`` is ours but for changes."""
-    said = _parsed(text)
+    said = json_object(text)
     return said is not None and said.keys() >= _KEYS
 
 
 def published_by(text: bytes | None) -> dict[str, Check]:
     """Return what a ``catalog.json`` that is ours says of the files published with it."""
-    said = _parsed(text) if is_own_catalog(text) else None
+    said = json_object(text) if is_own_catalog(text) else None
     found: dict[str, Check] = {}
     with suppress(AttributeError, ValueError):
         for name, words in (said or {}).get("published", {}).items():
@@ -229,14 +230,6 @@ def described(checks: Mapping[str, Check]) -> dict[str, str]:
     {'index.csv': '12 000000ab'}
     """
     return {name: f"{check.size} {check.crc or 0:08x}" for name, check in checks.items()}
-
-
-def _parsed(text: bytes | None) -> dict[str, Any] | None:
-    try:
-        said = json.loads((text or b"").decode("utf-8"))
-    except (ValueError, RecursionError):
-        return None
-    return said if isinstance(said, dict) else None
 
 
 def _checksum(catalog: Mapping[str, Any]) -> str:

@@ -99,7 +99,7 @@ class Placing:
 
     def names_at_stake(self) -> set[str]:
         """Return the names that undoing a half-done publishing touches."""
-        if not self._is_half_done():
+        if not self.is_half_done():
             return set()
         # The map of ProjectIDs may have been edited by people, unless it was set aside.
         names = {CATALOG, *self._moved_names()} - OF_PEOPLE
@@ -196,7 +196,7 @@ class Placing:
         OutputError
             Somebody has put something where the previous catalog was: both stay.
         """
-        if self._is_half_done():
+        if self.is_half_done():
             self._prepared.mkdir(parents=True, exist_ok=True)
             for name in self._moved_names():
                 self._take_back(name)
@@ -219,7 +219,8 @@ class Placing:
                 # Neither of the two is ours.
                 self._set_aside(self._previous / one, stranger)
 
-    def _is_half_done(self) -> bool:
+    def is_half_done(self) -> bool:
+        """Tell whether a run was ended while it put its catalog in place."""
         return self._moves.exists() and not os.path.lexists(self._out / CATALOG)
 
     def _take_back(self, name: str) -> None:

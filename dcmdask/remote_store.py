@@ -44,6 +44,7 @@ from dcmdask.output import (
     StoreOutput,
     index_name,
     is_of_use,
+    json_object,
     known_of,
     state_name,
     state_of,
@@ -251,9 +252,9 @@ class RemoteStore(Staging):
     def _sent(self, token: str) -> dict[str, Check]:
         """Return what a run was about to send when it was ended."""
         try:
-            said = json.loads(self._private.read(_sent_name(token)) or b"{}")
-            return {str(name): Check(int(size)) for name, size in said.items()}
-        except (ValueError, TypeError, AttributeError):
+            said = json_object(self._private.read(_sent_name(token))) or {}
+            return {name: Check(int(size)) for name, size in said.items()}
+        except (ValueError, TypeError):
             return {}
 
     def _remove(self, prefix: str, is_own: Callable[[str, Listed], bool]) -> None:

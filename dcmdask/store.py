@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 
 from dcmdask import interrupts, modes
 from dcmdask.errors import LockedError, OutputError
+from dcmdask.folder import names_of
 from dcmdask.known import Known, write_index
 from dcmdask.marks import has_only_own_names, is_output, write_mark
 from dcmdask.output import (
@@ -200,7 +201,15 @@ class Store(Staging):
         published = self._published()
         self._before = names_right_in(published)
         # Text, not paths of pathlib: there may be a file a case, and this is part of every night.
-        gone = (name for name in published if not os.path.lexists(f"{self.place}/{name}"))
+        places = [self.place]
+        if self._placing.is_half_done():
+            # What a run set aside when it was killed is put back before this one reads.
+            places.append(f"{self.private}/{PREVIOUS}")
+        gone = (
+            name
+            for name in published
+            if not any(os.path.lexists(f"{place}/{name}") for place in places)
+        )
         self.missing = [name for name in gone if name not in OF_PEOPLE]
         names = {CATALOG, *self._writes, *self._before, *self._placing.names_at_stake()}
         self._refuse(names)
@@ -281,7 +290,7 @@ class Store(Staging):
     def _remove_private(self) -> None:
         """Remove what a run keeps for itself, and nothing else that may lie there."""
         shutil.rmtree(self.staging, ignore_errors=True)
-        for name in os.listdir(self.private):
+        for name in names_of(self.private):
             path = self.private / name
             if not has_only_own_names([name]):
                 continue

@@ -72,7 +72,7 @@ _KEPT = re.compile(
     rf"|manifest/(?:{_HEX}{{16}}/)?[0-9]{{5}}\.arrow"
 )
 _PUBLISHED = re.compile(
-    r"[a-z_]+\.(?:csv|json(?:\.greatest)?|parquet|html)|cases/[^/]+\.(?:csv|json)"
+    r"[a-z_]+\.(?:csv|json(?:\.greatest)?|parquet|html|xlsx)|cases/[^/]+\.(?:csv|json|xlsx)"
 )
 
 
