@@ -178,8 +178,13 @@ class _CaseFiles:
         return self
 
     def __exit__(self, kind: object, *_exception: object) -> None:
-        if kind is None:
-            self._write_up_to(None, [CASE_ROWS.empty_table() for _ in self._views])
+        try:
+            if kind is None:
+                self._write_up_to(None, [CASE_ROWS.empty_table() for _ in self._views])
+        finally:
+            # Of an error: those that have ended are no longer among them.
+            for book in self._books.values():
+                book.drop()
 
     def add(self, shown: list[pa.Table]) -> None:
         """Write some rows, in the form of every view. The last of their cases may have more."""
@@ -225,7 +230,8 @@ class _CaseFiles:
             self._books[name] = Workbook(path, self._columns, "case", _scratch(self._store))
         self._books[name].add(rows)
         if ends:
-            self._books.pop(name).close()
+            self._books[name].close()
+            del self._books[name]
 
     def _write(self, name: str, *pieces: bytes | memoryview) -> None:
         path = f"{self._folder}/{name}"

@@ -191,14 +191,18 @@ def contents(path: Path, numbers: Numbers) -> dict[Path, bytes]:
 def _replace(path: Path, content: bytes) -> None:
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with writing(path):
-        with open(fresh, "xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if path.exists():
-            # Who may read and write it is for its owner to say.
-            shutil.copymode(path, fresh)
-        os.replace(fresh, path)
+        try:
+            with open(fresh, "xb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            if path.exists():
+                # Who may read and write it is for its owner to say.
+                shutil.copymode(path, fresh)
+            os.replace(fresh, path)
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -390,13 +390,12 @@ class Store(Staging):
         index = self.private / index_name(token)
         write_index(index, self.parts, state.parts)
         with writing(self.out):
-            published = self._sync(state)
+            published = self._sync(state, index)
             state = replace(state, index=check_of(index), published=published)
             self._keep(state_name(token), asdict(state))
             catalog = {**catalog, "state": token, "published": described(published)}
             self._prepare_catalog(catalog)
-            for path in (index, self.private / state_name(token), self.prepared / CATALOG):
-                sync(path)
+            _sync_all([self.private / state_name(token), self.prepared / CATALOG])
             # Somebody may have put something there since the run began.
             self._refuse({CATALOG, *self._before, *moves})
             self._placing.proofs.add(published)
@@ -442,8 +441,15 @@ class Store(Staging):
         else:
             modes.open_tree(self.prepared, modes.usual_modes(self.staging))
 
-    def _sync(self, state: State) -> dict[str, Check]:
+    def _sync(self, state: State, index: Path) -> dict[str, Check]:
         """See that what is published and kept is on disk before its names are: the power may fail.
+
+        Parameters
+        ----------
+        state : State
+            What is kept for the next run.
+        index : pathlib.Path
+            Of the parts.
 
         Returns
         -------
@@ -462,7 +468,7 @@ class Store(Staging):
         with ThreadPoolExecutor(_SYNCING) as pool:
             names = self.names()
             checks = pool.map(check, names)
-            list(pool.map(sync, kept))
+            list(pool.map(sync, [index, *kept]))
             return dict(zip(names, checks, strict=True))
 
 
@@ -516,6 +522,11 @@ class _Holder:
             return False
         # A clock that was wrong may have left a time to come.
         return bool(elsewhere) and abs(age) < _STALE
+
+
+def _sync_all(paths: Sequence[Path]) -> None:
+    with ThreadPoolExecutor(len(paths)) as pool:
+        list(pool.map(sync, paths))
 
 
 def _remove(path: Path) -> None:
