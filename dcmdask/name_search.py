@@ -10,7 +10,7 @@ again only where that has changed.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from dcmdask.privacy.tables import (
 )
 from dcmdask.schema import MANIFEST, READ, SEEN
 from dcmdask.spill import Key, Stream, cut, one_by_one
-from dcmdask.types import HeaderTables, Note, Partition, PartitionSummary
+from dcmdask.types import FileKey, HeaderTables, Note, Partition, PartitionSummary
 from dcmdask.unlisted import UnlistedPlaces
 
 ROUNDS = 3
@@ -54,6 +54,7 @@ Flags = npt.NDArray[np.bool_]
 Spot = tuple[int, int]
 """A part, by its number, and a row of its listing."""
 Group = tuple[str, str]
+AccessOf = Callable[[Iterable[FileKey]], Mapping[FileKey, bytes | None]]
 
 
 @dataclass(slots=True)
@@ -262,7 +263,7 @@ def write_search(
     position: int,
     partition_size: int,
     attempt: int,
-    access_of: Callable[[int, bytes], bytes | None],
+    access_of: AccessOf,
 ) -> Iterator[Partition]:
     """Write the rows that are read again, and drop them from the parts that have them.
 
@@ -283,7 +284,8 @@ def write_search(
     attempt : int
         Which one this is: another file that bears a name is read in each.
     access_of : callable
-        Number of a root and location to by what the file is reached, sealed, where that was listed.
+        Files, by the number of their root and their location, to by what each is reached, sealed,
+        where that was listed.
 
     Yields
     ------
@@ -333,7 +335,7 @@ def _entries(
     rows: Sequence[Spot],
     parts: Standing,
     roots: Mapping[str, int],
-    access_of: Callable[[int, bytes], bytes | None],
+    access_of: AccessOf,
 ) -> Iterator[tuple[Any, ...]]:
     """Return rows of the listing as `dcmdask.schema.MANIFEST` has them, in their order."""
     wanted: dict[int, list[int]] = defaultdict(list)
@@ -344,9 +346,10 @@ def _entries(
         table = read_part(parts.folder, _stem(parts, part), "read", _LISTED)
         for row, entry in zip(some, table.take(pa.array(some)).to_pylist(), strict=True):
             found[part, row] = entry
-    for spot in rows:
-        entry = {**found[spot], "root": roots[found[spot]["root"]]}
-        entry["access"] = access_of(entry["root"], entry["location"])
+    entries = [{**found[spot], "root": roots[found[spot]["root"]]} for spot in rows]
+    access = access_of([(entry["root"], entry["location"]) for entry in entries])
+    for entry in entries:
+        entry["access"] = access.get((entry["root"], entry["location"]))
         yield tuple(entry[name] for name in MANIFEST.names)
 
 

@@ -60,7 +60,7 @@ from dcmdask.source.entries import Root
 from dcmdask.source.local import move_archives_into_folders
 from dcmdask.store import Store
 from dcmdask.supervisor import read_partition, start_reader, stop_readers
-from dcmdask.types import PRIVATE, Partition, PartitionSummary, Progress
+from dcmdask.types import PRIVATE, FileKey, Partition, PartitionSummary, Progress
 from dcmdask.unlisted import UnlistedPlaces
 
 if TYPE_CHECKING:
@@ -447,8 +447,9 @@ def _crawl(
     return listing, totals
 
 
-def _plain_access(_root: int, _location: bytes) -> None:
-    """Tell that a file is reached by its location alone."""
+def _plain_access(_files: Iterable[FileKey]) -> dict[FileKey, bytes | None]:
+    """Tell that files are reached by their location alone."""
+    return {}
 
 
 def _search_again(
@@ -458,7 +459,7 @@ def _search_again(
     writer: PieceWriter,
     options: RunOptions,
     read: Callable[[list[Partition]], Iterable[PartitionSummary]],
-    access_of: Callable[[int, bytes], bytes | None],
+    access_of: name_search.AccessOf,
 ) -> Totals:
     """Have names looked for that only other parts know; give what all parts came to then."""
     roots = {root.name: number for number, root in enumerate(listing.roots)}

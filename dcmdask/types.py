@@ -195,6 +195,9 @@ class Failure:
     stage: str
 
 
+FileKey = tuple[int, bytes]
+"""A file of a listing: number of its root, and location."""
+
 Fetch = Callable[[int, int], bytes]
 """Bytes at an offset, at most so many; fewer only at the end of the file."""
 
