@@ -24,7 +24,7 @@ from dcmdask.cli.summary import closing_lines, summary_lines
 from dcmdask.cli.terminal import complain, one_line, say
 from dcmdask.config import CASE_ROWS, FOLLOW_LINKS, JOIN_GAP, LAYOUTS, REQUESTS, RunOptions
 from dcmdask.remote.address import is_url
-from dcmdask.supervisor import do_without_pandas, start_reader
+from dcmdask.supervisor import start_reader
 
 STRICT = 3
 
@@ -177,7 +177,6 @@ def command(
     sources = (*sources, *data_root)
     check_sources(sources, settings["from_list"])
     options = RunOptions(**settings)
-    do_without_pandas()
     with watching(quiet=quiet or as_json, log_file=log_file) as watch:
         if options.scheduler is None:
             # It loads while this process does.
