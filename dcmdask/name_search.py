@@ -37,7 +37,7 @@ from dcmdask.privacy.tables import (
     names_of_groups,
 )
 from dcmdask.schema import MANIFEST, READ, SEEN
-from dcmdask.spill import Key, Stream, cut, one_by_one
+from dcmdask.spill import Key, Shelf, Stream, cut, one_by_one
 from dcmdask.types import FileKey, HeaderTables, Note, Partition, PartitionSummary
 from dcmdask.unlisted import UnlistedPlaces
 
@@ -143,13 +143,13 @@ def unsearched(folder: Folder, stems: Sequence[str], scratch: Path) -> Unsearche
     scratch : pathlib.Path
         Where rows are kept that cannot be held.
     """
-    names = _names(folder, stems)
+    names, searched = _names(folder, stems, scratch / "names")
     groups = {kind: _mixed(names.having(kind), kind, scratch / kind) for kind in GROUPS}
     others = OtherNames([*groups.values()])
     found = Unsearched()
     order: list[tuple[str, str, Spot]] = []
     for number, stem in enumerate(stems):
-        if not (any(groups.values()) or _is_searched(folder, stem)):
+        if not (any(groups.values()) or stem in searched):
             continue
         table = _concerned(folder, stem, groups)
         wrong = _wrong(table, others)
@@ -179,23 +179,20 @@ def _mixed(names: Stream, group: str, scratch: Path) -> dict[str, list[str]]:
     return found
 
 
-def _names(folder: Folder, stems: Sequence[str]) -> Stream:
-    """Return names and groups, once for each part that has them."""
+def _names(folder: Folder, stems: Sequence[str], scratch: Path) -> tuple[Stream, set[str]]:
+    """Return names and groups, once for each part that has them.
 
-    def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        for stem in stems:
-            table = read_part_instances(folder, stem, _ASKED)
-            first = first_rows(codes_of(*table.columns))
-            yield from table.take(pa.array(first)).select(list(columns)).to_batches()
-
-    rows = sum(read_part(folder, stem, "seen", ["row"]).num_rows for stem in stems)
-    stream = Stream(_KNOWN, rows, read)
-    return stream if rows > _RANGE else Stream.of(stream.table())
-
-
-def _is_searched(folder: Folder, stem: str) -> bool:
-    """Tell whether anything of a part was searched for names of others."""
-    return bool(pc.max(read_part(folder, stem, "seen", ["others"])["others"]).as_py())
+    Also the parts of which anything was searched for names of others.
+    """
+    shelf = Shelf(scratch, _KNOWN, _RANGE)
+    searched = set()
+    for stem in stems:
+        table = read_part_instances(folder, stem, _ASKED)
+        first = first_rows(codes_of(*table.columns))
+        shelf.put(table.take(pa.array(first)))
+        if pc.max(read_part(folder, stem, "seen", ["others"])["others"]).as_py():
+            searched.add(stem)
+    return shelf.stream(), searched
 
 
 def _concerned(folder: Folder, stem: str, groups: Mapping[str, Mapping[str, Any]]) -> pa.Table:
