@@ -457,7 +457,7 @@ def _is_searched(store: AnyStore, known: Known, listing: Listing) -> bool:
     noted = store.output.read_catalog().get("counts", {}).get("noted")
     return isinstance(noted, dict) and Note.WITHHELD not in noted
 
-    
+
 def _plain_access(_files: Iterable[FileKey]) -> dict[FileKey, bytes | None]:
     """Tell that files are reached by their location alone."""
     return {}
