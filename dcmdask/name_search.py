@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dcmdask.codes import Codes, codes_of, first_rows
+from dcmdask.codes import Codes, codes_of, first_rows, map_distinct
 from dcmdask.folder import Folder
 from dcmdask.header.names import described_instances
 from dcmdask.header.notes import Notes, Remark
@@ -209,12 +209,12 @@ def _concerned(folder: Folder, stem: str, groups: Mapping[str, Mapping[str, Any]
 
 def _wrong(table: pa.Table, others: OtherNames) -> Flags:
     """Tell which instances were searched for other names than they should be."""
-    columns = [table[name] for name in _ASKED]
-    codes = codes_of(*columns)
-    first = pa.array(first_rows(codes))
-    rows = zip(*(column.take(first).to_pylist() for column in columns), strict=True)
-    right = np.array([digest_of_names(others.of(*row)) for row in rows], np.uint64)
-    wrong: Flags = table["others"].to_numpy() != right[codes]
+
+    def digest(*row: str | None) -> int:
+        return digest_of_names(others.of(*row))
+
+    right = map_distinct(digest, pa.uint64(), *(table[name] for name in _ASKED))
+    wrong: Flags = table["others"].to_numpy() != right.to_numpy()
     return wrong
 
 

@@ -90,11 +90,6 @@ class Placing:
         """Whether something that stood there is still kept."""
         return any(self._previous.parent.glob(f"{PREVIOUS}*"))
 
-    @property
-    def moves(self) -> Path:
-        """File that says what is about to be put in place."""
-        return self._moves
-
     # -- what is not ours ------------------------------------------------------------------------
 
     def names_at_stake(self) -> set[str]:

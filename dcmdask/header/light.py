@@ -26,7 +26,7 @@ from dcmdask.header.deflate import plain_window
 from dcmdask.header.meaning import LONGEST, encodings_in, meaning_of
 from dcmdask.header.notes import Remark
 from dcmdask.header.stated_charset import clean_charset
-from dcmdask.header.walk import Bytes, Element, Head, Opened, Walk, open_dataset
+from dcmdask.header.walk import Element, Opened, Walk, open_dataset
 from dcmdask.texts import is_ended
 from dcmdask.types import Kind, Note, Window
 from dcmdask.values import MALFORMED, TEXT, convert, vr_of
@@ -230,7 +230,7 @@ def _collect(window: Window, opened: Opened) -> _Found:
     return found
 
 
-def _walk(stream: Bytes, opened: Opened, begin: int, size: int | None = None) -> Walk:
+def _walk(stream: Window, opened: Opened, begin: int, size: int | None = None) -> Walk:
     return Walk(stream, begin, implicit=opened.implicit, little=opened.little, size=size)
 
 
@@ -240,7 +240,8 @@ def _is_out_of_order(window: Window, opened: Opened, begin: int) -> bool:
     That is as far as the first bytes reach, over plain elements. Exactly so far look the columns
     too: which files are read on is the same for both.
     """
-    walk = _walk(Head(window.head[:WINDOW]), opened, begin)
+    head = Window(window.place, window.head[:WINDOW], None, 0)
+    walk = _walk(head, opened, begin)
     while (one := walk.next()) is not None:
         is_odd = any(remark.note != Note.OUT_OF_ORDER for remark in walk.remarks)
         if one.tag <= LAST and not is_odd:
