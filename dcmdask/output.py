@@ -22,6 +22,7 @@ from dcmdask.errors import CatalogError, HeaderError, OutputError, UsageError
 from dcmdask.folder import Folder, StoreFolder, download, file_of, is_absent, reaching, read_now
 from dcmdask.known import Known, write_index
 from dcmdask.names import KnownSource, known_sources
+from dcmdask.own_names import MOVES, PARTS, UNFINISHED, index_name, state_name
 from dcmdask.parts import check_of, list_stems
 from dcmdask.remote.address import Address, below, is_url, local_path
 from dcmdask.remote.client import Listed
@@ -30,13 +31,11 @@ from dcmdask.types import CATALOG_FOLDER, PRIVATE
 
 CATALOG = "catalog.json"
 DEFAULT_MAP = "projectid_map.json"
-OF_PEOPLE = frozenset({DEFAULT_MAP, f"{DEFAULT_MAP}.greatest"})
-"""What people edit, and a run reads before it writes it: it is never refused for being changed."""
+GREATEST = ".greatest"
+"""Ends the name of what lies beside a map of ProjectIDs: the greatest number ever given."""
 
-MOVES = "moves.json"
-PREVIOUS = "previous"
-UNFINISHED = "unfinished.json"
-PARTS = "parts"
+OF_PEOPLE = frozenset({DEFAULT_MAP, f"{DEFAULT_MAP}{GREATEST}"})
+"""What people edit, and a run reads before it writes it: it is never refused for being changed."""
 
 _PUBLISHING = 5.0
 """Seconds that a reader waits for a catalog that is being put in place."""
@@ -426,16 +425,6 @@ def _content(folder: Folder, name: str) -> bytes | None:
         return file_of(folder, name).read_bytes()
     except OSError:
         return None
-
-
-def state_name(token: str) -> str:
-    """Give the name of the file of a state."""
-    return f"state-{token}.json"
-
-
-def index_name(token: str) -> str:
-    """Give the name of the index of a state."""
-    return f"state-{token}.index"
 
 
 def state_of(output: Output, token: str | None) -> State | None:

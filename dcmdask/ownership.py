@@ -19,11 +19,9 @@ from typing import Any, NamedTuple
 
 from dcmdask.errors import OutputError
 from dcmdask.folder import download
-from dcmdask.marks import STATE
 from dcmdask.output import (
     CATALOG,
     OF_PEOPLE,
-    PREVIOUS,
     Check,
     FolderOutput,
     StoreOutput,
@@ -31,6 +29,7 @@ from dcmdask.output import (
     state_of,
     token_of,
 )
+from dcmdask.own_names import PREVIOUS, STATE
 from dcmdask.parts import check_of
 from dcmdask.remote.client import Listed, quoted
 from dcmdask.remote.remote import Remote
@@ -164,8 +163,8 @@ def proofs_of(output: FolderOutput) -> Proofs:
     """Return what the runs into a folder have said of their files, also of one that was killed."""
     said: list[Mapping[str, Check]] = []
     with suppress(OSError), os.scandir(output.private) as items:
-        for name in sorted(item.name for item in items if STATE.fullmatch(item.name)):
-            state = state_of(output, name.removeprefix("state-").removesuffix(".json"))
+        for token in sorted(found[1] for item in items if (found := STATE.fullmatch(item.name))):
+            state = state_of(output, token)
             if state is not None:
                 said.append(state.published)
     for place in (output.out, output.private / PREVIOUS):

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from dcmdask.errors import OutputError
 from dcmdask.modes import private_opener
-from dcmdask.output import CATALOG, MOVES, OF_PEOPLE, PREVIOUS
+from dcmdask.output import CATALOG, OF_PEOPLE
+from dcmdask.own_names import MOVES, PREVIOUS
 from dcmdask.ownership import Proofs, Stranger, refusal, strangers
 
 _GONE_BY_ITSELF = ".nfs"

@@ -19,6 +19,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dcmdask.errors import OutputError, ProjectIdMapError
+from dcmdask.output import GREATEST
+from dcmdask.own_names import NUMBERS_LOCK
 from dcmdask.types import PRIVATE
 from dcmdask.writing import output_error, writing
 
@@ -28,8 +30,6 @@ LARGEST = 2**53
 SEED_MAP = "case_projectid_map.json"
 """Name of the map that the case extractor leaves in its output folder."""
 
-_GREATEST = ".greatest"
-_LOCK = "numbers.lock"
 _PATIENCE = 60.0
 """Seconds to wait for another run that gives numbers: it takes milliseconds."""
 
@@ -59,7 +59,7 @@ class Numbers:
 
 def greatest_beside(path: Path) -> Path:
     """Return the file that remembers the greatest number of a map."""
-    return path.with_name(f"{path.name}{_GREATEST}")
+    return path.with_name(f"{path.name}{GREATEST}")
 
 
 def read_numbers(path: Path) -> Numbers:
@@ -211,7 +211,7 @@ def _alone(path: Path) -> Iterator[None]:
     private = path.with_name(PRIVATE)
     # In an output it is no file that people should meet.
     if private.is_dir():
-        lock = FileLock(private / _LOCK, mode=0o600)
+        lock = FileLock(private / NUMBERS_LOCK, mode=0o600)
     else:
         lock = FileLock(path.with_name(f".{path.name}.lock"))
     remedy = "choose another --projectid-map"

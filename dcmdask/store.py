@@ -33,17 +33,23 @@ from dcmdask.output import (
     CATALOG,
     DEFAULT_MAP,
     OF_PEOPLE,
-    PREVIOUS,
-    UNFINISHED,
     Check,
     FolderOutput,
     State,
-    index_name,
     is_of_use,
     known_of,
-    state_name,
     state_of,
     token_of,
+)
+from dcmdask.own_names import (
+    HOLDER,
+    LOCK,
+    MANIFEST,
+    PREVIOUS,
+    STAGING,
+    UNFINISHED,
+    index_name,
+    state_name,
 )
 from dcmdask.ownership import (
     catalog_text,
@@ -113,7 +119,7 @@ class Store(Staging):
         replace: bool = False,
         closed: bool = False,
     ) -> None:
-        super().__init__(out / PRIVATE / "staging")
+        super().__init__(out / PRIVATE / STAGING)
         self.out = out
         self.place = str(out)
         self.output = FolderOutput(out)
@@ -129,8 +135,8 @@ class Store(Staging):
         self._closed = closed
         self._before: set[str] = set()
         self._placing = Placing(out, self.private, self.prepared)
-        self._lock = FileLock(self.private / "lock", mode=0o600)
-        self._holder = _Holder(self.private / "holder.json")
+        self._lock = FileLock(self.private / LOCK, mode=0o600)
+        self._holder = _Holder(self.private / HOLDER)
         self._made: list[Path] = []
 
     def __enter__(self) -> Self:
@@ -247,7 +253,7 @@ class Store(Staging):
             modes.close_tree(self.private)
         self._placing.undo()
         shutil.rmtree(self.staging, ignore_errors=True)
-        for folder in (self.staging / "manifest", self.staging / "publish", self.parts):
+        for folder in (self.staging / MANIFEST, self.staging / "publish", self.parts):
             modes.private_folder(folder)
         if self._fresh:
             self._forget_unfinished()
