@@ -16,6 +16,7 @@ from dcmdask.config import RunOptions
 from dcmdask.modes import private_folder, private_opener
 from dcmdask.outputs.csv import render_header, render_lines
 from dcmdask.outputs.json import as_list, render_records
+from dcmdask.outputs.text import Lines
 from dcmdask.outputs.xlsx import Workbook
 from dcmdask.schema import CASE_ROWS, TEMPLATE
 from dcmdask.staging import Staging
@@ -71,7 +72,7 @@ def write_cases(
         merged = [_Merged(store, view, columns, options, stack) for view in views]
         files = stack.enter_context(_CaseFiles(store, views, project_ids, options))
         for rows in ranges:
-            shown = [view.change(rows) for view in views]
+            shown = [_Shown.of(view.change(rows), columns, options) for view in views]
             for tables, own in zip(merged, shown, strict=True):
                 tables.add(own)
             files.add(shown)
@@ -85,6 +86,27 @@ def names_of_cases(options: RunOptions) -> set[str]:
     return names | ({"cases"} if any(view.mark is not None for view in views) else set())
 
 
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """Rows in the form of a view.
+
+    Attributes
+    ----------
+    rows : pyarrow.Table
+        `dcmdask.schema.CASE_ROWS`.
+    lines : Lines
+        What they are in a CSV file: of all cases, and of their own.
+    """
+
+    rows: pa.Table
+    lines: Lines
+
+    @classmethod
+    def of(cls, rows: pa.Table, columns: Sequence[str], options: RunOptions) -> _Shown:
+        """Render some rows."""
+        return cls(rows, render_lines(rows, columns, excel=options.excel_csv))
+
+
 class _Merged:
     """The tables of all cases in one form, which may have several names."""
 
@@ -96,26 +118,22 @@ class _Merged:
         options: RunOptions,
         stack: ExitStack,
     ) -> None:
-        self._columns = columns
-        self._excel = options.excel_csv
         self._streams = []
         self._books = []
         for name in view.merged:
             self._streams.append(stack.enter_context(store.open_output(f"{name}.csv")))
-            self._streams[-1].write(render_header(columns, excel=self._excel))
+            self._streams[-1].write(render_header(columns, excel=options.excel_csv))
             if options.workbooks:
                 path = store.staged(f"{name}.xlsx")
                 book = Workbook(path, columns, "cases", _scratch(store))
                 self._books.append(stack.enter_context(book))
 
-    def add(self, rows: pa.Table) -> None:
+    def add(self, shown: _Shown) -> None:
         """Write some rows."""
-        if self._streams:
-            lines = render_lines(rows, self._columns, excel=self._excel)
-            for stream in self._streams:
-                stream.write(lines.content)
+        for stream in self._streams:
+            stream.write(shown.lines.content)
         for book in self._books:
-            book.add(rows)
+            book.add(shown.rows)
 
 
 def _scratch(store: Staging) -> Path:
@@ -178,18 +196,24 @@ class _CaseFiles:
         return self
 
     def __exit__(self, kind: object, *_exception: object) -> None:
-        if kind is None:
-            self._write_up_to(None, [CASE_ROWS.empty_table() for _ in self._views])
+        try:
+            if kind is None:
+                nothing = _Shown.of(CASE_ROWS.empty_table(), self._columns, self._options)
+                self._write_up_to(None, [nothing] * len(self._views))
+        finally:
+            # Of an error: those that have ended are no longer among them.
+            for book in self._books.values():
+                book.drop()
 
-    def add(self, shown: list[pa.Table]) -> None:
+    def add(self, shown: list[_Shown]) -> None:
         """Write some rows, in the form of every view. The last of their cases may have more."""
-        if shown[0].num_rows and self._waiting:
-            self._write_up_to(shown[0]["ProjectID"][-1].as_py(), shown)
+        if shown[0].rows.num_rows and self._waiting:
+            self._write_up_to(shown[0].rows["ProjectID"][-1].as_py(), shown)
 
-    def _write_up_to(self, last: int | None, shown: list[pa.Table]) -> None:
+    def _write_up_to(self, last: int | None, shown: list[_Shown]) -> None:
         """Write the files of all cases that wait and come before `last`, and the first rows of it."""
         writers = [self._writer(*pair) for pair in zip(self._views, shown, strict=True)]
-        ids = shown[0]["ProjectID"].to_numpy()
+        ids = shown[0].rows["ProjectID"].to_numpy()
         while self._waiting and (last is None or self._waiting[-1][0] <= last):
             number, stem = self._waiting[-1]
             start, stop = (int(np.searchsorted(ids, number, side)) for side in ("left", "right"))
@@ -200,11 +224,10 @@ class _CaseFiles:
                 return
             self._waiting.pop()
 
-    def _writer(self, view: _View, rows: pa.Table) -> Callable[[str, int, int, bool], None]:
+    def _writer(self, view: _View, shown: _Shown) -> Callable[[str, int, int, bool], None]:
         """Return what writes the rows of one case, of a view, into its files."""
-        excel = self._options.excel_csv
-        header = render_header(self._columns, excel=excel)
-        lines = render_lines(rows, self._columns, excel=excel)
+        header = render_header(self._columns, excel=self._options.excel_csv)
+        rows, lines = shown.rows, shown.lines
         records = render_records(rows, self._columns) if view.as_json else None
 
         def write(stem: str, start: int, stop: int, ends: bool) -> None:
@@ -225,7 +248,8 @@ class _CaseFiles:
             self._books[name] = Workbook(path, self._columns, "case", _scratch(self._store))
         self._books[name].add(rows)
         if ends:
-            self._books.pop(name).close()
+            self._books[name].close()
+            del self._books[name]
 
     def _write(self, name: str, *pieces: bytes | memoryview) -> None:
         path = f"{self._folder}/{name}"

@@ -29,7 +29,6 @@ from dcmdask.values import INTEGER, TEXT
 
 _NOT_READ = ("Folder", "FileName", "ImageCount", "SeriesCount")
 _VALUES = tuple(name for name in CASE_ROWS.names[4:] if name not in _NOT_READ)
-_COUNTED = ("ImageCount", "SeriesCount")
 _AGED = ("PatientAge", "PatientBirthDate", "StudyDate")
 
 COLUMNS = (

@@ -124,7 +124,8 @@ class Catalog:
         """
         if isinstance(self._output, FolderOutput):
             return altered_files(self._output)
-        return altered_objects(self._output, scratch.make_for(self))
+        with scratch.folder() as place:
+            return altered_objects(self._output, place)
 
     def _table(self, name: str) -> pa.Table:
         file = f"{name}.parquet"

@@ -472,11 +472,14 @@ def write_again(
     """
     numbers = {root.name: number for number, root in enumerate(listing.roots)}
     cut = _Cut(partition_size, listing, writer)
-    for rows in pieces:
-        for row in rows.to_pylist():
-            root = numbers[row.pop("root")]
-            access = inventory.access_of(root, row["location"]) if inventory else None
-            cut.add(root, [Entry(**row, access=access)], listing.rows, [False])
+    rows = (row for piece in pieces for row in piece.to_pylist())
+    # So many at a time: how they are reached is looked up in the whole list.
+    while some := list(itertools.islice(rows, partition_size)):
+        files = [(numbers[row.pop("root")], row) for row in some]
+        asked = [(root, row["location"]) for root, row in files]
+        access = inventory.access_of(asked) if inventory else {}
+        for file, (root, row) in zip(asked, files, strict=True):
+            cut.add(root, [Entry(**row, access=access.get(file))], listing.rows, [False])
     cut.finish()
 
 

@@ -8,30 +8,20 @@ in an output of an earlier release, the files that a run has left there.
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+from dcmdask.own_names import MARK, OWN, STATE, UNFINISHED
 from dcmdask.types import PRIVATE
-
-MARK = "output.json"
 
 _TEXT = b'{"dcmdask": "output", "about": "what a crawl keeps for the next one; safe to delete"}\n'
 _ANEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 _ANEW |= getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
-STATE = re.compile(r"state-[0-9a-f]{16}\.json")
-_UNFINISHED = "unfinished.json"
 _KEPT_BEGINS = b'{"reading": "'
 """What a run leaves for the next one begins so, in every release."""
 
 _CATALOG_BEGINS = b'{\n  "dcmdask": "'
-
-_OWN = re.compile(
-    r"(?:lock|numbers\.lock|moves\.json|unfinished\.json|output\.json|parts|staging|manifest|previous(?:-[0-9a-f]{8})?"
-    r"|holder\.json(?:\.[0-9a-f]{16})?|state-[0-9a-f]{16}\.(?:json|index)|sent-[0-9a-f]{16}\.json)"
-)
-"""Names that a run gives to what it keeps, and no others."""
 
 
 def is_output(folder: str | os.PathLike[str]) -> bool:
@@ -77,7 +67,7 @@ def has_only_own_names(names: Iterable[str]) -> bool:
     (True, True, False)
     """
     # A store of folders lists an empty one as a key without a name.
-    return all(_OWN.fullmatch(name.rstrip("/")) for name in names if name.strip("/"))
+    return all(OWN.fullmatch(name.rstrip("/")) for name in names if name.strip("/"))
 
 
 def names_an_output(names: Iterable[str]) -> bool:
@@ -109,7 +99,7 @@ def write_mark(private: Path) -> None:
 
 
 def _is_of_a_run(name: str) -> bool:
-    return name == _UNFINISHED or STATE.fullmatch(name) is not None
+    return name == UNFINISHED or STATE.fullmatch(name) is not None
 
 
 def _begins(path: str | os.PathLike[str], text: bytes) -> bool:

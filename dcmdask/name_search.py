@@ -10,7 +10,7 @@ again only where that has changed.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dcmdask.codes import Codes, codes_of, first_rows
+from dcmdask.codes import Codes, codes_of, first_rows, map_distinct
 from dcmdask.folder import Folder
 from dcmdask.header.names import described_instances
 from dcmdask.header.notes import Notes, Remark
@@ -37,8 +37,8 @@ from dcmdask.privacy.tables import (
     names_of_groups,
 )
 from dcmdask.schema import MANIFEST, READ, SEEN
-from dcmdask.spill import Key, Stream, cut, one_by_one
-from dcmdask.types import HeaderTables, Note, Partition, PartitionSummary
+from dcmdask.spill import Key, Shelf, Stream, cut, one_by_one
+from dcmdask.types import FileKey, HeaderTables, Note, Partition, PartitionSummary
 from dcmdask.unlisted import UnlistedPlaces
 
 ROUNDS = 3
@@ -54,6 +54,7 @@ Flags = npt.NDArray[np.bool_]
 Spot = tuple[int, int]
 """A part, by its number, and a row of its listing."""
 Group = tuple[str, str]
+AccessOf = Callable[[Iterable[FileKey]], Mapping[FileKey, bytes | None]]
 
 
 @dataclass(slots=True)
@@ -142,13 +143,13 @@ def unsearched(folder: Folder, stems: Sequence[str], scratch: Path) -> Unsearche
     scratch : pathlib.Path
         Where rows are kept that cannot be held.
     """
-    names = _names(folder, stems)
+    names, searched = _names(folder, stems, scratch / "names")
     groups = {kind: _mixed(names.having(kind), kind, scratch / kind) for kind in GROUPS}
     others = OtherNames([*groups.values()])
     found = Unsearched()
     order: list[tuple[str, str, Spot]] = []
     for number, stem in enumerate(stems):
-        if not (any(groups.values()) or _is_searched(folder, stem)):
+        if not (any(groups.values()) or stem in searched):
             continue
         table = _concerned(folder, stem, groups)
         wrong = _wrong(table, others)
@@ -178,23 +179,20 @@ def _mixed(names: Stream, group: str, scratch: Path) -> dict[str, list[str]]:
     return found
 
 
-def _names(folder: Folder, stems: Sequence[str]) -> Stream:
-    """Return names and groups, once for each part that has them."""
+def _names(folder: Folder, stems: Sequence[str], scratch: Path) -> tuple[Stream, set[str]]:
+    """Return names and groups, once for each part that has them.
 
-    def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        for stem in stems:
-            table = read_part_instances(folder, stem, _ASKED)
-            first = first_rows(codes_of(*table.columns))
-            yield from table.take(pa.array(first)).select(list(columns)).to_batches()
-
-    rows = sum(read_part(folder, stem, "seen", ["row"]).num_rows for stem in stems)
-    stream = Stream(_KNOWN, rows, read)
-    return stream if rows > _RANGE else Stream.of(stream.table())
-
-
-def _is_searched(folder: Folder, stem: str) -> bool:
-    """Tell whether anything of a part was searched for names of others."""
-    return bool(pc.max(read_part(folder, stem, "seen", ["others"])["others"]).as_py())
+    Also the parts of which anything was searched for names of others.
+    """
+    shelf = Shelf(scratch, _KNOWN, _RANGE)
+    searched = set()
+    for stem in stems:
+        table = read_part_instances(folder, stem, _ASKED)
+        first = first_rows(codes_of(*table.columns))
+        shelf.put(table.take(pa.array(first)))
+        if pc.max(read_part(folder, stem, "seen", ["others"])["others"]).as_py():
+            searched.add(stem)
+    return shelf.stream(), searched
 
 
 def _concerned(folder: Folder, stem: str, groups: Mapping[str, Mapping[str, Any]]) -> pa.Table:
@@ -211,12 +209,12 @@ def _concerned(folder: Folder, stem: str, groups: Mapping[str, Mapping[str, Any]
 
 def _wrong(table: pa.Table, others: OtherNames) -> Flags:
     """Tell which instances were searched for other names than they should be."""
-    columns = [table[name] for name in _ASKED]
-    codes = codes_of(*columns)
-    first = pa.array(first_rows(codes))
-    rows = zip(*(column.take(first).to_pylist() for column in columns), strict=True)
-    right = np.array([digest_of_names(others.of(*row)) for row in rows], np.uint64)
-    wrong: Flags = table["others"].to_numpy() != right[codes]
+
+    def digest(*row: str | None) -> int:
+        return digest_of_names(others.of(*row))
+
+    right = map_distinct(digest, pa.uint64(), *(table[name] for name in _ASKED))
+    wrong: Flags = table["others"].to_numpy() != right.to_numpy()
     return wrong
 
 
@@ -262,7 +260,7 @@ def write_search(
     position: int,
     partition_size: int,
     attempt: int,
-    access_of: Callable[[int, bytes], bytes | None],
+    access_of: AccessOf,
 ) -> Iterator[Partition]:
     """Write the rows that are read again, and drop them from the parts that have them.
 
@@ -283,7 +281,8 @@ def write_search(
     attempt : int
         Which one this is: another file that bears a name is read in each.
     access_of : callable
-        Number of a root and location to by what the file is reached, sealed, where that was listed.
+        Files, by the number of their root and their location, to by what each is reached, sealed,
+        where that was listed.
 
     Yields
     ------
@@ -333,7 +332,7 @@ def _entries(
     rows: Sequence[Spot],
     parts: Standing,
     roots: Mapping[str, int],
-    access_of: Callable[[int, bytes], bytes | None],
+    access_of: AccessOf,
 ) -> Iterator[tuple[Any, ...]]:
     """Return rows of the listing as `dcmdask.schema.MANIFEST` has them, in their order."""
     wanted: dict[int, list[int]] = defaultdict(list)
@@ -344,9 +343,10 @@ def _entries(
         table = read_part(parts.folder, _stem(parts, part), "read", _LISTED)
         for row, entry in zip(some, table.take(pa.array(some)).to_pylist(), strict=True):
             found[part, row] = entry
-    for spot in rows:
-        entry = {**found[spot], "root": roots[found[spot]["root"]]}
-        entry["access"] = access_of(entry["root"], entry["location"])
+    entries = [{**found[spot], "root": roots[found[spot]["root"]]} for spot in rows]
+    access = access_of([(entry["root"], entry["location"]) for entry in entries])
+    for entry in entries:
+        entry["access"] = access.get((entry["root"], entry["location"]))
         yield tuple(entry[name] for name in MANIFEST.names)
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import MISSING, dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -21,6 +22,7 @@ from dcmdask.errors import CatalogError, HeaderError, OutputError, UsageError
 from dcmdask.folder import Folder, StoreFolder, download, file_of, is_absent, reaching, read_now
 from dcmdask.known import Known, write_index
 from dcmdask.names import KnownSource, known_sources
+from dcmdask.own_names import MOVES, PARTS, UNFINISHED, index_name, state_name
 from dcmdask.parts import check_of, list_stems
 from dcmdask.remote.address import Address, below, is_url, local_path
 from dcmdask.remote.client import Listed
@@ -29,13 +31,11 @@ from dcmdask.types import CATALOG_FOLDER, PRIVATE
 
 CATALOG = "catalog.json"
 DEFAULT_MAP = "projectid_map.json"
-OF_PEOPLE = frozenset({DEFAULT_MAP, f"{DEFAULT_MAP}.greatest"})
-"""What people edit, and a run reads before it writes it: it is never refused for being changed."""
+GREATEST = ".greatest"
+"""Ends the name of what lies beside a map of ProjectIDs: the greatest number ever given."""
 
-MOVES = "moves.json"
-PREVIOUS = "previous"
-UNFINISHED = "unfinished.json"
-PARTS = "parts"
+OF_PEOPLE = frozenset({DEFAULT_MAP, f"{DEFAULT_MAP}{GREATEST}"})
+"""What people edit, and a run reads before it writes it: it is never refused for being changed."""
 
 _PUBLISHING = 5.0
 """Seconds that a reader waits for a catalog that is being put in place."""
@@ -132,7 +132,7 @@ class Output(Protocol):
         Raises
         ------
         CatalogError
-            There is none, or it is no JSON object.
+            There is none, or it is not as a run has written it.
         """
         ...
 
@@ -287,11 +287,7 @@ class StoreOutput:
 
     def _use(self, catalog: bytes | None) -> None:
         """Take the files that a catalog names for those of the output."""
-        try:
-            said = json.loads(catalog or b"{}")
-        except ValueError:
-            said = {}
-        folder = said.get("folder") if isinstance(said, dict) else None
+        folder = (json_object(catalog) or {}).get("folder")
         is_one = isinstance(folder, str) and CATALOG_FOLDER.fullmatch(folder)
         self._folder = str(folder) if is_one else ""
         self._listed = None
@@ -397,12 +393,9 @@ def _no_catalog(place: str) -> CatalogError:
 
 
 def _parsed(place: str, text: bytes) -> dict[str, Any]:
-    try:
-        content = json.loads(text.decode("utf-8"))
-    except ValueError as error:
-        raise CatalogError(place, "catalog.json cannot be read", "run again") from error
-    if not isinstance(content, dict):
-        raise CatalogError(place, "catalog.json is no JSON object", "run again")
+    content = json_object(text)
+    if content is None:
+        raise CatalogError(place, "catalog.json is damaged, or no run wrote it", "run again")
     return content
 
 
@@ -411,43 +404,47 @@ def _parsed(place: str, text: bytes) -> dict[str, Any]:
 
 def token_of(catalog: bytes | None) -> str | None:
     """Give what names the state of a catalog."""
-    said = _json(catalog)
-    token = said.get("state") if isinstance(said, dict) else None
+    token = (json_object(catalog) or {}).get("state")
     return token if isinstance(token, str) else None
 
 
-def _json(text: bytes | None) -> Any:
+def json_object(text: bytes | None) -> dict[str, Any] | None:
+    """Give the JSON object that a file of a run holds; None for what no run has written.
+
+    Examples
+    --------
+    >>> json_object(b'{"state": "a"}'), json_object(b"[1]"), json_object(b"{"), json_object(None)
+    ({'state': 'a'}, None, None, None)
+    """
     try:
-        return None if text is None else json.loads(text.decode("utf-8"))
-    except ValueError:
+        said = json.loads((text or b"").decode("utf-8"))
+    except (ValueError, RecursionError):
         return None
+    return said if isinstance(said, dict) else None
 
 
-def _read_json(folder: Folder, name: str) -> Any:
+def _content(folder: Folder, name: str) -> bytes | None:
     try:
-        return _json(file_of(folder, name).read_bytes())
+        return file_of(folder, name).read_bytes()
     except OSError:
         return None
 
 
-def state_name(token: str) -> str:
-    """Give the name of the file of a state."""
-    return f"state-{token}.json"
-
-
-def index_name(token: str) -> str:
-    """Give the name of the index of a state."""
-    return f"state-{token}.index"
-
-
 def state_of(output: Output, token: str | None) -> State | None:
     """Give the state of a catalog; None where there is nothing of the kind."""
-    said = None if token is None else _read_json(output.private, state_name(token))
+    text = None if token is None else _content(output.private, state_name(token))
+    return None if text is None else _state_in(text)
+
+
+# A run asks for the state of one catalog again and again: it may name a file a case.
+@lru_cache(maxsize=4)
+def _state_in(text: bytes) -> State | None:
+    said = json_object(text)
     kinds = {"parts": list, "index": list, "published": dict, "sources": list, "rewritten": dict}
     # One of a release before lacks what has come since.
     needed = {one.name for one in fields(State) if one.default_factory is MISSING}
     names = {one.name for one in fields(State)}
-    if not isinstance(said, dict) or not needed <= set(said) <= names:
+    if said is None or not needed <= set(said) <= names:
         return None
     if not all(isinstance(value, kinds.get(name, str)) for name, value in said.items()):
         return None
@@ -476,15 +473,14 @@ def sources_of(output: Output) -> list[KnownSource]:
     state = state_of(output, token_of(catalog))
     if state is not None and state.sources:
         return known_sources(state.sources)
-    said = _json(catalog)
-    content = said if isinstance(said, dict) else {}
+    content = json_object(catalog) or {}
     return known_sources(content.get("known_sources", content.get("sources")))
 
 
 def is_of_use(output: Output, token: str | None, reading: str, *, full: bool) -> bool:
     """Tell whether what a run that was ended has read is what this one would read."""
-    said = _read_json(output.private, UNFINISHED)
-    if not isinstance(said, dict) or said.get("reading") != reading:
+    said = json_object(_content(output.private, UNFINISHED))
+    if said is None or said.get("reading") != reading:
         return False
     # Where a catalog has been published since, the parts beside its own are what it superseded.
     return said.get("after") == token and (not full or said.get("full") is True)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from dcmdask.config import RemoteOptions
 from dcmdask.errors import DcmdaskError, HeaderError, OutputError, UsageError
+from dcmdask.folder import read_now
 from dcmdask.marks import has_only_own_names, is_output, names_an_output
 from dcmdask.output import CATALOG, checked_url
 from dcmdask.ownership import is_litter, is_own_catalog
@@ -220,8 +221,8 @@ def _is_output_prefix(remote: Remote, prefix: str) -> bool:
     if names_an_output(names):
         return True
     with suppress(HeaderError):
-        key = f"{prefix}{CATALOG}"
-        return is_own_catalog(remote.get(key, 0, remote.head(key).size or 0))
+        found = read_now(remote, f"{prefix}{CATALOG}")
+        return found is not None and is_own_catalog(found[0])
     return False
 
 

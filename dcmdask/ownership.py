@@ -19,17 +19,17 @@ from typing import Any, NamedTuple
 
 from dcmdask.errors import OutputError
 from dcmdask.folder import download
-from dcmdask.marks import STATE
 from dcmdask.output import (
     CATALOG,
     OF_PEOPLE,
-    PREVIOUS,
     Check,
     FolderOutput,
     StoreOutput,
+    json_object,
     state_of,
     token_of,
 )
+from dcmdask.own_names import PREVIOUS, STATE
 from dcmdask.parts import check_of
 from dcmdask.remote.client import Listed, quoted
 from dcmdask.remote.remote import Remote
@@ -186,8 +186,8 @@ def proofs_of(output: FolderOutput) -> Proofs:
     said: list[Mapping[str, Check]] = []
     rewritten: list[Mapping[str, Check]] = []
     with suppress(OSError), os.scandir(output.private) as items:
-        for name in sorted(item.name for item in items if STATE.fullmatch(item.name)):
-            state = state_of(output, name.removeprefix("state-").removesuffix(".json"))
+        for token in sorted(found[1] for item in items if (found := STATE.fullmatch(item.name))):
+            state = state_of(output, token)
             if state is not None:
                 said.append(state.published)
                 rewritten.append(state.rewritten)
@@ -220,7 +220,7 @@ def is_own_catalog(text: bytes | None) -> bool:
     Other tools have a file of this name (STAC, Intake), and so may people. One of ours carries a
     checksum; one of a release before that has the entries that all of ours have.
     """
-    said = _parsed(text)
+    said = json_object(text)
     if said is None:
         return False
     check = said.pop(_CHECK, None)
@@ -229,13 +229,13 @@ def is_own_catalog(text: bytes | None) -> bool:
 
 def is_like_a_catalog(text: bytes | None) -> bool:
     """Tell whether the content of a ``catalog.json`` is ours but for changes."""
-    said = _parsed(text)
+    said = json_object(text)
     return said is not None and said.keys() >= _KEYS
 
 
 def published_by(text: bytes | None) -> dict[str, Check]:
     """Return what a ``catalog.json`` that is ours says of the files published with it."""
-    said = _parsed(text) if is_own_catalog(text) else None
+    said = json_object(text) if is_own_catalog(text) else None
     found: dict[str, Check] = {}
     with suppress(AttributeError, ValueError):
         for name, words in (said or {}).get("published", {}).items():
@@ -253,14 +253,6 @@ def described(checks: Mapping[str, Check]) -> dict[str, str]:
     {'index.csv': '12 000000ab'}
     """
     return {name: f"{check.size} {check.crc or 0:08x}" for name, check in checks.items()}
-
-
-def _parsed(text: bytes | None) -> dict[str, Any] | None:
-    try:
-        said = json.loads((text or b"").decode("utf-8"))
-    except (ValueError, RecursionError):
-        return None
-    return said if isinstance(said, dict) else None
 
 
 def _checksum(catalog: Mapping[str, Any]) -> str:

@@ -60,7 +60,7 @@ from dcmdask.source.entries import Root
 from dcmdask.source.local import move_archives_into_folders
 from dcmdask.store import Store
 from dcmdask.supervisor import read_partition, start_reader, stop_readers
-from dcmdask.types import PRIVATE, Partition, PartitionSummary, Progress
+from dcmdask.types import PRIVATE, FileKey, Note, Partition, PartitionSummary, Progress
 from dcmdask.unlisted import UnlistedPlaces
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def _run(
         saved = known_numbers(map_path, begun_with)
         moved = [move for root in roots for move in _moved(root, options)]
         known = store.known(reading_digest(options.reading()), full=options.full)
-        if options.scheduler is None and not known:
+        if options.scheduler is None and (options.full or not known):
             # It loads while the first sources are listed.
             start_reader()
         globs = options.wanted()
@@ -441,7 +441,7 @@ def _crawl(
                 if summary.position >= listing.rows:
                     again.append(summary.part)
         totals.add_all(carry(known, partition_size=options.partition_size))
-        if options.desensitize:
+        if options.desensitize and not _is_searched(store, known, listing):
 
             def read(partitions: list[Partition]) -> Iterator[PartitionSummary]:
                 if bag := _bag(partitions, reading):
@@ -453,8 +453,20 @@ def _crawl(
     return listing, totals
 
 
-def _plain_access(_root: int, _location: bytes) -> None:
-    """Tell that a file is reached by its location alone."""
+def _is_searched(store: AnyStore, known: Known, listing: Listing) -> bool:
+    """Tell whether all parts are those of the catalog, and were searched for all names there are.
+
+    What had to be withheld may be there to be searched tonight.
+    """
+    if listing.partitions or not known.has_published or not known.changes().nothing:
+        return False
+    noted = store.output.read_catalog().get("counts", {}).get("noted")
+    return isinstance(noted, dict) and Note.WITHHELD not in noted
+
+
+def _plain_access(_files: Iterable[FileKey]) -> dict[FileKey, bytes | None]:
+    """Tell that files are reached by their location alone."""
+    return {}
 
 
 def _search_again(
@@ -464,7 +476,7 @@ def _search_again(
     writer: PieceWriter,
     options: RunOptions,
     read: Callable[[list[Partition]], Iterable[PartitionSummary]],
-    access_of: Callable[[int, bytes], bytes | None],
+    access_of: name_search.AccessOf,
 ) -> Totals:
     """Have names looked for that only other parts know; give what all parts came to then."""
     roots = {root.name: number for number, root in enumerate(listing.roots)}

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from dcmdask.errors import OutputError
 from dcmdask.modes import private_opener
-from dcmdask.output import CATALOG, MOVES, OF_PEOPLE, PREVIOUS
+from dcmdask.output import CATALOG, OF_PEOPLE
+from dcmdask.own_names import MOVES, PREVIOUS
 from dcmdask.ownership import Proofs, Stranger, refusal, strangers
 
 _GONE_BY_ITSELF = ".nfs"
@@ -90,16 +91,11 @@ class Placing:
         """Whether something that stood there is still kept."""
         return any(self._previous.parent.glob(f"{PREVIOUS}*"))
 
-    @property
-    def moves(self) -> Path:
-        """File that says what is about to be put in place."""
-        return self._moves
-
     # -- what is not ours ------------------------------------------------------------------------
 
     def names_at_stake(self) -> set[str]:
         """Return the names that undoing a half-done publishing touches."""
-        if not self._is_half_done():
+        if not self.is_half_done():
             return set()
         # The map of ProjectIDs may have been edited by people, unless it was set aside.
         names = {CATALOG, *self._moved_names()} - OF_PEOPLE
@@ -196,7 +192,7 @@ class Placing:
         OutputError
             Somebody has put something where the previous catalog was: both stay.
         """
-        if self._is_half_done():
+        if self.is_half_done():
             self._prepared.mkdir(parents=True, exist_ok=True)
             for name in self._moved_names():
                 self._take_back(name)
@@ -219,7 +215,8 @@ class Placing:
                 # Neither of the two is ours.
                 self._set_aside(self._previous / one, stranger)
 
-    def _is_half_done(self) -> bool:
+    def is_half_done(self) -> bool:
+        """Tell whether a run was ended while it put its catalog in place."""
         return self._moves.exists() and not os.path.lexists(self._out / CATALOG)
 
     def _take_back(self, name: str) -> None:

@@ -19,6 +19,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dcmdask.errors import OutputError, ProjectIdMapError
+from dcmdask.output import GREATEST
+from dcmdask.own_names import NUMBERS_LOCK
 from dcmdask.types import PRIVATE
 from dcmdask.writing import output_error, writing
 
@@ -28,8 +30,6 @@ LARGEST = 2**53
 SEED_MAP = "case_projectid_map.json"
 """Name of the map that the case extractor leaves in its output folder."""
 
-_GREATEST = ".greatest"
-_LOCK = "numbers.lock"
 _PATIENCE = 60.0
 """Seconds to wait for another run that gives numbers: it takes milliseconds."""
 
@@ -59,7 +59,7 @@ class Numbers:
 
 def greatest_beside(path: Path) -> Path:
     """Return the file that remembers the greatest number of a map."""
-    return path.with_name(f"{path.name}{_GREATEST}")
+    return path.with_name(f"{path.name}{GREATEST}")
 
 
 def read_numbers(path: Path) -> Numbers:
@@ -191,14 +191,18 @@ def contents(path: Path, numbers: Numbers) -> dict[Path, bytes]:
 def _replace(path: Path, content: bytes) -> None:
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with writing(path):
-        with open(fresh, "xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if path.exists():
-            # Who may read and write it is for its owner to say.
-            shutil.copymode(path, fresh)
-        os.replace(fresh, path)
+        try:
+            with open(fresh, "xb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            if path.exists():
+                # Who may read and write it is for its owner to say.
+                shutil.copymode(path, fresh)
+            os.replace(fresh, path)
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager
@@ -207,7 +211,7 @@ def _alone(path: Path) -> Iterator[None]:
     private = path.with_name(PRIVATE)
     # In an output it is no file that people should meet.
     if private.is_dir():
-        lock = FileLock(private / _LOCK, mode=0o600)
+        lock = FileLock(private / NUMBERS_LOCK, mode=0o600)
     else:
         lock = FileLock(path.with_name(f".{path.name}.lock"))
     remedy = "choose another --projectid-map"

@@ -9,7 +9,6 @@ run began with. Parts go there as they are finished, so that a run can be resume
 from __future__ import annotations
 
 import json
-import re
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -37,17 +36,26 @@ from dcmdask.output import (
     CATALOG,
     DEFAULT_MAP,
     OF_PEOPLE,
-    PARTS,
-    UNFINISHED,
     Check,
     State,
     StoreOutput,
-    index_name,
     is_of_use,
+    json_object,
     known_of,
-    state_name,
     state_of,
     token_of,
+)
+from dcmdask.own_names import (
+    HOLDER,
+    MANIFEST,
+    PARTS,
+    PIECE,
+    RECORD,
+    STAGING,
+    UNFINISHED,
+    index_name,
+    sent_name,
+    state_name,
 )
 from dcmdask.ownership import (
     Stranger,
@@ -67,11 +75,7 @@ from dcmdask.staging import Staging
 from dcmdask.types import PRIVATE
 from dcmdask.writing import writing
 
-_HOLDER = "holder.json"
-_MANIFEST = "manifest"
 _FOLDER = "catalog-"
-_PIECE = re.compile(r"[0-9a-f]{16}/\d{5,}\.arrow")
-_RECORD = re.compile(r"(state|sent)-([0-9a-f]{16})\.(?:json|index)")
 _OF_THIS_PROCESS = ("memory",)
 """Protocols of stores that the processes which read do not see."""
 
@@ -119,7 +123,7 @@ class RemoteStore(Staging):
         replace: bool = False,
     ) -> None:
         own = scratch.make_for(self)
-        super().__init__(own / "staging")
+        super().__init__(own / STAGING)
         self.output = StoreOutput(url, options, own)
         self.place = self.output.place
         self.parts = self.output.parts
@@ -140,7 +144,7 @@ class RemoteStore(Staging):
         self._scratch = own
         self._remote = self.output.remote
         self._private = self.output.private
-        self._lease = Lease(self._remote, self.output.key(f"{PRIVATE}/{_HOLDER}"), self.place)
+        self._lease = Lease(self._remote, self.output.key(f"{PRIVATE}/{HOLDER}"), self.place)
         for folder in (self.parts, self._private):
             folder.may_remove = lambda: self._lease.is_held
 
@@ -155,7 +159,7 @@ class RemoteStore(Staging):
             self.interrupted = self._lease.take()
             stack.pop_all()
         try:
-            for folder in ("manifest", "publish"):
+            for folder in (MANIFEST, "publish"):
                 (self.staging / folder).mkdir(parents=True)
             # Between the look at the bucket and the lease another run may have ended.
             self._look(self._private.look_again(), replace=self._replace)
@@ -226,14 +230,14 @@ class RemoteStore(Staging):
         names = self._private.look_again()
         for other in _superseded(names, token):
             self._remove_catalog(other)
-            records = (state_name(other), index_name(other), _sent_name(other))
+            records = (state_name(other), index_name(other), sent_name(other))
             self._private.remove([name for name in records if name in names])
         if token is not None:
-            self._private.remove([_sent_name(token)])
+            self._private.remove([sent_name(token)])
         if not set(stems) - set(state.parts if state else ()):
             self._private.remove([UNFINISHED])
-        manifest = f"{PRIVATE}/{_MANIFEST}/"
-        self._remove(manifest, lambda name, _one: _PIECE.fullmatch(name) is not None)
+        manifest = f"{PRIVATE}/{MANIFEST}/"
+        self._remove(manifest, lambda name, _one: PIECE.fullmatch(name) is not None)
 
     def _remove_catalog(self, token: str) -> None:
         """Remove the files of a catalog that none names any more, as far as they are as written."""
@@ -252,9 +256,9 @@ class RemoteStore(Staging):
     def _sent(self, token: str) -> dict[str, Check]:
         """Return what a run was about to send when it was ended."""
         try:
-            said = json.loads(self._private.read(_sent_name(token)) or b"{}")
-            return {str(name): Check(int(size)) for name, size in said.items()}
-        except (ValueError, TypeError, AttributeError):
+            said = json_object(self._private.read(sent_name(token))) or {}
+            return {name: Check(int(size)) for name, size in said.items()}
+        except (ValueError, TypeError):
             return {}
 
     def _remove(self, prefix: str, is_own: Callable[[str, Listed], bool]) -> None:
@@ -344,8 +348,8 @@ class RemoteStore(Staging):
         """Give a writer for the manifest of this run."""
         if not self._elsewhere:
             return super().piece_writer()
-        url = f"{self.place}/{PRIVATE}/{_MANIFEST}/{secrets.token_hex(8)}"
-        return PieceWriter(StoreFolder(url, self._options, self.staging / "manifest"))
+        url = f"{self.place}/{PRIVATE}/{MANIFEST}/{secrets.token_hex(8)}"
+        return PieceWriter(StoreFolder(url, self._options, self.staging / MANIFEST))
 
     # -- publishing ------------------------------------------------------------------------------
 
@@ -365,7 +369,7 @@ class RemoteStore(Staging):
         own = [self.prepared / name for name in names]
         # First what will be there: should this run be killed, the next one knows what is its.
         self._write(
-            _sent_name(self._token),
+            sent_name(self._token),
             {name: path.stat().st_size for name, path in zip(names, own, strict=True)},
         )
         keys = [self.output.key(f"{_FOLDER}{self._token}/{name}") for name in names]
@@ -414,7 +418,7 @@ class RemoteStore(Staging):
         self._name(catalog)
         with suppress(OutputError, StoreError, HeaderError):
             # It is published, whatever becomes of what was there before.
-            self._private.remove([_sent_name(token)])
+            self._private.remove([sent_name(token)])
             remove_others(self.parts, state.parts)
             self._discard(before)
         return catalog
@@ -463,13 +467,8 @@ class RemoteStore(Staging):
             self.output.catalog()
 
 
-def _sent_name(token: str) -> str:
-    """Return the name of what says which files a run is about to send for a catalog."""
-    return f"sent-{token}.json"
-
-
 def _superseded(names: Iterable[str], current: str | None) -> list[str]:
     """Return the catalogs that were, or were to be, and are not the one that is named."""
-    found = [match for match in map(_RECORD.fullmatch, names) if match and match[2] != current]
+    found = [match for match in map(RECORD.fullmatch, names) if match and match[2] != current]
     # Where none is named, that may be somebody's mistake: only what never was is superseded.
     return sorted({one[2] for one in found if one[1] == "sent" or current is not None})

@@ -48,9 +48,8 @@ def make() -> Path:
     OutputError
         There is no place for one.
     """
-    global _swept  # noqa: PLW0603 - once a process: a worker makes one a task
     if not _swept:
-        _swept = True
+        # Once a process: a worker makes one a task.
         sweep()
     host = re.sub(r"[^\w.-]", "_", _host()) or "_"
     name = f"dcmdask-{_user()}-{host}-{os.getpid()}-"
@@ -104,6 +103,8 @@ def discard_all() -> None:
 
 def sweep() -> None:
     """Remove what processes of this user, on this machine, have left that were killed."""
+    global _swept  # noqa: PLW0603 - of this process
+    _swept = True
     with suppress(OSError), os.scandir(tempfile.gettempdir()) as items:
         left = [item.path for item in items if _is_name_of_ours(item.name)]
         for path in left:

@@ -6,7 +6,6 @@ look like files that are gone. Nothing is published then, unless it is asked for
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ from dcmdask.config import Globs, RunOptions
 from dcmdask.errors import ShrinkError, SourceError
 from dcmdask.known import Known
 from dcmdask.listing import Listing
-from dcmdask.output import Output
+from dcmdask.output import Output, json_object
 from dcmdask.parts import Parts
 from dcmdask.remote.credentials import public_url
 from dcmdask.schema import INSTANCES
@@ -89,7 +88,9 @@ class ShrinkGuard:
         self._listing = listing
         self._options = options
         self._globs = globs
-        self._catalog = _parsed(output.catalog())
+        catalog = output.catalog()
+        # Of one that cannot be read nothing can be lost.
+        self._catalog = None if catalog is None else json_object(catalog) or {}
 
     def foresee(self) -> str | None:
         """Say why a run would publish nothing, as far as its listing tells; None where it would."""
@@ -287,17 +288,6 @@ class ShrinkGuard:
 
 
 _UIDS = pa.schema([INSTANCES.field(_UID)])
-
-
-def _parsed(catalog: bytes | None) -> dict[str, Any] | None:
-    """Return the content of a catalog file; of one that cannot be read nothing can be lost."""
-    if catalog is None:
-        return None
-    with suppress(ValueError):
-        content = json.loads(catalog)
-        if isinstance(content, dict):
-            return content
-    return {}
 
 
 def _count_nameless(stream: Stream) -> int:

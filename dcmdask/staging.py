@@ -10,6 +10,7 @@ from typing import BinaryIO
 from dcmdask.manifest import PieceWriter
 from dcmdask.modes import private_folder, private_opener
 from dcmdask.output import Check
+from dcmdask.own_names import MANIFEST
 from dcmdask.parts import Parts, check_of
 from dcmdask.writing import writing
 
@@ -35,7 +36,7 @@ class Staging:
 
     def piece_writer(self) -> PieceWriter:
         """Give a writer for the manifest of this run."""
-        return PieceWriter(self.staging / "manifest")
+        return PieceWriter(self.staging / MANIFEST)
 
     def staged(self, name: str) -> Path:
         """Give the path under which an output is prepared; its folder exists."""

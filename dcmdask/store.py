@@ -15,7 +15,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -26,23 +26,30 @@ from filelock import FileLock, Timeout
 
 from dcmdask import interrupts, modes
 from dcmdask.errors import LockedError, OutputError
+from dcmdask.folder import names_of
 from dcmdask.known import Known, write_index
 from dcmdask.marks import has_only_own_names, is_output, write_mark
 from dcmdask.output import (
     CATALOG,
     DEFAULT_MAP,
     OF_PEOPLE,
-    PREVIOUS,
-    UNFINISHED,
     Check,
     FolderOutput,
     State,
-    index_name,
     is_of_use,
     known_of,
-    state_name,
     state_of,
     token_of,
+)
+from dcmdask.own_names import (
+    HOLDER,
+    LOCK,
+    MANIFEST,
+    PREVIOUS,
+    STAGING,
+    UNFINISHED,
+    index_name,
+    state_name,
 )
 from dcmdask.ownership import (
     catalog_text,
@@ -112,7 +119,7 @@ class Store(Staging):
         replace: bool = False,
         closed: bool = False,
     ) -> None:
-        super().__init__(out / PRIVATE / "staging")
+        super().__init__(out / PRIVATE / STAGING)
         self.out = out
         self.place = str(out)
         self.output = FolderOutput(out)
@@ -128,8 +135,8 @@ class Store(Staging):
         self._closed = closed
         self._before: set[str] = set()
         self._placing = Placing(out, self.private, self.prepared)
-        self._lock = FileLock(self.private / "lock", mode=0o600)
-        self._holder = _Holder(self.private / "holder.json")
+        self._lock = FileLock(self.private / LOCK, mode=0o600)
+        self._holder = _Holder(self.private / HOLDER)
         self._made: list[Path] = []
 
     def __enter__(self) -> Self:
@@ -200,7 +207,15 @@ class Store(Staging):
         published = self._published()
         self._before = names_right_in(published)
         # Text, not paths of pathlib: there may be a file a case, and this is part of every night.
-        gone = (name for name in published if not os.path.lexists(f"{self.place}/{name}"))
+        places = [self.place]
+        if self._placing.is_half_done():
+            # What a run set aside when it was killed is put back before this one reads.
+            places.append(f"{self.private}/{PREVIOUS}")
+        gone = (
+            name
+            for name in published
+            if not any(os.path.lexists(f"{place}/{name}") for place in places)
+        )
         self.missing = [name for name in gone if name not in OF_PEOPLE]
         names = {CATALOG, *self._writes, *self._before, *self._placing.names_at_stake()}
         self._refuse(names)
@@ -243,7 +258,7 @@ class Store(Staging):
             modes.close_tree(self.private)
         self._placing.undo()
         shutil.rmtree(self.staging, ignore_errors=True)
-        for folder in (self.staging / "manifest", self.staging / "publish", self.parts):
+        for folder in (self.staging / MANIFEST, self.staging / "publish", self.parts):
             modes.private_folder(folder)
         if self._fresh:
             self._forget_unfinished()
@@ -286,7 +301,7 @@ class Store(Staging):
     def _remove_private(self) -> None:
         """Remove what a run keeps for itself, and nothing else that may lie there."""
         shutil.rmtree(self.staging, ignore_errors=True)
-        for name in os.listdir(self.private):
+        for name in names_of(self.private):
             path = self.private / name
             if not has_only_own_names([name]):
                 continue
@@ -386,13 +401,12 @@ class Store(Staging):
         index = self.private / index_name(token)
         write_index(index, self.parts, state.parts)
         with writing(self.out):
-            published = self._sync(state)
+            published = self._sync(state, index)
             state = replace(state, index=check_of(index), published=published)
             self._keep(state_name(token), asdict(state))
             catalog = {**catalog, "state": token, "published": described(published)}
             self._prepare_catalog(catalog)
-            for path in (index, self.private / state_name(token), self.prepared / CATALOG):
-                sync(path)
+            _sync_all([self.private / state_name(token), self.prepared / CATALOG])
             # Somebody may have put something there since the run began.
             self._refuse({CATALOG, *self._before, *moves})
             self._placing.proofs.add(published)
@@ -438,8 +452,15 @@ class Store(Staging):
         else:
             modes.open_tree(self.prepared, modes.usual_modes(self.staging))
 
-    def _sync(self, state: State) -> dict[str, Check]:
+    def _sync(self, state: State, index: Path) -> dict[str, Check]:
         """See that what is published and kept is on disk before its names are: the power may fail.
+
+        Parameters
+        ----------
+        state : State
+            What is kept for the next run.
+        index : pathlib.Path
+            Of the parts.
 
         Returns
         -------
@@ -458,7 +479,7 @@ class Store(Staging):
         with ThreadPoolExecutor(_SYNCING) as pool:
             names = self.names()
             checks = pool.map(check, names)
-            list(pool.map(sync, kept))
+            list(pool.map(sync, [index, *kept]))
             return dict(zip(names, checks, strict=True))
 
 
@@ -512,6 +533,11 @@ class _Holder:
             return False
         # A clock that was wrong may have left a time to come.
         return bool(elsewhere) and abs(age) < _STALE
+
+
+def _sync_all(paths: Sequence[Path]) -> None:
+    with ThreadPoolExecutor(len(paths)) as pool:
+        list(pool.map(sync, paths))
 
 
 def _remove(path: Path) -> None:

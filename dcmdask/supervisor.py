@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import importlib.abc
 import itertools
 import math
 import mmap
@@ -41,6 +40,7 @@ from dcmdask.errors import (
     ReaderError,
     ReaderLostError,
 )
+from dcmdask.lean import do_without_pandas
 from dcmdask.types import ELSEWHERE, Kind, Partition, PartitionSummary
 
 _LENGTH = struct.Struct("<Q")
@@ -515,23 +515,6 @@ def read_partition(partition: Partition, options: ReadOptions) -> list[Partition
     """
     with _borrowed(options.parts) as reader:
         return reader.read(partition, options)
-
-
-class _WithoutPandas(importlib.abc.MetaPathFinder):
-    """Finds that there is no pandas."""
-
-    def find_spec(self, name: str, *_where: object) -> None:
-        if name == "pandas":
-            raise ModuleNotFoundError(name)
-
-
-def do_without_pandas() -> None:
-    """Keep Arrow from loading pandas in a process of our own, in which nothing needs it.
-
-    Arrow looks for it with the first array it makes: a fifth of a second, and forty megabytes.
-    """
-    if not any(isinstance(finder, _WithoutPandas) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _WithoutPandas())
 
 
 def serve() -> None:

@@ -68,16 +68,6 @@ class Note(StrEnum):
     """A name of its series or study could not be read again to look for it: its texts are left out."""
 
 
-GUESSES = (
-    Note.NUL_IN_TEXT,
-    Note.CHARACTER_SET,
-    Note.INVALID_VR,
-    Note.STRAY_DELIMITER,
-    Note.OUT_OF_ORDER,
-    Note.WRONG_LENGTH,
-)
-"""Notes that say that an instance was read, though its bytes are not as the standard has them."""
-
 NO_ROW = -1
 """Instead of the number of a row: several are being read at once."""
 
@@ -195,6 +185,9 @@ class Failure:
     stage: str
 
 
+FileKey = tuple[int, bytes]
+"""A file of a listing: number of its root, and location."""
+
 Fetch = Callable[[int, int], bytes]
 """Bytes at an offset, at most so many; fewer only at the end of the file."""
 
@@ -229,8 +222,6 @@ class Window:
     -----
     `fetch` need only work until the next window is asked of the source that made this one.
     pydicom turns exceptions raised in `read` into others; `raise_error` raises the first one again.
-    `ended` says that a read came to the end of the file, `cut` that it came there half way; both
-    are taken back by a step back.
     """
 
     __slots__ = (
@@ -242,8 +233,6 @@ class Window:
         "_head",
         "_position",
         "_reads",
-        "cut",
-        "ended",
         "place",
     )
 
@@ -251,8 +240,6 @@ class Window:
 
     def __init__(self, place: Place, head: bytes, fetch: Fetch | None, budget: int) -> None:
         self.place = place
-        self.ended = False
-        self.cut = False
         self._head = head
         self._fetch = fetch
         self._budget = budget
@@ -268,8 +255,6 @@ class Window:
         """Go back to the start, as if nothing had been read."""
         self._position = 0
         self._reads = 0
-        self.ended = False
-        self.cut = False
 
     @property
     def head(self) -> bytes:
@@ -288,8 +273,6 @@ class Window:
             raise OSError("a window knows no end")
         if offset < 0:
             raise ValueError("negative position in a window")
-        if offset < self._position:
-            self.ended = self.cut = False  # it was only looked at
         self._position = offset
         return offset
 
@@ -307,9 +290,6 @@ class Window:
             return self._head[start:stop]
         found = self._read_beyond(start, count)
         self._position = start + len(found)
-        if len(found) < count:
-            self.ended = True
-            self.cut = self.cut or bool(found)
         return found
 
     def _read_beyond(self, start: int, count: int) -> bytes:

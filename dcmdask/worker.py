@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dcmdask.charset import default_charset
 from dcmdask.config import ReadOptions
 from dcmdask.errors import DcmdaskError, ReaderError
 from dcmdask.fingerprint import NEVER, fingerprints
 from dcmdask.folder import opened
-from dcmdask.header.charset import default_charset
 from dcmdask.header.reader import read_headers
 from dcmdask.manifest import read_beside, read_manifest
 from dcmdask.parts import write_part
@@ -34,9 +34,9 @@ def process_partition(partition: Partition, options: ReadOptions) -> PartitionSu
     manifest = read_manifest(partition, options.remote)
     fetcher = Fetcher(Roots(options.roots, options.containers, options.remote))
     try:
-        beside = _read_beside(partition, options)
-        windows = fetcher.fetch(manifest)
         with default_charset(options.charset):
+            beside = _read_beside(partition, options)
+            windows = fetcher.fetch(manifest)
             tables = read_headers(windows, desensitize=options.desensitize, beside=beside)
     except DcmdaskError:
         raise

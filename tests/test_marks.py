@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from support import crawl, encode
 
 from dcmdask.errors import OutputError
-from dcmdask.marks import MARK, has_only_own_names, is_output, names_an_output, write_mark
+from dcmdask.marks import has_only_own_names, is_output, names_an_output, write_mark
+from dcmdask.own_names import MARK
 from dcmdask.store import Store
 from dcmdask.types import PRIVATE
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from support import crawl, encode
 
 from dcmdask.config import RunOptions
-from dcmdask.errors import ProjectIdMapError
+from dcmdask.errors import OutputError, ProjectIdMapError
 from dcmdask.pipeline import run
 from dcmdask.projectids import (
     LARGEST,
@@ -164,6 +166,23 @@ def test_the_last_number_is_said_to_be_the_last(tmp_path: Path) -> None:
 
 
 # -- maps that are kept ----------------------------------------------------------------------------
+
+
+def test_a_full_disk_leaves_the_map_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was half written goes, and one line says why."""
+    path = tmp_path / "map.json"
+    give_numbers(path, ["a"], NONE)
+    before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="no space left"):
+        give_numbers(path, ["b"], NONE)
+    assert before == {one.name: one.read_bytes() for one in tmp_path.iterdir()}
 
 
 def test_numbers_are_saved_where_they_change_and_only_there(tmp_path: Path) -> None:

@@ -210,8 +210,9 @@ def test_a_crash_between_moves_is_healed(tmp_path: Path, fail_at: int) -> None:
     out = tmp_path / "out"
     _publish(out, "old", ("cases", "old.csv", "instances"))
     assert -signal.SIGKILL == _python(_CRASH, out, fail_at).returncode
-    with Store(out):
+    with Store(out) as store:
         assert _catalog("old", ("cases", "old.csv", "instances")) == _content(out)
+        assert [] == store.missing
     assert set(KEPT) <= set(_private(out))
     assert read_state(out) is not None
     _publish(out, "new")
@@ -529,9 +530,10 @@ def test_a_run_that_ends_leaves_no_half_part(tmp_path: Path) -> None:
     ("content", "words"),
     [
         (None, "no catalog.json there; name the --out of a run"),
-        (b"{", "catalog.json cannot be read; run again"),
-        (b"\xff", "catalog.json cannot be read; run again"),
-        (b"[]", "catalog.json is no JSON object; run again"),
+        (b"{", "catalog.json is damaged, or no run wrote it; run again"),
+        (b"\xff", "catalog.json is damaged, or no run wrote it; run again"),
+        (b"[]", "catalog.json is damaged, or no run wrote it; run again"),
+        (b"[" * 100_000, "catalog.json is damaged, or no run wrote it; run again"),
     ],
 )
 def test_what_is_no_catalog_is_said(tmp_path: Path, content: bytes | None, words: str) -> None:

@@ -31,6 +31,7 @@ from dcmdask import interrupts
 from dcmdask._version import __version__
 from dcmdask.cli.terminal import EnoughError, complain, print_anything
 from dcmdask.errors import DcmdaskError
+from dcmdask.lean import do_without_pandas
 from dcmdask.remote.credentials import redacted
 
 _BY_SIGNAL = 128
@@ -84,12 +85,16 @@ def cli(context: click.Context) -> None:
     ):
         from dcmdask.cli.settings import check_environment
 
-        check_environment(lambda: map(_command, _COMMANDS))
+        # What is set is an option of this command, or nearly always of a run.
+        first = (context.invoked_subcommand, "run")
+        names = dict.fromkeys((*(name for name in first if name in _COMMANDS), *_COMMANDS))
+        check_environment(lambda: map(_command, names))
 
 
 def main() -> NoReturn:
     """Run the command line and exit with one of the codes above."""
     print_anything()
+    do_without_pandas()
     with interrupts.handled(), _warnings_on_stderr():
         code = _run()
     try:

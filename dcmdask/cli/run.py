@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from dcmdask.cli.summary import closing_lines, summary_lines
 from dcmdask.cli.terminal import complain, one_line, say
 from dcmdask.config import CASE_ROWS, FOLLOW_LINKS, JOIN_GAP, LAYOUTS, REQUESTS, RunOptions
 from dcmdask.remote.address import is_url
-from dcmdask.supervisor import do_without_pandas, start_reader
+from dcmdask.source.entries import OUTPUTS
+from dcmdask.supervisor import start_reader
 
 STRICT = 3
 
@@ -177,9 +179,8 @@ def command(
     sources = (*sources, *data_root)
     check_sources(sources, settings["from_list"])
     options = RunOptions(**settings)
-    do_without_pandas()
     with watching(quiet=quiet or as_json, log_file=log_file) as watch:
-        if options.scheduler is None:
+        if options.scheduler is None and (options.full or not _may_be_known(sources, options.out)):
             # It loads while this process does.
             start_reader()
         from dcmdask.pipeline import run
@@ -202,3 +203,11 @@ def command(
     elif not quiet:
         say("\n".join(lines))
     return STRICT if strict and catalog["counts"]["failures"] else 0
+
+
+def _may_be_known(sources: tuple[str, ...], out: str | None) -> bool:
+    """Tell, at no cost, whether a catalog may be there: a night may have nothing to read."""
+    if out is None and len(sources) == 1:
+        folder, name = os.path.split(os.path.abspath(sources[0]))
+        out = os.path.join(folder, OUTPUTS, name)
+    return out is not None and (is_url(out) or os.path.exists(os.path.join(out, "catalog.json")))

@@ -194,7 +194,8 @@ def check_environment(commands: Callable[[], Iterable[click.Command]]) -> None:
     Parameters
     ----------
     commands : callable
-        Gives all commands: asked only where a variable is not known without them.
+        Gives all commands: asked only where a variable is not known without them, and no further
+        than until all are known.
 
     Raises
     ------
@@ -208,12 +209,11 @@ def check_environment(commands: Callable[[], Iterable[click.Command]]) -> None:
     )
     if not unknown:
         return
-    known = {
-        str(parameter.envvar)
-        for command in commands()
-        for parameter in command.params
-        if parameter.envvar
-    }
+    known: set[str] = set()
+    for command in commands():
+        known.update(str(one.envvar) for one in command.params if one.envvar)
+        if known.issuperset(unknown):
+            return
     for name in unknown:
         if name not in known:
             nearest = meant(name, known, _PREFIX) or "see: dcmdask run --help; or unset it"

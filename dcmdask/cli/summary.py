@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dcmdask.cli.terminal import cut, one_line
-from dcmdask.types import GUESSES, SKIPS, Note
+from dcmdask.types import SKIPS, Note
 
 _NAMED = 3
 """Files that a line names."""
@@ -46,6 +46,7 @@ _GUESSED = {
     Note.OUT_OF_ORDER: "out of order",
     Note.WRONG_LENGTH: "wrong length",
 }
+"""Notes that say that an instance was read, though its bytes are not as the standard has them."""
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
@@ -121,7 +122,7 @@ def _warnings(counts: dict[str, Any]) -> Iterator[str]:
             f"  warning: {counted(count, 'path')} hold part of a name that "
             "--desensitize hides; paths and case names are published as they are: rename the files"
         )
-    if guesses := [f"{_GUESSED[one]} {noted[one]:,}" for one in GUESSES if one in noted]:
+    if guesses := [f"{words} {noted[one]:,}" for one, words in _GUESSED.items() if one in noted]:
         yield f"  note: read although not as the standard has it: {', '.join(guesses)}"
     if noted:
         yield "  note: dcmdask failures OUT --notes names the files"

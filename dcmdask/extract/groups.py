@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 
+from dcmdask.charset import Encodings, current_default
 from dcmdask.extract.items import pass_items
 from dcmdask.values import MALFORMED, TEXT, convert, vr_of
 
@@ -69,13 +70,17 @@ def converted(dataset: Dataset, keyword: str, kind: pa.DataType) -> Any:
         if value is not None and len(value) <= _LONGEST_KNOWN:
             charset = dataset.original_character_set or "iso8859"
             known = charset if isinstance(charset, str) else tuple(charset)
-            return _converted(raw._replace(value_tell=0), known, kind, keyword)
+            return _converted(raw._replace(value_tell=0), known, kind, keyword, current_default())
     return convert(value_of(dataset, keyword), kind, vr_of(keyword))
 
 
 @lru_cache(maxsize=16_384)
 def _converted(
-    raw: RawDataElement, charset: str | tuple[str, ...], kind: pa.DataType, keyword: str
+    raw: RawDataElement,
+    charset: str | tuple[str, ...],
+    kind: pa.DataType,
+    keyword: str,
+    _default: Encodings,  # what is kept is kept for this default
 ) -> Any:
     # Series of one scanner and one study say the same of most things: pydicom is asked once.
     encoding = charset if isinstance(charset, str) else list(charset)

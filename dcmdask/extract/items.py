@@ -154,8 +154,6 @@ class _Walk:
             # Element by element, as pydicom does: an item may end before or behind its length.
             end = self._stream.tell() + length
             self.enter(end, implicit or self._turns_implicit(), item=True)
-        else:
-            self._stream.seek(length, 1)
 
     def _turns_implicit(self) -> bool:
         """Tell whether an item of an explicit dataset is in implicit VR (PS3.5 section 6.2.2)."""

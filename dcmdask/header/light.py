@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pyarrow as pa
-from pydicom.charset import convert_encodings, default_encoding
-from pydicom.dataelem import RawDataElement, convert_raw_data_element
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 from pydicom.uid import MediaStorageDirectoryStorage
@@ -24,10 +23,10 @@ from dcmdask.errors import HeaderError
 from dcmdask.extract.items import UNDEFINED
 from dcmdask.header.bounds import CLASS, LAST, LIGHT_TAGS, PIXELS, is_expected, is_settled
 from dcmdask.header.deflate import plain_window
+from dcmdask.header.meaning import LONGEST, encodings_in, meaning_of
 from dcmdask.header.notes import Remark
 from dcmdask.header.stated_charset import clean_charset
-from dcmdask.header.walk import Bytes, Element, Head, Opened, Walk, open_dataset
-from dcmdask.schema import INSTANCES
+from dcmdask.header.walk import Element, Opened, Walk, open_dataset
 from dcmdask.texts import is_ended
 from dcmdask.types import Kind, Note, Window
 from dcmdask.values import MALFORMED, TEXT, convert, vr_of
@@ -38,8 +37,6 @@ _WANTED: Final = frozenset((*LIGHT_TAGS.values(), _CHARSET))
 _VRS = {vr.value.encode() for vr in VR if len(vr.value) == 2}
 # A first element longer than this is no group length, no UID and no character set.
 _LONGEST_FIRST = 1024
-# What explicit VR can say of a light attribute's length; implicit VR can claim gigabytes.
-_LONGEST = 65_534
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +158,7 @@ class _Found:
         if element.tag not in _WANTED:
             return
         length = element.length
-        value = window.read(length) if length <= _LONGEST else b""
+        value = window.read(length) if length <= LONGEST else b""
         if length == UNDEFINED and window.read(4) in (b"\xfe\xff\xdd\xe0", b"\xff\xfe\xe0\xdd"):
             length = 0
         self.raw[element.tag] = RawDataElement(
@@ -185,8 +182,7 @@ class _Found:
         values: dict[str, Any] = {"TransferSyntaxUID": None}
         for word, tag in LIGHT_TAGS.items():
             raw = self.raw.get(tag)
-            kind = INSTANCES.field(word).type
-            value = None if raw is None else _value(raw, encodings, word, kind)
+            value = None if raw is None else meaning_of(raw, encodings, word)
             values[word] = self.checked(word, value)
         return values
 
@@ -199,26 +195,12 @@ class _Found:
             self.remarks.append(Remark(Note.NUL_IN_TEXT, word))
         return value
 
-    def _encodings(self) -> list[str]:
-        """Return what text is encoded in, in the words of Python."""
+    def _encodings(self) -> tuple[str, ...]:
         raw = self.raw.get(_CHARSET)
-        if raw is None or not raw.length:
-            return [default_encoding]
-        names, understood = clean_charset(raw.value or b"")
-        if not understood or raw.length > _LONGEST:
+        value = b"" if raw is None or not raw.length else raw.value or b""
+        if raw is not None and (raw.length > LONGEST or not clean_charset(value)[1]):
             self.remarks.append(Remark(Note.CHARACTER_SET, "SpecificCharacterSet"))
-        return convert_encodings(names.decode("latin-1").split("\\"))
-
-
-def _value(raw: RawDataElement, encodings: list[str], word: str, kind: pa.DataType) -> Any:
-    if raw.length > _LONGEST or raw.VR == "SQ":
-        return MALFORMED if raw.length else None
-    try:
-        return convert(convert_raw_data_element(raw, encoding=encodings).value, kind, vr_of(word))
-    except MemoryError:
-        raise
-    except Exception:
-        return MALFORMED
+        return encodings_in(value)
 
 
 def _collect(window: Window, opened: Opened) -> _Found:
@@ -248,7 +230,7 @@ def _collect(window: Window, opened: Opened) -> _Found:
     return found
 
 
-def _walk(stream: Bytes, opened: Opened, begin: int, size: int | None = None) -> Walk:
+def _walk(stream: Window, opened: Opened, begin: int, size: int | None = None) -> Walk:
     return Walk(stream, begin, implicit=opened.implicit, little=opened.little, size=size)
 
 
@@ -258,7 +240,8 @@ def _is_out_of_order(window: Window, opened: Opened, begin: int) -> bool:
     That is as far as the first bytes reach, over plain elements. Exactly so far look the columns
     too: which files are read on is the same for both.
     """
-    walk = _walk(Head(window.head[:WINDOW]), opened, begin)
+    head = Window(window.place, window.head[:WINDOW], None, 0)
+    walk = _walk(head, opened, begin)
     while (one := walk.next()) is not None:
         is_odd = any(remark.note != Note.OUT_OF_ORDER for remark in walk.remarks)
         if one.tag <= LAST and not is_odd:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcmdask.codes import Codes
-from dcmdask.header.notes import Notes, Remark, Spot, note_rows
+from dcmdask.header.notes import Notes, Remark
 from dcmdask.privacy.tables import GROUPS, NAME, Names, free_text, pseudonyms, rows_with_named_paths
 from dcmdask.schema import SEEN
 from dcmdask.types import HeaderTables, Note
@@ -42,8 +41,10 @@ def without_names(tables: HeaderTables, beside: pa.Table | None = None) -> Heade
     in_paths = rows_with_named_paths(names, instances["folder"], instances["file_name"])
     notes.add_files(instances, rows, Remark(Note.NAME_IN_PATH), in_paths)
     # What stands in the instance too has been said of it.
-    words = [(word, left) for word, left in of_series.left if word not in instances.column_names]
-    _note_series(notes, instances, rows, whose, words)
+    for word, left in of_series.left:
+        if word not in instances.column_names:
+            remark = Remark(Note.NAME_IN_TEXT, word)
+            notes.add_files(instances, rows, remark, whose[left], of_series=True)
     spot = instances.column_names.index(NAME)
     return replace(
         tables,
@@ -66,19 +67,3 @@ def _identity(table: pa.Table) -> pa.Array:
     # the other.
     columns = (pc.fill_null(table[name], "") for name in ("url", *GROUPS))
     return pc.binary_join_element_wise(*columns, "\n").combine_chunks()
-
-
-def _note_series(
-    notes: Notes,
-    instances: pa.Table,
-    rows: Codes,
-    whose: Codes,
-    words: Iterable[tuple[str, Codes]],
-) -> None:
-    """Note which columns of which descriptions may hold part of a name."""
-    for word, left in words:
-        of = whose[left]
-        where = instances.select(["url", "case", "path", "SOPInstanceUID"]).take(pa.array(of))
-        for row, said in zip(rows[of].tolist(), where.to_pylist(), strict=True):
-            spot = Spot(said["url"], said["case"], said["path"], row, said["SOPInstanceUID"])
-            notes.add(note_rows(spot, [Remark(Note.NAME_IN_TEXT, word)], of_series=True))

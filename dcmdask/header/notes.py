@@ -120,7 +120,15 @@ class Notes:
         if len(self._rows) >= _PACKED:
             self._pack()
 
-    def add_files(self, instances: pa.Table, rows: Int, remark: Remark, chosen: Int) -> None:
+    def add_files(
+        self,
+        instances: pa.Table,
+        rows: Int,
+        remark: Remark,
+        chosen: Int,
+        *,
+        of_series: bool = False,
+    ) -> None:
         """Say one thing of many instances at once.
 
         Parameters
@@ -133,6 +141,8 @@ class Notes:
             What is said.
         chosen : numpy.ndarray of int64
             Of which of them.
+        of_series : bool
+            As of `note_rows`.
         """
         said = instances.select(_WHERE).take(pa.array(chosen))
         count = said.num_rows
@@ -140,7 +150,7 @@ class Notes:
             "note": pa.repeat(str(remark.note), count),
             "attribute": pa.repeat(pa.scalar(remark.attribute, pa.string()), count),
             "message": pa.repeat(MESSAGES[remark.note], count),
-            "of_series": pa.repeat(False, count),
+            "of_series": pa.repeat(of_series, count),
             "row": pa.array(rows[chosen], ROW.type),
         }
         self._tables.append(pa.table(columns, schema=_NOTED))

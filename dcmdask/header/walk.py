@@ -8,11 +8,10 @@ passed over.
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Final, NamedTuple, Protocol
+from contextlib import contextmanager
+from typing import Final, NamedTuple
 
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import FileDataset
@@ -50,42 +49,6 @@ _MOST_GUESSES: Final = 10_000
 
 _FARTHEST: Final = 1 << 20
 """Bytes behind which another element is not looked for where the size of the file is not known."""
-
-
-class Bytes(Protocol):
-    """What is walked: a window, or the first bytes of one."""
-
-    def read(self, count: int, /) -> bytes:
-        """Return so many bytes, fewer at the end."""
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Move the position."""
-
-    def tell(self) -> int:
-        """Return the position."""
-
-    def looking_ahead(self) -> AbstractContextManager[None]:
-        """Go back to where it was when the block is left."""
-
-    def is_past_end(self) -> bool:
-        """Tell whether the position lies behind the end."""
-
-
-class Head(io.BytesIO):
-    """The first bytes of a file, as far as they were read at once."""
-
-    @contextmanager
-    def looking_ahead(self) -> Iterator[None]:
-        """Go back to where it was when the block is left."""
-        position = self.tell()
-        try:
-            yield
-        finally:
-            self.seek(position)
-
-    def is_past_end(self) -> bool:
-        """Tell whether the position lies behind the end."""
-        return self.tell() > len(self.getbuffer())
 
 
 class Opened(NamedTuple):
@@ -179,7 +142,7 @@ class Walk:
 
     Parameters
     ----------
-    stream : Bytes
+    stream : Window
         What is walked.
     begin : int
         Offset of the first element.
@@ -195,7 +158,7 @@ class Walk:
     """
 
     def __init__(
-        self, stream: Bytes, begin: int, *, implicit: bool, little: bool, size: int | None = None
+        self, stream: Window, begin: int, *, implicit: bool, little: bool, size: int | None = None
     ) -> None:
         self.remarks: list[Remark] = []
         self.implicit = implicit

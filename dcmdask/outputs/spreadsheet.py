@@ -41,6 +41,9 @@ _PLAIN = r"^(0|[1-9][0-9]{0,10})$"
 # No number in any language, as groups of digits have three; no date, as that has three numbers.
 _UID = r"^[0-2]\.[0-9]+(\.[0-9]+){2,}$"
 _SHORT_GROUP = r"\.[0-9]{1,2}(\.|$)"
+_LOOKED_AT = 1024
+"""Texts that are looked at to know whether a column repeats itself."""
+
 _UID_OF_UUID = r"^2\.25\.[1-9][0-9]{4,}$"
 
 
@@ -59,6 +62,15 @@ def is_taken_for_more(texts: pa.Array) -> pa.Array:
     >>> is_taken_for_more(pa.array(["00123", "12345", "3-4", "=1+1", "SYN-1", "1.2.840.1"])).to_pylist()
     [True, False, True, True, False, False]
     """
+    # Most columns say the same many times, and there are seven patterns; paths are each another.
+    some = texts.slice(0, _LOOKED_AT)
+    if 2 * pc.count_distinct(some).as_py() > len(some):
+        return _are_taken_for_more(texts)
+    encoded = texts.dictionary_encode()
+    return _are_taken_for_more(encoded.dictionary).take(encoded.indices)
+
+
+def _are_taken_for_more(texts: pa.Array) -> pa.Array:
     looks = pc.and_(_fits(texts, _DIGIT), pc.or_(_fits(texts, _NUMBER), _fits(texts, _MONTH)))
     long_uid = pc.and_(_fits(texts, _UID), _fits(texts, _SHORT_GROUP))
     stays = pc.or_(_fits(texts, _PLAIN), pc.or_(long_uid, _fits(texts, _UID_OF_UUID)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -89,7 +90,14 @@ class Workbook:
     def __exit__(self, kind: object, *_exception: object) -> None:
         if kind is None:
             self.close()
-        self._stream.close()
+        self.drop()
+
+    def drop(self) -> None:
+        """Let go of the file as it is: no workbook, unless it was closed."""
+        for stream in (self._stream, *(one.row_data_fh for one in self._book.worksheets())):
+            # What cannot be written now is part of no workbook.
+            with suppress(OSError):
+                stream.close()
 
     def add(self, rows: pa.Table) -> None:
         """Write some rows."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -68,19 +69,23 @@ def hide(text: str, names: Sequence[str]) -> tuple[str, bool]:
     pieces = []
     behind = 0
     for span in covered:
-        whose = next(name for name, own in found if any(_meet(span, one) for one in own.whole))
+        whose = next(name for name, own in found if _meets(span, own.whole))
         start, stop = folded.original(*span)
         pieces += [text[behind:start], _pseudonym(whose)]
         behind = stop
     return "".join([*pieces, text[behind:]]), left
 
 
-def _meet(span: Span, other: Span) -> bool:
-    return span[0] < other[1] and other[0] < span[1]
+def _meets(span: Span, others: Sequence[Span]) -> bool:
+    """Tell whether a span overlaps one of others, sorted and apart. A damaged text has thousands."""
+    first = bisect_right(others, span[0], key=lambda other: other[1])
+    return first < len(others) and others[first][0] < span[1]
 
 
 def _is_open(part: Span, covered: Sequence[Span]) -> bool:
-    return not any(start <= part[0] and part[1] <= stop for start, stop in covered)
+    """Tell whether a span lies in none of others, sorted and apart."""
+    before = bisect_right(covered, part[0], key=lambda span: span[0])
+    return not before or covered[before - 1][1] < part[1]
 
 
 def gives_away(path: str, name: str | None) -> bool:
@@ -108,5 +113,7 @@ def _parts(name: str) -> tuple[str, ...]:
     return tuple(sorted({part for part in telling if not part.isdigit()} or telling))
 
 
+# A path is compared with several names, and a name with many paths.
+@lru_cache(maxsize=1024)
 def _letters(text: str) -> str:
     return _BETWEEN_LETTERS.sub("", fold(text).text)

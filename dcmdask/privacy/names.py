@@ -258,11 +258,11 @@ def _find(value: _Value, text: str) -> Found:
         else:
             rest += (unit for unit in chain if unit.components and unit.weight >= _TELLS)
     rest = [unit for unit in rest if _is_word(unit, text)]
-    if value.alone and _WORD.findall(text) and set(_WORD.findall(text)) <= set(value.alone):
+    if value.alone and (words := set(_WORD.findall(text))) and words <= set(value.alone):
         return Found([*whole, *((unit.start, unit.stop) for unit in rest)], [])
     # A number tells nothing by itself.
     rest = [unit for unit in rest if not text[unit.start : unit.stop].isdigit()]
-    near = _near(rest)
+    near = set(_near(rest))
     whole += ((unit.start, unit.stop) for unit in near)
     return Found(whole, [(unit.start, unit.stop) for unit in rest if unit not in near])
 
@@ -328,7 +328,8 @@ def _is_edge(text: str, place: int) -> bool:
 
 def _is_word(unit: _Unit, text: str) -> bool:
     """Tell whether a unit stands as a word: one ideograph in a row of others does not."""
-    before, after = text[: unit.start][-1:], text[unit.stop :][:1]
+    before = text[max(0, unit.start - 1) : unit.start]
+    after = text[unit.stop : unit.stop + 1]
     if not (_is_edge(text, unit.start) and _is_edge(text, unit.stop)):
         return False
     several = len(unicodedata.normalize("NFC", text[unit.start : unit.stop])) > 1

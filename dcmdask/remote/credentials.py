@@ -107,7 +107,8 @@ def parted(url: str) -> Parted:
     >>> parted("https://jane:pw@host/get?id=7&token=abc")
     Parted(url='https://host/get?id=7', user='jane', password='pw', query='token=abc')
     """
-    found = _URL.match(url)
+    # A user stands before the one sign, a query behind the other: a list may have millions without.
+    found = _URL.match(url) if "@" in url or "?" in url else None
     if found is None or not is_url(url):
         return Parted(url, "", "", "")
     protocol, rest = found[1].lower(), url[found.end(1) + 3 :]

@@ -150,7 +150,7 @@ def _repaired_zip(
     found = repaired(data, starts) if starts[-1] == len(data) else None
     if found is None:
         return None
-    archive = _zip_of(stream, start, found[0], offset)
+    archive = _zip_of(stream, start, found, offset)
     survey = Survey()
     survey.add(data, starts)
     return archive, survey.naming(0, archive.infolist())
@@ -184,11 +184,11 @@ class _Directory:
         """Open the zip as if its directory held some entries only."""
         return _zip_of(self.stream, self.start, entries, self.watch.offset)
 
-    def whole(self) -> Iterator[tuple[bytes, list[int]]]:
+    def whole(self) -> tuple[bytes, list[int]]:
         """Give all of it at once."""
         self.stream.seek(self.start)
         data = self.stream.read(self.stop - self.start)
-        yield data, _whole_entries(data)
+        return data, _whole_entries(data)
 
     def parts(self) -> Iterator[tuple[bytes, list[int]]]:
         """Give it in parts of whole entries, with where these begin, and behind the last one."""
@@ -204,20 +204,21 @@ class _Directory:
 def _open_parts(directory: _Directory, piece: Piece, size: int) -> Iterator[Opened]:
     """Open a zip whose directory is large, or of which one piece is wanted."""
     whole = directory.stop - directory.start <= LARGE
-    parts = directory.whole if whole else directory.parts
+    # A large one is read twice, so that no more than a part of it is held.
+    held = [directory.whole()] if whole else None
     survey = Survey()
     # Of damage that comes later nothing is said before the members that lie before it.
     with suppress(zipfile.BadZipFile):
-        for part, starts in parts():
+        for part, starts in held or directory.parts():
             survey.add(part, starts)
     number = 0
-    for part, starts in parts():
+    for part, starts in held or directory.parts():
         if whole and starts[-1] != len(part):
             # Damaged: `zipfile` says how.
             yield _sifted(zipfile.ZipFile(directory.stream), piece, size, Naming())
             return
-        fixed = repaired(part, starts)
-        data = part if fixed is None else fixed[0]
+        fixed = None if survey.opens else repaired(part, starts)
+        data = part if fixed is None else fixed
         entries = None if piece.count == 1 else _Entries.of(data, starts, directory.concat)
         if entries is None:
             # With something that is seldom seen: `zipfile` judges it.
@@ -358,7 +359,8 @@ class _Watch(Over):
 
     def read(self, count: int = -1) -> bytes:
         start = self._stream.tell()
-        if count > LARGE:
+        # Before it is read, unless it may as well be an end record.
+        if count > LARGE or count == self._size > max(self._largest, _END64.size):
             raise _DirectoryError(start, count)
         try:
             found = self._stream.read(count)

@@ -12,7 +12,7 @@ import os
 import pickle
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import IO, Any
@@ -34,7 +34,7 @@ from dcmdask.source.not_entered import (
     catalog_of_key,
     not_entered,
 )
-from dcmdask.types import PRIVATE, Kind
+from dcmdask.types import PRIVATE, FileKey, Kind
 
 HELD = 200_000
 """Lines that are held to be sorted: a hundred megabytes."""
@@ -197,9 +197,9 @@ class Inventory:
 
     def _without_secrets(self, line: Line) -> tuple[Line, str | None]:
         """Give a line without what is secret in its URL; the key with that, where it is of a query."""
-        if "://" not in line.place or not is_url(line.place):
-            return line, None
         found = parted(line.place)
+        if not any(found[1:]):
+            return line if found.url == line.place else line._replace(place=found.url), None
         public = line._replace(place=found.url)
         address = Address.parse(found.url)
         said = storage_of(found._replace(query=""))
@@ -216,13 +216,26 @@ class Inventory:
         """Storage options that its files need beside those of the run."""
         return (*(one for said in self._users.values() for one in said), *self._seal)
 
-    def access_of(self, root: int, location: bytes) -> bytes | None:
-        """Return by what a file is reached, sealed; None where its location is all that is needed."""
+    def access_of(self, files: Iterable[FileKey]) -> dict[FileKey, bytes | None]:
+        """Return by what files are reached, sealed, where more than their location is needed for it.
+
+        Parameters
+        ----------
+        files : iterable of (int, bytes)
+            Number of the root of each, and its location.
+        """
         if not self._seal:
-            return None
-        place = (self._ranks[root], location.decode("utf-8", "surrogateescape"))
-        found = next((row for row in self._chosen() if _place_of(row) == place), None)
-        return None if found is None else self._sealed(found)
+            return {}
+        wanted = {
+            (self._ranks[root], location.decode("utf-8", "surrogateescape")): (root, location)
+            for root, location in files
+        }
+        found: dict[FileKey, bytes | None] = {}
+        for row in self._chosen():
+            file = wanted.get(_place_of(row))
+            if file is not None:
+                found.setdefault(file, self._sealed(row))
+        return found
 
     def _sealed(self, row: _Row) -> bytes | None:
         access = row[5]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from dcmdask.own_names import KEPT
 from dcmdask.source.entries import OUTPUTS, Entry
 from dcmdask.types import CATALOG_FOLDER, PRIVATE, Kind
 
@@ -65,14 +66,8 @@ _TRASH_OF_USER = re.compile(r"\.Trash-[0-9]+")
 
 # What runs write, by names and suffixes that none but they give: a listing of a store does not say
 # what a file holds.
-_HEX = "[0-9a-f]"
-_KEPT = re.compile(
-    rf"output\.json|holder\.json|unfinished\.json|sent-{_HEX}{{16}}\.json|state-{_HEX}{{16}}\.(?:json|index)"
-    rf"|parts/[0-9]{{10}}-{_HEX}{{8}}\.(?:json|parquet|[a-z]+\.arrow)"
-    rf"|manifest/(?:{_HEX}{{16}}/)?[0-9]{{5}}\.arrow"
-)
 _PUBLISHED = re.compile(
-    r"[a-z_-]+\.(?:csv|json(?:\.greatest)?|parquet|html)|cases/[^/]+\.(?:csv|json)"
+    r"[a-z_-]+\.(?:csv|json(?:\.greatest)?|parquet|html|xlsx)|cases/[^/]+\.(?:csv|json|xlsx)"
 )
 
 
@@ -136,7 +131,7 @@ def catalog_of_key(path: str) -> str | None:
     for depth, folder in enumerate(folders[:-1]):
         rest = "/".join(folders[depth + 1 :])
         if folder == PRIVATE:
-            own = _KEPT.fullmatch(rest)
+            own = KEPT.fullmatch(rest)
         elif CATALOG_FOLDER.fullmatch(folder):
             own = _PUBLISHED.fullmatch(rest)
         else:

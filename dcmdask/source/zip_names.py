@@ -21,6 +21,7 @@ UTF8 = 0x800
 """Flag of a name that is UTF-8 (APPNOTE 4.4.4)."""
 
 _UNICODE_PATH = 0x7075
+_UNICODE_PATH_BYTES = b"up"
 _UNICODE = struct.Struct("<BL")
 _FIELD = struct.Struct("<2H")
 _ENTRY = 46
@@ -60,7 +61,7 @@ class Naming:
 
     def _text_of(self, info: zipfile.ZipInfo) -> str:
         stored = info.orig_filename
-        if stored.isascii() and not info.extra:
+        if stored.isascii() and _UNICODE_PATH_BYTES not in info.extra:
             return info.filename
         raw = raw_name(info)
         found = unicode_path(raw, info.extra)
@@ -96,7 +97,7 @@ def raw_name(info: zipfile.ZipInfo) -> bytes:
 
 def unicode_path(raw: bytes, extra: bytes) -> str | None:
     """Return the name in the extra field of Info-ZIP (APPNOTE 4.6.9), if it is of this name."""
-    if b"up" not in extra:
+    if _UNICODE_PATH_BYTES not in extra:
         return None
     for kind, data in _fields(extra):
         if kind == _UNICODE_PATH and len(data) > _UNICODE.size:
@@ -152,10 +153,15 @@ class Survey:
     """What is known of a zip when all entries of its directory were seen, a part at a time.
 
     Entries are told by their number: where their members lie may stand in a field that is damaged.
+
+    Attributes
+    ----------
+    opens : bool
+        Whether `zipfile` and fsspec open the zip as it is, as far as its entries say.
     """
 
     def __init__(self) -> None:
-        self._utf8 = self._opens = True
+        self._utf8 = self.opens = True
         self._broken: set[int] = set()
         self._last: dict[int, int] = {}
         self._hidden: set[int] = set()
@@ -185,17 +191,17 @@ class Survey:
         if not raw.isascii() and not flags & UTF8 and meant is None:
             self._utf8 = self._utf8 and _can_be_utf8(raw)
         if repaired_extra(extra, raw) is not None:
-            self._opens = False
+            self.opens = False
         try:
             name = raw.decode("utf-8" if flags & UTF8 else "cp437")
         except UnicodeDecodeError:
-            self._opens = False
+            self.opens = False
             self._broken.add(number)
             name = raw.decode("cp437")
         if meant and _reads_unicode_paths():
             name = meant
         name = name.partition("\0")[0]
-        self._opens = self._opens and name != ""
+        self.opens = self.opens and name != ""
         return hash(name.replace(os.sep, "/").encode("utf-8", "surrogatepass"))
 
     def naming(self, first: int, infos: Sequence[zipfile.ZipInfo]) -> Naming:
@@ -204,7 +210,7 @@ class Survey:
 
     def naming_of_numbers(self, numbers: Iterable[int], infos: Sequence[zipfile.ZipInfo]) -> Naming:
         """Return how some members are named, by their numbers."""
-        found = Naming(self._utf8, self._opens)
+        found = Naming(self._utf8, self.opens)
         if not self._hidden and not self._broken:
             return found
         pairs = list(zip(numbers, infos, strict=True))
@@ -225,7 +231,7 @@ def _reads_unicode_paths() -> bool:
     return zipfile.ZipFile(stream).namelist() == ["b"]
 
 
-def repaired(part: bytes, starts: Sequence[int]) -> tuple[bytes, frozenset[int]] | None:
+def repaired(part: bytes, starts: Sequence[int]) -> bytes | None:
     """Return entries that `zipfile` takes, for some of which it would refuse the whole zip.
 
     A name that is marked as UTF-8 and is none loses its mark, an extra field that is damaged its
@@ -240,23 +246,20 @@ def repaired(part: bytes, starts: Sequence[int]) -> tuple[bytes, frozenset[int]]
 
     Returns
     -------
-    bytes, frozenset of int
-        The entries, and the numbers of those whose names are not what they are marked as; None
-        where there is nothing to repair.
+    bytes or None
+        The entries; None where there is nothing to repair.
     """
     changed = bytearray(part)
-    broken = set()
-    for number, at in enumerate(starts[:-1]):
+    for at in starts[:-1]:
         flags, length, extra, _ = _HEAD.unpack_from(part, at)
         begin = at + _ENTRY
         raw = part[begin : begin + length]
         if flags & UTF8 and not _can_be_utf8(raw):
             struct.pack_into("<H", changed, at + 8, flags & ~UTF8)
-            broken.add(number)
         fields = repaired_extra(part[begin + length : begin + length + extra], raw)
         if fields is not None:
             changed[begin + length : begin + length + extra] = fields
-    return None if changed == part else (bytes(changed), frozenset(broken))
+    return None if changed == part else bytes(changed)
 
 
 def repaired_extra(extra: bytes, raw: bytes) -> bytes | None:

@@ -206,13 +206,15 @@ def test_a_terminal_that_goes_ends_the_run(tmp_path: Path) -> None:
     assert {"lock", "parts"} <= set(_private(out)) <= {*_kept(out), "unfinished.json"}
 
 
-# Putting the catalog into its place takes a while.
+# Putting the catalog into its place takes until it may go on.
 _SLOW_PUBLISHING = """
 import os, sys, time
 def audit(event, args):
     if event in ("os.rename", "os.link") and str(args[1]).endswith("/out/index.csv"):
         open(os.environ["MARK"], "w").close()
-        time.sleep(0.5)
+        deadline = time.monotonic() + 30
+        while not os.path.exists(os.environ["GO_ON"]) and time.monotonic() < deadline:
+            time.sleep(0.01)
 sys.addaudithook(audit)
 """
 
@@ -221,21 +223,22 @@ def test_a_signal_that_comes_while_it_publishes_comes_too_late(tmp_path: Path) -
     """The catalog is put in place as a whole, in moments, and the command ends well."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.dcm").write_bytes(instance())
-    mark = tmp_path / "mark"
+    mark, go_on = tmp_path / "mark", tmp_path / "go-on"
     child = subprocess.Popen(
         _command(tmp_path, "-q"),
         stderr=subprocess.PIPE,
-        env={**hooked(tmp_path, _SLOW_PUBLISHING), "MARK": str(mark)},
+        env={**hooked(tmp_path, _SLOW_PUBLISHING), "MARK": str(mark), "GO_ON": str(go_on)},
     )
     assert wait_for(mark.exists)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
         child.send_signal(number)
+    go_on.touch()
     assert (b"", 0) == (child.communicate(timeout=20)[1], child.returncode)
     assert 1 == Catalog(tmp_path / "out").instances.count_rows()
     assert _kept(tmp_path / "out") == _private(tmp_path / "out")
 
 
-# Cleaning up takes a while.
+# Cleaning up takes until it may go on.
 _SLOW_CLEANING = """
 import os, sys, time
 def audit(event, args):
@@ -245,7 +248,9 @@ def audit(event, args):
     if event == "shutil.rmtree" and str(args[0]).endswith("/staging") and os.path.exists(
             os.path.join(args[0], "manifest")) and os.listdir(os.path.join(args[0], "manifest")):
         open(os.environ["MARK"], "w").close()
-        time.sleep(0.5)
+        deadline = time.monotonic() + 30
+        while not os.path.exists(os.environ["GO_ON"]) and time.monotonic() < deadline:
+            time.sleep(0.01)
 sys.addaudithook(audit)
 """
 
@@ -254,12 +259,12 @@ def test_a_second_signal_does_not_end_the_cleaning_up(tmp_path: Path) -> None:
     """Who presses Ctrl-C twice leaves the folder as tidy as who does it once."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "hangs.dcm").write_bytes(instance())
-    mark = tmp_path / "mark"
+    mark, go_on = tmp_path / "mark", tmp_path / "go-on"
     child = subprocess.Popen(
         _command(tmp_path),
         stderr=subprocess.PIPE,
         text=True,
-        env={**hooked(tmp_path, _SLOW_CLEANING), "MARK": str(mark)},
+        env={**hooked(tmp_path, _SLOW_CLEANING), "MARK": str(mark), "GO_ON": str(go_on)},
     )
     assert child.stderr is not None
     with child, child.stderr:
@@ -269,6 +274,7 @@ def test_a_second_signal_does_not_end_the_cleaning_up(tmp_path: Path) -> None:
         assert wait_for(mark.exists)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             child.send_signal(number)
+        go_on.touch()
         _, err = child.communicate(timeout=20)
     assert (143, [_LINES[signal.SIGTERM]]) == (child.returncode, err.splitlines())
     assert not (tmp_path / "out").exists()

@@ -28,7 +28,8 @@ from pydicom.uid import (
 )
 from support import encode
 
-from dcmdask.header.columnar import follow
+from dcmdask.header import meaning
+from dcmdask.header.columnar import columns, follow
 from dcmdask.header.reader import quiet_pydicom
 from dcmdask.synthetic import write_synthetic
 from dcmdask.windows import WINDOW
@@ -439,3 +440,17 @@ def test_damaged_headers_never_crash_nor_differ(seed: int, implicit: bool, depth
         elif len(content) > 140:
             del content[chance.randrange(140, len(content)) :]
     compare([bytes(content), encode()])
+
+
+def test_lack_of_memory_says_nothing_of_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends the reading, and is not what is remembered of the value."""
+    asked = ("PatientName", b"Once^Only", b"", False, ())
+
+    def fail(*_args: Any, **_more: Any) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(meaning, "convert_raw_data_element", fail)
+        with pytest.raises(MemoryError):
+            columns._by_pydicom(*asked)
+    assert columns._by_pydicom(*asked) == "Once^Only"

@@ -57,8 +57,6 @@ def test_a_length_that_lies_costs_only_what_is_there() -> None:
         window, _ = window_of(DATA, head=1024, budget=4 * len(DATA), sized=sized)
         window.seek(1000)
         assert DATA[1000:] == window.read(2**32 - 2)
-        assert window.ended
-        assert window.cut
 
 
 def test_a_large_value_of_known_size_is_refused_before_it_is_fetched() -> None:
@@ -138,21 +136,12 @@ def test_reads_without_end_are_too_large() -> None:
     assert b"\0" == window.read(1)
 
 
-def test_rewind_forgets_the_end() -> None:
-    """A second pass over a window starts anew."""
+def test_a_second_pass_over_a_window_starts_anew() -> None:
+    """Also behind its end."""
     window, _ = window_of(b"abc")
     assert b"abc" == window.read(10)
-    assert (True, True) == (window.ended, window.cut)
     window.rewind()
-    assert (0, False, False) == (window.tell(), window.ended, window.cut)
-
-
-def test_a_step_back_takes_the_end_back() -> None:
-    """Looking ahead over the end, as for a preamble, does not make a file a cut one."""
-    window, _ = window_of(b"abc")
-    window.read(128)
-    window.seek(0)
-    assert (False, False) == (window.ended, window.cut)
+    assert (0, b"abc") == (window.tell(), window.read(10))
 
 
 @pytest.mark.parametrize("move", [(-1, 0), (-9, 1)])

@@ -8,19 +8,24 @@ import datetime as dt
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import openpyxl
+import psutil
 import pyarrow as pa
 import pytest
 from support import crawl, encode
 
 import dcmdask.outputs.xlsx
+from dcmdask.case_files import write_cases
 from dcmdask.config import RunOptions
 from dcmdask.errors import OutputError, UsageError
 from dcmdask.outputs.csv import render_header, render_lines
 from dcmdask.outputs.spreadsheet import is_taken_for_more
 from dcmdask.outputs.xlsx import Workbook, check_library
+from dcmdask.schema import CASE_ROWS
+from dcmdask.staging import Staging
 
 # -- which texts are protected -------------------------------------------------------------------
 
@@ -190,6 +195,22 @@ def test_the_same_rows_give_the_same_bytes(folder: Path) -> None:
     for name in ("index", "all_cases_original", "all_cases_desensitized"):
         path = folder / "xlsx" / f"{name}.xlsx"
         assert path.read_bytes() == (again / f"{name}.xlsx").read_bytes()
+
+
+def test_an_error_leaves_no_workbook_open(tmp_path: Path) -> None:
+    """Neither of a case that has begun nor of all cases."""
+
+    def ranges() -> Iterator[pa.Table]:
+        yield pa.Table.from_pylist([{"ProjectID": 1}], CASE_ROWS)
+        raise KeyError
+
+    options = RunOptions(excel="xlsx", merge_all=True)
+    with pytest.raises(KeyError) as caught:
+        write_cases(Staging(tmp_path), ranges(), {"P1": 1}, options)
+    opened = [one.path for one in psutil.Process().open_files()]
+    assert [] == [path for path in opened if path.startswith(str(tmp_path))]
+    assert {"P1.csv", "P1.xlsx"} <= {one.name for one in (tmp_path / "publish/cases").iterdir()}
+    del caught
 
 
 def book(path: Path, table: pa.Table, pieces: int = 1) -> openpyxl.Workbook:

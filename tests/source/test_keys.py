@@ -133,6 +133,8 @@ def test_catalogs_and_server_folders_are_named_and_not_listed(memory: Any) -> No
         "in/P/old/.dcmdask/parts/0000000000-01234567.json",
         "in/P/old/catalog-0123456789abcdef/cases/P1.csv",
         "in/P/old/catalog-0123456789abcdef/crawl-cache.json",
+        "in/P/old/catalog-0123456789abcdef/cases/P1.xlsx",
+        "in/P/old/catalog-0123456789abcdef/all_cases.xlsx",
         "in/.imgtools/in/.dcmdask/state-0123456789abcdef.json",
         "in/.dcmdask/unfinished.json",
         "in/R/@eaDir/a.dcm/SYNO",

@@ -7,17 +7,17 @@ files at once, anything else by pydicom, each distinct value once.
 
 from __future__ import annotations
 
-import io
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydicom.filereader import read_dataset
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import BaseTag
 
+from dcmdask.charset import Encodings, current_default
 from dcmdask.codes import codes_of, first_rows
-from dcmdask.header.charset import Encodings, current_default
 from dcmdask.header.columnar.elements import (
     CHARSET,
     SLOT,
@@ -29,12 +29,13 @@ from dcmdask.header.columnar.elements import (
     tag_of,
 )
 from dcmdask.header.columnar.state import State
+from dcmdask.header.meaning import encodings_in, meaning_of
 from dcmdask.header.notes import Remark
 from dcmdask.header.stated_charset import clean_charset
 from dcmdask.schema import INSTANCES, LIGHT
 from dcmdask.texts import is_ended
 from dcmdask.types import Note
-from dcmdask.values import MALFORMED, convert, vr_of
+from dcmdask.values import MALFORMED
 from dcmdask.windows import AHEAD
 
 _FEW = 64
@@ -228,33 +229,21 @@ def _by_pydicom(
     _default: Encodings,  # what is kept is kept for this default
 ) -> Any:
     """Convert one value as pydicom reads it from a file: the slow and certain way."""
-    tag, slot = tag_of(word), SLOT[word]
-    elements = []
-    charset, _ = clean_charset(charset)
-    if charset:
-        elements.append(_element(tag_of(CHARSET), b"CS", charset, implicit))
-    vr = int(VRS[slot]).to_bytes(2, "little")
-    own = _element(tag, vr, value, implicit)
-    elements = [own] if tag < tag_of(CHARSET) else [*elements, own]
-    try:
-        dataset = read_dataset(io.BytesIO(b"".join(elements)), implicit, is_little_endian=True)
-        return convert(dataset.get(word), INSTANCES.field(word).type, vr_of(word))
-    except Exception:
-        return MALFORMED
+    vr = None if implicit else _vr(word)
+    tag = BaseTag(tag_of(word))
+    raw = RawDataElement(tag, vr, len(value), value, 0, implicit, is_little_endian=True)
+    return meaning_of(raw, encodings_in(charset), word)
 
 
-def _element(tag: int, vr: bytes, value: bytes, implicit: bool) -> bytes:
-    head = (tag >> 16).to_bytes(2, "little") + (tag & 0xFFFF).to_bytes(2, "little")
-    if implicit:
-        return head + len(value).to_bytes(4, "little") + value
-    return head + vr + len(value).to_bytes(2, "little") + value
+def _vr(word: str) -> str:
+    return int(VRS[SLOT[word]]).to_bytes(2, "little").decode()
 
 
 def _convert_plain(
     word: str, raw: pa.Array, charsets: pa.Array, kind: pa.DataType
 ) -> tuple[pa.Array, Flags]:
     """Convert values of the plainest form, all at once; tell which ones were."""
-    vr = int(VRS[SLOT[word]]).to_bytes(2, "little").decode()
+    vr = _vr(word)
     nothing = np.asarray(raw.is_null())
     if not _is_ascii(raw):
         return pa.nulls(len(raw), kind), nothing

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom import hooks
+from pydicom import dcmread, hooks
 from support import crawl, encode
 
+from dcmdask.charset import default_charset, is_text_in
 from dcmdask.config import RunOptions, encodings_of
 from dcmdask.errors import UsageError
-from dcmdask.header.charset import default_charset, is_text_in
+from dcmdask.extract.groups import text_of
 from dcmdask.header.reader import quiet_pydicom
+from dcmdask.privacy import pseudonym
 
 WANG = "王^小明"
 """Of these characters' bytes in GBK none is UTF-8."""
@@ -108,6 +111,36 @@ def test_nothing_is_guessed_without_the_option(source: Path, tmp_path: Path) -> 
     crawl_tables[tmp_path] = again
     assert texts(tmp_path, "instances")["P1/a-none"] == WANG
     assert crawl(source, tmp_path, default_charset="GB18030").run["run"]["read_anew"] is None
+
+
+def test_names_of_other_files_are_looked_for_in_the_default(tmp_path: Path) -> None:
+    """A name that another partition knows is hidden, though its bytes mean it in the default only."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    one_series = {"SeriesInstanceUID": "1.3"}
+    nameless = written(WANG, "gbk", SOPInstanceUID="1.2.1", **one_series)
+    (source / "1").write_bytes(nameless.replace(b"\x10\0\x10\0PN", b"\x10\0\x11\0PN"))
+    (source / "2").write_bytes(written(WANG, "gbk", SOPInstanceUID="1.2.2", **one_series))
+    catalog = crawl(
+        source, out, default_charset="GB18030", desensitize=True, partition_size=1, workers=1
+    )
+    names = catalog.instances.to_table().sort_by("path").to_pydict()
+    assert [None, pseudonym(WANG)] == names["PatientName"]
+    assert [pseudonym(WANG)] * 2 == names["SeriesDescription"]
+
+
+def test_a_value_that_is_remembered_is_remembered_for_its_default() -> None:
+    """The same bytes mean another text in the next run of the same process."""
+    with quiet_pydicom():
+        content = written(WANG, "gbk")
+        for _ in range(2):
+            found = []
+            for charset in ("", "GB18030", "cp1251"):
+                with default_charset(charset):
+                    dataset = dcmread(io.BytesIO(content), force=True)
+                    found.append(text_of(dataset, "ProtocolName"))
+            encoded = WANG.encode("gbk")
+            assert [encoded.decode("latin-1"), WANG, encoded.decode("cp1251")] == found
 
 
 @pytest.mark.parametrize(
