@@ -1,11 +1,11 @@
-"""Take the options of a run; give where its bags are computed: in this process or on a cluster."""
+"""Take the options of a run; give where its partitions are read: in this process or on a cluster."""
 
 from __future__ import annotations
 
 import logging
 import queue
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -22,11 +22,15 @@ from dcmdask.errors import (
 from dcmdask.remote.credentials import public_url
 from dcmdask.remote.options import is_open
 from dcmdask.remote.sealing import SEAL
+from dcmdask.types import Partition, PartitionSummary
 
 if TYPE_CHECKING:
-    from dask.bag import Bag
     from distributed import Client
 
+Read = Callable[[Partition], list[PartitionSummary]]
+
+_TASK = "read-partition"
+"""What tasks are called on a dashboard."""
 _CONNECT_SECONDS = 15
 _BLINK = 1.0
 _PATIENCE = 100
@@ -75,13 +79,15 @@ def _is_encrypted(address: str) -> bool:
 
 
 @contextmanager
-def connect(options: RunOptions, interrupt: Callable[[], None]) -> Iterator[Computing]:
+def connect(options: RunOptions, read: Read, interrupt: Callable[[], None]) -> Iterator[Computing]:
     """Give where a crawl is computed; what is under way there ends with the context.
 
     Parameters
     ----------
     options : RunOptions
         Where to compute.
+    read : callable
+        What a task does: gives the summaries of a partition.
     interrupt : callable
         Ends what is being computed in this process, so that nothing waits for it.
 
@@ -91,7 +97,7 @@ def connect(options: RunOptions, interrupt: Callable[[], None]) -> Iterator[Comp
         The address does not answer, or no worker starts.
     """
     with ExitStack() as stack:
-        computing = Computing(options, stack)
+        computing = Computing(options, read, stack)
         stack.callback(computing.end, interrupt)
         if options.scheduler is not None:
             computing.use(stack.enter_context(_remote(options.scheduler)))
@@ -196,7 +202,7 @@ def _local(workers: int) -> Iterator[Client]:
 
 
 class Computing:
-    """Where bags of partitions are computed while more of them are still being listed.
+    """Where partitions are read while more of them are still being listed.
 
     In threads of this process first: each reads in a process of its own, so that threads are
     enough, and a small crawl pays for no cluster. One that turns out to be large is moved to a
@@ -206,17 +212,20 @@ class Computing:
     ----------
     options : RunOptions
         Where to compute, and when to move.
+    read : callable
+        What a task does: gives the summaries of a partition.
     stack : contextlib.ExitStack
         What ends the things that are started here.
     """
 
-    def __init__(self, options: RunOptions, stack: ExitStack) -> None:
+    def __init__(self, options: RunOptions, read: Read, stack: ExitStack) -> None:
         self._options = options
+        self._read = read
         self._stack = stack
         self._client: Client | None = None
         self._pool = ThreadPoolExecutor(options.worker_count)
-        self._here: dict[Any, Any] = {}
-        self._there: dict[Any, Any] = {}
+        self._here: dict[Any, Partition] = {}
+        self._there: dict[Any, Partition] = {}
         self._heard = time.monotonic()
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
@@ -235,27 +244,28 @@ class Computing:
         """Compute on a cluster from now on, and what has not begun here too."""
         self._client = client
         self._stack.callback(self._cancel, client)
-        waiting = [one for future, one in self._here.items() if future.cancel()]
+        waiting = [partition for future, partition in self._here.items() if future.cancel()]
         self._here = {future: one for future, one in self._here.items() if not future.cancelled()}
-        self._compute_there(waiting)
+        self._read_there(waiting)
 
-    def submit(self, bag: Bag, weight: int) -> None:
-        """Begin with a bag of one item a partition.
+    def submit(self, partitions: Sequence[Partition], weight: int) -> None:
+        """Begin with partitions, each a task.
 
         Parameters
         ----------
-        bag : dask.bag.Bag
-            One partition an item.
+        partitions : sequence of Partition
+            What to read.
         weight : int
-            Files that all bags so far weigh.
+            Files that all partitions so far weigh.
         """
-        delayed = bag.to_delayed(optimize_graph=False)
+        if not partitions:
+            return
         if self._client is None and weight >= self._options.in_process_below:
             self.use(self._stack.enter_context(_local(self._options.worker_count)))
         if self._client is None:
-            self._compute_here(delayed)
+            self._read_here(partitions)
         else:
-            self._compute_there(delayed)
+            self._read_there(partitions)
 
     def ready(self) -> Iterator[Any]:
         """Give the items that are there already."""
@@ -305,32 +315,33 @@ class Computing:
             with suppress(Exception):
                 client.cancel(list(self._there))
 
-    def _compute_here(self, delayed: list[Any]) -> None:
-        for one in delayed:
-            future = self._pool.submit(_compute, one)
-            self._here[future] = one
+    def _read_here(self, partitions: Sequence[Partition]) -> None:
+        for partition in partitions:
+            future = self._pool.submit(self._read, partition)
+            self._here[future] = partition
             future.add_done_callback(self._done.put)
 
-    def _compute_there(self, delayed: list[Any]) -> None:
+    def _read_there(self, partitions: Sequence[Partition]) -> None:
         assert self._client is not None
         try:
-            futures = self._client.compute(delayed, optimize_graph=False)
+            # Not pure: what a file holds is no matter of its name.
+            futures = self._client.map(self._read, partitions, key=_TASK, pure=False)
         except Exception as error:
             # Whatever a client says that has lost its scheduler.
             raise self._gone() from error
-        for future, one in zip(futures, delayed, strict=True):
-            self._there[future] = one
+        for future, partition in zip(futures, partitions, strict=True):
+            self._there[future] = partition
             future.add_done_callback(self._done.put)
 
     def _items(self, future: Any) -> Iterator[Any]:
         """Give what a future that is done came to."""
         if self._here.pop(future, None) is not None:
             yield from future.result()
-        elif (one := self._there.pop(future, None)) is not None:
-            yield from self._result(future, one)
+        elif (partition := self._there.pop(future, None)) is not None:
+            yield from self._result(future, partition)
             future.release()
 
-    def _result(self, future: Any, one: Any) -> Iterator[Any]:
+    def _result(self, future: Any, partition: Partition) -> Iterator[PartitionSummary]:
         """Give what the cluster made of a partition; where that ends its workers, read it here.
 
         A reading process of our own can be watched as it dies, and the file at fault be found; a
@@ -341,7 +352,7 @@ class Computing:
         try:
             yield from future.result()
         except (KilledWorker, ReaderLostError):
-            self._compute_here([one])
+            self._read_here([partition])
         except DcmdaskError:
             raise
         except Exception as error:
@@ -351,10 +362,3 @@ class Computing:
             words = f"a task failed on the cluster ({type(error).__name__})"
             remedy = f"look at its logs, whether dcmdask {__version__} is installed there"
             raise ClusterError(f"{words}: {remedy}; then {_AGAIN}") from error
-
-
-def _compute(delayed: Any) -> Any:
-    from dask.local import get_sync
-
-    # Not by its name: Dask would load its distributed scheduler to look for one.
-    return delayed.compute(scheduler=get_sync)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dcmdask import cluster, interrupts, modes, name_search, scratch
 from dcmdask._version import __version__
@@ -62,9 +62,6 @@ from dcmdask.store import Store
 from dcmdask.supervisor import read_partition, start_reader, stop_readers
 from dcmdask.types import PRIVATE, FileKey, Note, Partition, PartitionSummary, Progress
 from dcmdask.unlisted import UnlistedPlaces
-
-if TYPE_CHECKING:
-    from dask.bag import Bag
 
 _SUMMED = (
     "files",
@@ -415,11 +412,11 @@ def _crawl(
     )
     listing, totals = Listing(roots), Totals(took=store.took)
     begun = 0
-    with cluster.connect(options, partial(stop_readers, reading.parts)) as computing:
+    read = partial(read_partition, options=reading)
+    with cluster.connect(options, read, partial(stop_readers, reading.parts)) as computing:
 
         def submit() -> int:
-            if bag := _bag(listing.partitions[begun:], reading):
-                computing.submit(bag, listing.weight_to_read)
+            computing.submit(listing.partitions[begun:], listing.weight_to_read)
             return len(listing.partitions)
 
         for listing in growing:
@@ -443,13 +440,12 @@ def _crawl(
         totals.add_all(carry(known, partition_size=options.partition_size))
         if options.desensitize and not _is_searched(store, known, listing):
 
-            def read(partitions: list[Partition]) -> Iterator[PartitionSummary]:
-                if bag := _bag(partitions, reading):
-                    computing.submit(bag, listing.weight_to_read)
+            def read_also(partitions: list[Partition]) -> Iterator[PartitionSummary]:
+                computing.submit(partitions, listing.weight_to_read)
                 return computing.rest()
 
             access_of = chosen.inventory.access_of if chosen.inventory else _plain_access
-            totals = _search_again(store, listing, totals, writer, options, read, access_of)
+            totals = _search_again(store, listing, totals, writer, options, read_also, access_of)
     return listing, totals
 
 
@@ -509,20 +505,6 @@ def _search_again(
         totals.add_all(read(list(again)))
         totals.add_all(carry(parts, partition_size=options.partition_size))
     return totals
-
-
-def _bag(partitions: list[Partition], reading: ReadOptions) -> Bag | None:
-    """Give the summaries of some partitions, one task each."""
-    import dask.bag as db
-
-    if not partitions:
-        return None
-    bag: Bag = (
-        db.from_sequence(partitions, npartitions=len(partitions))
-        .map(read_partition, reading)
-        .flatten()
-    )
-    return bag
 
 
 def _progress(stage: str, listing: Listing, totals: Totals) -> Progress:

@@ -40,7 +40,7 @@ from dcmdask.errors import (
     ReaderError,
     ReaderLostError,
 )
-from dcmdask.lean import do_without_pandas
+from dcmdask.lean import be_lean
 from dcmdask.types import ELSEWHERE, Kind, Partition, PartitionSummary
 
 _LENGTH = struct.Struct("<Q")
@@ -527,7 +527,7 @@ def serve() -> None:
     shared.unname()
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as bound:
         bound.write(_FIRST_VICTIM)
-    do_without_pandas()
+    be_lean()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     requests: queue.SimpleQueue[Any] = queue.SimpleQueue()

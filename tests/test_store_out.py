@@ -327,7 +327,7 @@ def test_a_run_killed_while_it_publishes(bucket: Bucket, tmp_path: Path, where: 
     assert -signal.SIGKILL == done.returncode
     catalog = Catalog(bucket.url, told(bucket))
     assert (where == "named") == (before.run["state"] != catalog.run["state"])
-    assert catalog.run["counts"]["series"] == catalog.index.num_rows
+    assert catalog.run["counts"]["series"] == catalog.crawl_db.num_rows
     assert catalog.run["counts"]["instances"] == catalog.instances.to_table().num_rows
     changes = crawl(source, bucket).run["run"]["changes"]
     assert changes["new"] == changes["resumed"]
@@ -359,7 +359,7 @@ def test_a_put_that_fails_while_publishing(
         with pytest.raises(OutputError, match="the store denies access; look at the credentials"):
             crawl(source, bucket)
     assert before.run == Catalog(bucket.url, told(bucket)).run
-    assert before.run["counts"]["series"] == before.index.num_rows
+    assert before.run["counts"]["series"] == before.crawl_db.num_rows
     assert kept(bucket) | {"unfinished.json"} == kinds(bucket)
     again = crawl(source, bucket)
     assert 0 == again.run["counts"]["bytes_read"]
@@ -604,7 +604,7 @@ def test_a_catalog_that_somebody_else_published_is_not_written_over(
     with pytest.raises(LockedError, match="another run has published there since this one began"):
         crawl(source, bucket, full=True)
     assert "another" == Catalog(bucket.url, told(bucket)).run["by"]
-    assert catalog.run["counts"]["series"] == Catalog(bucket.url, told(bucket)).index.num_rows
+    assert catalog.run["counts"]["series"] == Catalog(bucket.url, told(bucket)).crawl_db.num_rows
 
 
 def test_a_catalog_that_is_replaced_while_it_is_read_says_so(

@@ -20,7 +20,7 @@ from running import wait_for
 from source.making import instance, noise, tar_of, zip_of
 from support import crawl
 
-from dcmdask import cluster, supervisor
+from dcmdask import supervisor
 from dcmdask.config import ReadOptions, RunOptions
 from dcmdask.errors import (
     ClusterError,
@@ -36,7 +36,7 @@ from dcmdask.pipeline import run
 from dcmdask.schema import FAILURES
 from dcmdask.store import Store
 from dcmdask.supervisor import ReaderProcess
-from dcmdask.types import PartitionSummary, Progress
+from dcmdask.types import Partition, PartitionSummary, Progress
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
@@ -647,17 +647,16 @@ def test_a_task_that_begins_as_the_run_ends_leaves_no_process(
         path = tmp_path / "in" / "P1" / f"{number}.dcm"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(instance(number))
-    compute = cluster._compute
 
-    def slowly(one: object) -> object:
+    def slowly(partition: Partition, options: ReadOptions) -> list[PartitionSummary]:
         time.sleep(0.3)
-        return compute(one)
+        return supervisor.read_partition(partition, options)
 
     def end(progress: Progress) -> None:
         if progress.stage == "read":
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(cluster, "_compute", slowly)
+    monkeypatch.setattr("dcmdask.pipeline.read_partition", slowly)
     supervisor.stop_readers()
     before = _children()
     with pytest.raises(KeyboardInterrupt):

@@ -31,7 +31,7 @@ from dcmdask import interrupts
 from dcmdask._version import __version__
 from dcmdask.cli.terminal import EnoughError, complain, print_anything
 from dcmdask.errors import DcmdaskError
-from dcmdask.lean import do_without_pandas
+from dcmdask.lean import be_lean
 from dcmdask.remote.credentials import redacted
 
 _BY_SIGNAL = 128
@@ -94,7 +94,7 @@ def cli(context: click.Context) -> None:
 def main() -> NoReturn:
     """Run the command line and exit with one of the codes above."""
     print_anything()
-    do_without_pandas()
+    be_lean()
     with interrupts.handled(), _warnings_on_stderr():
         code = _run()
     try:

@@ -10,11 +10,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dask
 import pytest
+from dask._task_spec import Task
+from dask.utils import funcname
 from running import (
     address_at,
     hooked,
@@ -31,7 +34,7 @@ from source.unprivileged import run_unprivileged
 from dcmdask import supervisor
 from dcmdask.catalog import Catalog
 from dcmdask.config import ReadOptions, RemoteOptions
-from dcmdask.pipeline import _bag
+from dcmdask.supervisor import read_partition
 from dcmdask.types import Partition
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="/proc")
@@ -323,14 +326,12 @@ def test_what_is_no_secret_may_go_in_the_clear(
 
 
 def test_secrets_are_in_no_name_and_no_text_of_a_task() -> None:
-    """Keys, graphs and options as they are printed or logged hold none."""
+    """Tasks and options as they are printed or logged hold none, nor what Dask calls a task."""
     remote = RemoteOptions((("secret", _SECRET),))
     reading = ReadOptions(("in",), "/parts", False, 1, 1, "", ("s3://bucket",), remote)
     partition = Partition(number=0, piece="/m", start=0, stop=1, position=0)
-    bag = _bag([partition], reading)
-    assert bag is not None
-    graph = dict(bag.dask)
-    for text in (*map(str, graph), repr(bag), repr(graph), repr(bag.dask), repr(reading)):
+    task = partial(read_partition, options=reading)
+    for text in (repr(task), repr(Task("key", task, partition)), funcname(task), repr(reading)):
         assert _SECRET not in text
     request = supervisor._Reading(partition, reading, (), False)
     assert _SECRET not in repr(request)
@@ -398,7 +399,7 @@ def test_a_scheduler_with_tls_is_used_with_a_secret(command, source: Path, tmp_p
     assert 3 == Catalog(tmp_path / "out").instances.count_rows()
 
 
-def _fails(_partition: Partition, _options: ReadOptions) -> None:
+def _fails(_partition: Partition, **_options: ReadOptions) -> None:
     raise ZeroDivisionError
 
 

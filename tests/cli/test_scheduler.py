@@ -68,14 +68,14 @@ def test_task_names_hold_no_patient(
     path.parent.mkdir(parents=True)
     path.write_bytes(instance(PatientName="Secret^Name", PatientID="SecretID"))
     keys: list[str] = []
-    real = distributed.Client.compute
+    real = distributed.Client.map
 
-    def compute(client: distributed.Client, *args: object, **options: object) -> object:
+    def submit(client: distributed.Client, *args: object, **options: object) -> object:
         futures = real(client, *args, **options)
         keys.extend(str(future.key) for future in futures)
         return futures
 
-    monkeypatch.setattr(distributed.Client, "compute", compute)
+    monkeypatch.setattr(distributed.Client, "map", submit)
     address, _ = scheduler
     done = command("run", tmp_path / "in", "--out", tmp_path / "out", "--scheduler", address, "-q")
     assert 0 == done.code

@@ -61,9 +61,10 @@ def test_what_names_a_place_stays(url: str, public: str) -> None:
 
 
 @given(
-    secret=st.text(min_size=8, max_size=20).filter(lambda text: "\ud800" > max(text)),
+    # More than eight characters, also where it is quoted; a surrogate cannot be.
+    secret=st.text(st.characters(exclude_categories=["Cs"]), min_size=9, max_size=20),
     name=st.sampled_from(["token", "sig", "X-Amz-Signature", "password", "api_key"]),
-    before=st.text("abc/?=&.:", max_size=10),
+    before=st.text("abc/=&.:", max_size=8),
     protocol=st.sampled_from(["http", "https"]),
 )
 def test_no_text_that_holds_a_url_tells_its_secret(
@@ -71,7 +72,6 @@ def test_no_text_that_holds_a_url_tells_its_secret(
 ) -> None:
     """Wherever it stands in the URL, and that in a text."""
     word = quote(secret, safe="")
-    assume(len(word) > 8 and word not in before and "?" not in before)
     for url in (
         f"{protocol}://jane:{word}@host/{before}",
         f"{protocol}://host/{before}?a=1&{name}={word}&b=2",

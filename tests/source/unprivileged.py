@@ -16,7 +16,7 @@ _TESTS = Path(__file__).parent.parent
 # All modules are loaded before: the interpreter's own files may be out of the other user's reach.
 _BEGIN = """
 import json, os, sys
-import dask.bag, fsspec.implementations.local, pyarrow.dataset, pydicom.dataset, zoneinfo
+import fsspec.implementations.local, pyarrow.dataset, pydicom.dataset, zoneinfo
 import dcmdask.cli.failures, dcmdask.cli.main, dcmdask.cli.plan, dcmdask.cli.run, dcmdask.cli.show
 import dcmdask.pipeline, dcmdask.planning, source.making
 """
