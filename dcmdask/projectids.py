@@ -16,13 +16,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
+from dcmdask import locks
 from dcmdask.errors import OutputError, ProjectIdMapError
 from dcmdask.output import GREATEST
 from dcmdask.own_names import NUMBERS_LOCK
 from dcmdask.types import PRIVATE
-from dcmdask.writing import output_error, writing
+from dcmdask.writing import writing
 
 LARGEST = 2**53
 """Up to here every reader of JSON, and every spreadsheet, keeps a whole number as it is."""
@@ -214,17 +215,9 @@ def _alone(path: Path) -> Iterator[None]:
         lock = FileLock(private / NUMBERS_LOCK, mode=0o600)
     else:
         lock = FileLock(path.with_name(f".{path.name}.lock"))
-    remedy = "choose another --projectid-map"
-    try:
-        lock.acquire(timeout=_PATIENCE)
-    except Timeout as error:
-        # Before OSError, of which it is one.
+    if not locks.take(lock, str(path), "choose another --projectid-map", patience=_PATIENCE):
         words = f"another run has held it for {_PATIENCE:.0f} s"
-        raise OutputError(str(path), words, "wait for it, or end it") from error
-    except NotImplementedError as error:
-        raise OutputError(str(path), "its file system knows no locks", remedy) from error
-    except OSError as error:
-        raise output_error(str(path), error) from error
+        raise OutputError(str(path), words, "wait for it, or end it")
     try:
         yield
     finally:

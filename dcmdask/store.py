@@ -22,9 +22,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
-from dcmdask import interrupts, modes
+from dcmdask import interrupts, locks, modes
 from dcmdask.errors import LockedError, OutputError
 from dcmdask.folder import names_of
 from dcmdask.known import Known, write_index
@@ -64,7 +64,7 @@ from dcmdask.placing import Placing, sync
 from dcmdask.projectids import SEED_MAP
 from dcmdask.staging import Staging
 from dcmdask.types import PRIVATE
-from dcmdask.writing import output_error, writing
+from dcmdask.writing import writing
 
 _HEARTBEAT = 10.0
 _STALE = 60.0
@@ -183,18 +183,8 @@ class Store(Staging):
         write_mark(self.private)
 
     def _take_lock(self) -> None:
-        try:
-            self._lock.acquire(blocking=False)
-        except Timeout as error:
-            # Before OSError, of which it is one.
-            raise LockedError(
-                str(self.out), self._holder.who(), "wait for it, or end it"
-            ) from error
-        except OSError as error:
-            raise output_error(str(self.out), error) from error
-        except NotImplementedError as error:
-            reason = "its file system knows no locks"
-            raise OutputError(str(self.out), reason, "choose another --out") from error
+        if not locks.take(self._lock, self.place, "choose another --out"):
+            raise LockedError(self.place, self._holder.who(), "wait for it, or end it")
         if self._holder.lives_elsewhere():
             # Some network file systems give a lock to one run on each machine.
             who = self._holder.who()

@@ -24,6 +24,22 @@ from dcmdask.source.damage import ArchiveError, cut_off_zip, split_zip
 from dcmdask.source.origin import Span, expect
 from dcmdask.source.salvage import salvaged_directory
 from dcmdask.source.streams import Over, Sized
+from dcmdask.source.zip_format import (
+    BEHIND_SIGNATURE,
+    END,
+    END64,
+    END64_SIGNATURE,
+    END_SIGNATURE,
+    ENTRY_SIGNATURE,
+    ENTRY_SIZE,
+    FULL,
+    LOCAL_SIGNATURE,
+    LOCATOR,
+    LOCATOR_SIGNATURE,
+    UNICODE_PATH,
+    UTF8,
+    WIDE,
+)
 from dcmdask.source.zip_names import Naming, Survey, is_folder, naming_of, repaired
 from dcmdask.types import WHOLE, Kind, Piece
 
@@ -34,32 +50,19 @@ Bytes = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.int64]
 
 _PART = 1024 * 1024
-_ENTRY = 46
-_SIGNATURE = b"PK\x01\x02"
 _FIELDS = np.dtype(
     {
         "names": ["version", "flags", "packed", "size", "name", "extra", "offset"],
         "formats": ["u1", "<u2", "<u4", "<u4", "<u2", "<u2", "<u4"],
         "offsets": [6, 8, 20, 24, 28, 30, 42],
-        "itemsize": _ENTRY,
+        "itemsize": ENTRY_SIZE,
     }
 )
 """What is read of an entry (APPNOTE 4.3.12)."""
 
 _HEAD = struct.Struct("<4s24x3H")
-_END = struct.Struct("<4s4H2LH")
-_END64 = struct.Struct("<4sQ2H2L4Q")
-_LOCATOR = struct.Struct("<4sLQL")
-_UTF8 = 0x800
-_FULL = 0xFFFFFFFF
-_WIDE = 0x0001
-_UNICODE_PATH = 0x7075
 _MOST_FIELDS = 16
 _LARGEST_OFFSET = 1 << 62
-_LOCAL = b"PK\x03\x04"
-_SPANNED = b"PK\x07\x08"
-"""Beginning of the first part of a zip that was split (APPNOTE 8.5.3)."""
-
 _NO_DISK = 0xFFFF
 """Instead of the number of a part: the end record of large zips has it."""
 
@@ -239,7 +242,7 @@ def _better(watch: _Watch, stream: IO[bytes]) -> ArchiveError | None:
     if watch.has_end or watch.refused:
         return None
     stream.seek(0)
-    return split_zip() if stream.read(4) == _SPANNED else cut_off_zip()
+    return split_zip() if stream.read(4) == BEHIND_SIGNATURE else cut_off_zip()
 
 
 def _refuse_part(archive: zipfile.ZipFile, watch: _Watch, stream: IO[bytes]) -> None:
@@ -251,7 +254,7 @@ def _refuse_part(archive: zipfile.ZipFile, watch: _Watch, stream: IO[bytes]) -> 
     if info is not None:
         stream.seek(max(info.header_offset, 0))
         # Some writers count parts where there are none: then the member is where it should be.
-        if stream.read(4) != _LOCAL:
+        if stream.read(4) != LOCAL_SIGNATURE:
             raise split_zip()
 
 
@@ -360,7 +363,7 @@ class _Watch(Over):
     def read(self, count: int = -1) -> bytes:
         start = self._stream.tell()
         # Before it is read, unless it may as well be an end record.
-        if count > LARGE or count == self._size > max(self._largest, _END64.size):
+        if count > LARGE or count == self._size > max(self._largest, END64.size):
             raise _DirectoryError(start, count)
         try:
             found = self._stream.read(count)
@@ -368,18 +371,18 @@ class _Watch(Over):
             # `zipfile` takes it for the end of the file.
             self.refused = True
             raise
-        if found.startswith(b"PK\x06\x07") and len(found) == _LOCATOR.size:
-            _, disk, _, disks = _LOCATOR.unpack(found)
+        if found.startswith(LOCATOR_SIGNATURE) and len(found) == LOCATOR.size:
+            _, disk, _, disks = LOCATOR.unpack(found)
             self.spans = disk != 0 or disks > 1
-        elif found.startswith(b"PK\x06\x06") and len(found) == _END64.size:
-            self._size, self.offset = _END64.unpack(found)[-2:]
+        elif found.startswith(END64_SIGNATURE) and len(found) == END64.size:
+            self._size, self.offset = END64.unpack(found)[-2:]
         elif count == self._size > self._largest:
             raise _DirectoryError(start, count)
-        elif count == self._size and found.startswith(_SIGNATURE):
+        elif count == self._size and found.startswith(ENTRY_SIGNATURE):
             self.directory = start, found
-        elif 0 <= (at := found.rfind(b"PK\x05\x06")) <= len(found) - _END.size:
+        elif 0 <= (at := found.rfind(END_SIGNATURE)) <= len(found) - END.size:
             self.has_end = True
-            _, self.disk, *_, self._size, self.offset, _ = _END.unpack_from(found, at)
+            _, self.disk, *_, self._size, self.offset, _ = END.unpack_from(found, at)
         return found
 
 
@@ -408,8 +411,8 @@ class _Entries:
     def __init__(self, data: bytes, starts: Numbers, concat: int) -> None:
         self.data, self.starts, self.concat = data, starts, concat
         self._bytes: Bytes = np.frombuffer(data, np.uint8)
-        self._heads = sliding_window_view(self._bytes, _ENTRY)[starts[:-1]].view(_FIELDS)[:, 0]
-        self._names = starts[:-1] + _ENTRY
+        self._heads = sliding_window_view(self._bytes, ENTRY_SIZE)[starts[:-1]].view(_FIELDS)[:, 0]
+        self._names = starts[:-1] + ENTRY_SIZE
         self._extras = self._names + self._heads["name"]
         last = np.where(self._extras > self._names, self._bytes[self._extras - 1], 0)
         self.folders = last == ord("/")
@@ -432,7 +435,7 @@ class _Entries:
             return False
         if self._any_in_names(self._bytes == 0).any():
             return False
-        odd = self._any_in_names(self._bytes > 127) & ((self._heads["flags"] & _UTF8) != 0)
+        odd = self._any_in_names(self._bytes > 127) & ((self._heads["flags"] & UTF8) != 0)
         try:
             for number in np.flatnonzero(odd):
                 self.data[self._names[number] : self._extras[number]].decode()
@@ -456,8 +459,8 @@ class _Entries:
             if not len(here):
                 break
             kind, length = (self._numbers(at[here] + field, "<u2") for field in (0, 2))
-            is_wide = kind == _WIDE
-            if (at[here] + 4 + length > end[here]).any() or (kind == _UNICODE_PATH).any():
+            is_wide = kind == WIDE
+            if (at[here] + 4 + length > end[here]).any() or (kind == UNICODE_PATH).any():
                 return False
             if wide[here[is_wide]].any() or not self._take_wide(here[is_wide], at, length[is_wide]):
                 return False
@@ -470,9 +473,9 @@ class _Entries:
 
     def _take_wide(self, here: Numbers, at: Numbers, length: Numbers) -> bool:
         """Take the offsets of some entries from their field of 64-bit numbers (APPNOTE 4.5.3)."""
-        sizes = [self._heads[name][here] == _FULL for name in ("size", "packed")]
+        sizes = [self._heads[name][here] == FULL for name in ("size", "packed")]
         before = 8 * (sizes[0].astype(np.int64) + sizes[1])
-        full = self.offsets[here] == _FULL
+        full = self.offsets[here] == FULL
         if (before + 8 * full > length).any():
             return False
         taken = self._numbers((at[here] + 4 + before)[full], "<i8")
@@ -509,11 +512,11 @@ def _whole_entries(part: bytes) -> list[int]:
     at = 0
     starts = [at]
     # For every member of a large archive, and again for each of its pieces: 0.3 us.
-    unpack, last, size = _HEAD.unpack_from, len(part) - _ENTRY, len(part)
+    unpack, last, size = _HEAD.unpack_from, len(part) - ENTRY_SIZE, len(part)
     while at <= last:
         signature, name, extra, comment = unpack(part, at)
-        at += _ENTRY + name + extra + comment
-        if signature != _SIGNATURE or at > size:
+        at += ENTRY_SIZE + name + extra + comment
+        if signature != ENTRY_SIGNATURE or at > size:
             break
         starts.append(at)
     if len(starts) == 1:
@@ -523,7 +526,7 @@ def _whole_entries(part: bytes) -> list[int]:
 
 def _end_of(size: int, offset: int, at: int) -> bytes:
     """Give the end records (APPNOTE 4.3.14 to 4.3.16) of a directory; `at` is where they stand."""
-    record = _END64.pack(b"PK\x06\x06", _END64.size - 12, 45, 45, 0, 0, 0, 0, size, offset)
-    locator = _LOCATOR.pack(b"PK\x06\x07", 0, at, 1)
+    record = END64.pack(END64_SIGNATURE, END64.size - 12, 45, 45, 0, 0, 0, 0, size, offset)
+    locator = LOCATOR.pack(LOCATOR_SIGNATURE, 0, at, 1)
     few, many = 0xFFFF, 0xFFFFFFFF
-    return record + locator + _END.pack(b"PK\x05\x06", 0, 0, few, few, many, many, 0)
+    return record + locator + END.pack(END_SIGNATURE, 0, 0, few, few, many, many, 0)

@@ -8,7 +8,6 @@ can be told; another method; a local header that says something else) goes by `z
 from __future__ import annotations
 
 import itertools
-import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -18,12 +17,11 @@ from typing import IO, cast
 from dcmdask.source.bounds import Budget
 from dcmdask.source.heads import AT_ONCE, place_table
 from dcmdask.source.origin import Span, deep_reach, expect
-from dcmdask.source.zip_names import UTF8, is_folder
+from dcmdask.source.zip_format import LOCAL, LOCAL_SIGNATURE, UTF8
+from dcmdask.source.zip_names import is_folder
 from dcmdask.types import Failure, Place, Window
 from dcmdask.windows import WINDOW, Heads, Windows
 
-_LOCAL = struct.Struct("<4s5H3L2H")
-_SIGNATURE = b"PK\x03\x04"
 _NOT_READ = 0x1 | 0x20 | 0x40  # encrypted, patches, strongly encrypted (APPNOTE 4.4.4)
 _EXTRA = 64
 """Bytes of extra fields that are read along; a member with many more is left to `zipfile`."""
@@ -66,7 +64,7 @@ def spans_of(members: Iterable[zipfile.ZipInfo], ends: dict[int, int]) -> list[S
 
 def span_of(info: zipfile.ZipInfo, end: int, reach: int = WINDOW) -> Span:
     """Give which bytes will be read of a member, for so many of its own."""
-    before = _LOCAL.size + len(info.orig_filename.encode("utf-8", "replace")) + _EXTRA
+    before = LOCAL.size + len(info.orig_filename.encode("utf-8", "replace")) + _EXTRA
     start = info.header_offset
     return start, min(start + before + min(info.compress_size, reach + _SLACK), end)
 
@@ -118,11 +116,11 @@ def data_offset(stream: IO[bytes], info: zipfile.ZipInfo) -> int | None:
     if not _is_stored(info) or info.flag_bits & _NOT_READ:
         return None
     stream.seek(info.header_offset)
-    raw = stream.read(_LOCAL.size)
-    if len(raw) < _LOCAL.size:
+    raw = stream.read(LOCAL.size)
+    if len(raw) < LOCAL.size:
         return None
-    *_, name_size, extra_size = _LOCAL.unpack(raw)
-    return info.header_offset + _LOCAL.size + int(name_size) + int(extra_size)
+    *_, name_size, extra_size = LOCAL.unpack(raw)
+    return info.header_offset + LOCAL.size + int(name_size) + int(extra_size)
 
 
 def _is_stored(info: zipfile.ZipInfo) -> bool:
@@ -135,15 +133,15 @@ def _read_data(stream: IO[bytes], info: zipfile.ZipInfo, end: int) -> bytes:
     wanted = min(info.compress_size, WINDOW + _SLACK)
     try:
         stream.seek(info.header_offset)
-        raw = stream.read(_LOCAL.size + len(name) + _EXTRA + wanted)
+        raw = stream.read(LOCAL.size + len(name) + _EXTRA + wanted)
     except (OSError, ValueError):
         return b""
-    if len(raw) < _LOCAL.size:
+    if len(raw) < LOCAL.size:
         return b""
-    signature, _, flags, method, *_, name_size, extra_size = _LOCAL.unpack_from(raw)
-    begin = _LOCAL.size + name_size + extra_size
-    same = (signature, flags, method) == (_SIGNATURE, info.flag_bits, info.compress_type)
-    same = same and raw[_LOCAL.size : _LOCAL.size + name_size] == name
+    signature, _, flags, method, *_, name_size, extra_size = LOCAL.unpack_from(raw)
+    begin = LOCAL.size + name_size + extra_size
+    same = (signature, flags, method) == (LOCAL_SIGNATURE, info.flag_bits, info.compress_type)
+    same = same and raw[LOCAL.size : LOCAL.size + name_size] == name
     fits = info.header_offset + begin + info.compress_size <= end
     return raw[begin : begin + wanted] if same and fits else b""
 

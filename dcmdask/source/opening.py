@@ -15,13 +15,13 @@ from dcmdask.source.damage import judged
 from dcmdask.source.forward import DAMAGE, LARGEST_HEADER, Forward, reason
 from dcmdask.source.members import Member, data_offset
 from dcmdask.source.streams import Over
-from dcmdask.source.zip_names import UTF8, raw_name
+from dcmdask.source.zip_format import LOCAL, LOCAL_SIGNATURE, UTF8
+from dcmdask.source.zip_names import raw_name
 from dcmdask.types import Failure, Kind, Place, Window
 from dcmdask.windows import WINDOW
 
 STAGE = "fetch"
 
-_LOCAL_SIZE = 30
 _FLAGS_AT = 6
 _LENGTH_AT = 26
 
@@ -114,8 +114,8 @@ def _local_name(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes | None
     """Return the name in the header before a member."""
     stream = cast(IO[bytes], archive.fp)
     stream.seek(info.header_offset)
-    head = stream.read(_LOCAL_SIZE)
-    if len(head) < _LOCAL_SIZE or not head.startswith(b"PK\x03\x04"):
+    head = stream.read(LOCAL.size)
+    if len(head) < LOCAL.size or not head.startswith(LOCAL_SIGNATURE):
         return None
     return stream.read(int.from_bytes(head[_LENGTH_AT : _LENGTH_AT + 2], "little"))
 
@@ -130,7 +130,7 @@ class _Unmarked(Over):
     def read(self, count: int = -1) -> bytes:
         at = self._stream.tell()
         found = self._stream.read(count)
-        if at != self._offset or len(found) < _LOCAL_SIZE:
+        if at != self._offset or len(found) < LOCAL.size:
             return found
         changed = bytearray(found)
         changed[_FLAGS_AT + 1] &= ~(UTF8 >> 8) & 0xFF

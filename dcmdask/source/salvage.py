@@ -11,17 +11,21 @@ import struct
 from collections.abc import Iterator
 from typing import IO, NamedTuple
 
-_LOCAL = struct.Struct("<4s5H3L2H")
-_LOCAL_SIGNATURE = b"PK\x03\x04"
-_ENTRY = struct.Struct("<4s6H3L5H2L")
-_ENTRY_SIGNATURE = b"PK\x01\x02"
+from dcmdask.source.zip_format import (
+    BEHIND_SIGNATURE,
+    ENTRY,
+    ENTRY_SIGNATURE,
+    FULL,
+    LOCAL,
+    LOCAL_SIGNATURE,
+    UNSPLIT,
+    WIDE,
+)
+
 _BEHIND = struct.Struct("<4s3L")
 _BEHIND_WIDE = struct.Struct("<4sL2Q")
-_BEHIND_SIGNATURE = b"PK\x07\x08"
-_MARKS = (b"PK00", b"PK\x07\x08")
+_MARKS = (UNSPLIT, BEHIND_SIGNATURE)
 _SENT = 0x8
-_WIDE = 0x1
-_FULL = 0xFFFFFFFF
 _VERSION = 45
 _MOST = 64 * 1024 * 1024
 """Bytes of a directory that is made up: half a million members."""
@@ -82,15 +86,13 @@ def _members(stream: IO[bytes]) -> Iterator[_Member]:
 def _member_at(stream: IO[bytes], at: int, size: int) -> _Member | None:
     """Return the member whose header begins at an offset, if it is whole."""
     stream.seek(at)
-    raw = stream.read(_LOCAL.size)
-    if len(raw) < _LOCAL.size or not raw.startswith(_LOCAL_SIGNATURE):
+    raw = stream.read(LOCAL.size)
+    if len(raw) < LOCAL.size or not raw.startswith(LOCAL_SIGNATURE):
         return None
-    _, _, flags, method, time, date, checksum, packed, length, of_name, of_extra = _LOCAL.unpack(
-        raw
-    )
+    _, _, flags, method, time, date, checksum, packed, length, of_name, of_extra = LOCAL.unpack(raw)
     name, extra = stream.read(of_name), stream.read(of_extra)
-    begin = at + _LOCAL.size + of_name + of_extra
-    if _FULL in (packed, length):
+    begin = at + LOCAL.size + of_name + of_extra
+    if FULL in (packed, length):
         length, packed = _wide_sizes(extra, length, packed)
     if flags & _SENT:
         found = _find_end(stream, begin, packed, size)
@@ -109,7 +111,7 @@ def _wide_sizes(extra: bytes, length: int, packed: int) -> tuple[int, int]:
     at = 0
     while at + 4 <= len(extra):
         kind, count = struct.unpack_from("<2H", extra, at)
-        if kind == _WIDE and count >= 16 and at + 20 <= len(extra):
+        if kind == WIDE and count >= 16 and at + 20 <= len(extra):
             wide = struct.unpack_from("<2Q", extra, at + 4)
             return wide[0], wide[1]
         at += 4 + count
@@ -121,13 +123,13 @@ def _find_end(
 ) -> tuple[int, int, int, int] | None:
     """Look for what stands behind a member that was sent; return its checksum, sizes and end."""
     # Where its header knows, it need not be looked for.
-    at = begin + packed if packed != _FULL else begin
+    at = begin + packed if packed != FULL else begin
     stream.seek(at)
     window = b""
     while piece := stream.read(_STEP):
         window += piece
         spot = -1
-        while 0 <= (spot := window.find(_BEHIND_SIGNATURE, spot + 1)):
+        while 0 <= (spot := window.find(BEHIND_SIGNATURE, spot + 1)):
             if spot + _BEHIND_WIDE.size > len(window) and at + len(window) < size:
                 break
             found = _judge_end(window, spot, at + spot - begin)
@@ -153,9 +155,9 @@ def _judge_end(window: bytes, spot: int, way: int) -> tuple[int, int, int, int] 
 
 def _entry(member: _Member) -> bytes:
     """Return the entry of a member in a directory (APPNOTE 4.3.12), with large numbers."""
-    extra = struct.pack("<2H3Q", _WIDE, 24, member.size, member.packed, member.offset)
-    head = _ENTRY.pack(
-        _ENTRY_SIGNATURE,
+    extra = struct.pack("<2H3Q", WIDE, 24, member.size, member.packed, member.offset)
+    head = ENTRY.pack(
+        ENTRY_SIGNATURE,
         _VERSION,
         _VERSION,
         member.flags,
@@ -163,14 +165,14 @@ def _entry(member: _Member) -> bytes:
         member.time,
         member.date,
         member.checksum,
-        _FULL,
-        _FULL,
+        FULL,
+        FULL,
         len(member.name),
         len(extra),
         0,
         0,
         0,
         0,
-        _FULL,
+        FULL,
     )
     return head + member.name + extra

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import tarfile
 
+from dcmdask.source.zip_format import BEHIND_SIGNATURE, END_SIGNATURE, LOCAL_SIGNATURE, UNSPLIT
 from dcmdask.windows import has_prefix
 
 _MAGIC = (
-    (b"PK\x03\x04", "zip"),
-    (b"PK\x05\x06", "zip"),
-    (b"PK\x07\x08", "zip"),
-    # The mark of a zip that was to be split and fits into one part (APPNOTE 8.5.4).
-    (b"PK00PK\x03\x04", "zip"),
+    (LOCAL_SIGNATURE, "zip"),
+    (END_SIGNATURE, "zip"),
+    (BEHIND_SIGNATURE, "zip"),
+    (UNSPLIT + LOCAL_SIGNATURE, "zip"),
     (b"\x1f\x8b\x08", "gzip"),
     (b"\xfd7zXZ\x00", "xz"),
 )

@@ -17,14 +17,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-UTF8 = 0x800
-"""Flag of a name that is UTF-8 (APPNOTE 4.4.4)."""
+from dcmdask.source.zip_format import ENTRY_SIZE, UNICODE_PATH, UTF8
 
-_UNICODE_PATH = 0x7075
-_UNICODE_PATH_BYTES = b"up"
+_UNICODE_PATH_BYTES = UNICODE_PATH.to_bytes(2, "little")
+
 _UNICODE = struct.Struct("<BL")
 _FIELD = struct.Struct("<2H")
-_ENTRY = 46
 _HEAD = struct.Struct("<8xH18x3H")
 _NO_FIELD = 0xFFFF
 _WINDOWS = (0, 6, 10, 14)
@@ -100,7 +98,7 @@ def unicode_path(raw: bytes, extra: bytes) -> str | None:
     if _UNICODE_PATH_BYTES not in extra:
         return None
     for kind, data in _fields(extra):
-        if kind == _UNICODE_PATH and len(data) > _UNICODE.size:
+        if kind == UNICODE_PATH and len(data) > _UNICODE.size:
             version, checksum = _UNICODE.unpack_from(data)
             if version == 1 and checksum == zlib.crc32(raw):
                 try:
@@ -173,9 +171,9 @@ class Survey:
         last = self._last
         for number, at in enumerate(starts[:-1], self._count):
             flags, length, extra, _ = unpack(part, at)
-            raw = part[at + _ENTRY : at + _ENTRY + length]
+            raw = part[at + ENTRY_SIZE : at + ENTRY_SIZE + length]
             if extra or not raw or not raw.isascii() or b"\0" in raw or os.sep != "/":
-                begin = at + _ENTRY + length
+                begin = at + ENTRY_SIZE + length
                 key = self._odd(number, flags, raw, part[begin : begin + extra])
             else:
                 key = hash(raw)
@@ -226,7 +224,7 @@ def _reads_unicode_paths() -> bool:
     with zipfile.ZipFile(stream, "w") as archive:
         info = zipfile.ZipInfo("a")
         field = _UNICODE.pack(1, zlib.crc32(b"a")) + b"b"
-        info.extra = _FIELD.pack(_UNICODE_PATH, len(field)) + field
+        info.extra = _FIELD.pack(UNICODE_PATH, len(field)) + field
         archive.writestr(info, b"")
     return zipfile.ZipFile(stream).namelist() == ["b"]
 
@@ -252,7 +250,7 @@ def repaired(part: bytes, starts: Sequence[int]) -> bytes | None:
     changed = bytearray(part)
     for at in starts[:-1]:
         flags, length, extra, _ = _HEAD.unpack_from(part, at)
-        begin = at + _ENTRY
+        begin = at + ENTRY_SIZE
         raw = part[begin : begin + length]
         if flags & UTF8 and not _can_be_utf8(raw):
             struct.pack_into("<H", changed, at + 8, flags & ~UTF8)
@@ -275,7 +273,7 @@ def repaired_extra(extra: bytes, raw: bytes) -> bytes | None:
             # Not the field of large sizes, if it is one: those are needed, or are no damage here.
             _FIELD.pack_into(changed, at, kind, len(extra) - begin)
         data = extra[begin : begin + length]
-        if kind == _UNICODE_PATH and _reads_unicode_paths() and _is_refused(data, raw):
+        if kind == UNICODE_PATH and _reads_unicode_paths() and _is_refused(data, raw):
             _FIELD.pack_into(changed, at, _NO_FIELD, len(data))
         at = begin + length
     return None if changed == extra else bytes(changed)
