@@ -17,14 +17,15 @@ from test_incremental import OPTIONS, assert_as_full, spoil
 
 from dcmdask import supervisor
 from dcmdask.catalog import Catalog
+from dcmdask.config import ReadOptions
 from dcmdask.errors import ClusterError
 from dcmdask.synthetic import write_synthetic
-from dcmdask.types import PartitionSummary
+from dcmdask.types import Partition, PartitionSummary
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 FLAGS = ("--quiet", "--merge-all", "--partition-size", "12", "--workers", "2")
-KILLS = {signal.SIGKILL: 20, signal.SIGTERM: int(os.environ.get("TERMS", "5"))}
-"""How many times a run is ended in either way."""
+KILLS = {signal.SIGKILL: 4, signal.SIGTERM: 1}
+"""How many times a run is ended in either way, with each of five seeds."""
 
 
 def whole(out: Path) -> dict[str, bytes]:
@@ -65,18 +66,26 @@ def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 @POSIX
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("number", KILLS)
 def test_ends_at_random_moments_leave_equal_catalogs(
-    source: Path, undisturbed: tuple[Path, float], tmp_path: Path, number: signal.Signals
+    source: Path,
+    undisturbed: tuple[Path, float],
+    tmp_path: Path,
+    number: signal.Signals,
+    seed: int,
 ) -> None:
     """Killed, or told to end, and run again: every file is byte for byte that of one run."""
     expected, seconds = undisturbed
-    moments = random.Random(5)
+    parts, moments = finished(expected), random.Random(seed)
     resumed = 0
     for one in range(KILLS[number]):
         out = tmp_path / str(one)
         run = subprocess.Popen(command(source, out), stderr=subprocess.DEVNULL)
-        time.sleep(moments.uniform(0.2, 1.0) * seconds)
+        if one % 2:
+            time.sleep(moments.uniform(0.2, 1.0) * seconds)
+        else:
+            _wait_for_parts(run, out, moments.randrange(1, parts))
         run.send_signal(number)
         # One that is told to end may just have come to its end, or not have begun.
         assert run.wait(30) in (0, -number, 128 + number)
@@ -85,6 +94,12 @@ def test_ends_at_random_moments_leave_equal_catalogs(
         assert whole(expected) == whole(out)
     # Else the moments say nothing.
     assert resumed
+
+
+def _wait_for_parts(run: subprocess.Popen[bytes], out: Path, parts: int) -> None:
+    """Wait until a run has left so many parts, or has come to its end."""
+    while run.poll() is None and finished(out) < parts:
+        time.sleep(0.002)
 
 
 @POSIX
@@ -118,11 +133,11 @@ def _fail_after(monkeypatch: pytest.MonkeyPatch, parts: int, error: BaseExceptio
     """Have reading fail after so many partitions."""
     real, calls = supervisor.read_partition, [0]
 
-    def read(*what: Any) -> PartitionSummary:
+    def read(partition: Partition, options: ReadOptions) -> list[PartitionSummary]:
         calls[0] += 1
         if calls[0] > parts:
             raise error
-        return real(*what)
+        return real(partition, options)
 
     monkeypatch.setattr("dcmdask.pipeline.read_partition", read)
 
