@@ -117,5 +117,5 @@ def test_the_second_command_is_what_ci_runs() -> None:
     script = (Path(__file__).parent.parent / ".ci" / "run").read_text(encoding="utf-8")
     assert "'.[test]'" in develop
     assert "'.[test]'" in script
-    assert "pytest -n 2" in develop
-    assert 'pytest" -n 2' in script
+    assert "pytest -n 4 --dist worksteal" in develop
+    assert 'pytest" -n 4 --dist worksteal' in script
