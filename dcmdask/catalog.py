@@ -18,7 +18,7 @@ from dcmdask.outputs.imgtools import index_rows
 from dcmdask.ownership import Altered, altered_files, altered_objects
 from dcmdask.remote.address import is_url
 from dcmdask.remote.credentials import no_secrets_in_errors, parted, storage_of
-from dcmdask.schema import INSTANCES
+from dcmdask.schema import INDEX, INSTANCES
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pds
@@ -94,7 +94,11 @@ class Catalog:
         lists and no two rows that differ in SubSeries only, so that this is ``index.parquet`` with
         its acquisitions put together and a row a target. Single acquisitions are in `crawl_db`.
         """
-        return index_rows(self._table("index"))
+        table = self._table("index")
+        if not set(INDEX.names) <= set(table.column_names):
+            words = "index.parquet is of an earlier release"
+            raise CatalogError(str(self.out), words, "run again")
+        return index_rows(table)
 
     @property
     def references(self) -> pa.Table:
