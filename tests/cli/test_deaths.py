@@ -37,6 +37,7 @@ from dcmdask import cluster as computing
 from dcmdask.catalog import Catalog
 from dcmdask.config import RunOptions
 from dcmdask.errors import ClusterError
+from dcmdask.types import Partition
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals, /proc")
 
@@ -338,9 +339,10 @@ def test_a_result_that_does_not_arrive_is_a_lost_scheduler() -> None:
             raise ConnectionError
 
     with ExitStack() as stack:
-        where = computing.Computing(RunOptions(scheduler="tcp://a:1"), stack)
+        where = computing.Computing(RunOptions(scheduler="tcp://a:1"), lambda _: [], stack)
+        partition = Partition(number=0, piece="/m", start=0, stop=1, position=0)
         with pytest.raises(ClusterError, match="the scheduler at tcp://a:1 is gone"):
-            list(where._result(Future(), None))
+            list(where._result(Future(), partition))
 
 
 # -- the run ---------------------------------------------------------------------------------------
