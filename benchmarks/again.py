@@ -19,7 +19,7 @@ from pathlib import Path
 
 import corpora
 import ours
-import tables
+import result_tables
 from timing import Command, Side, run, time_in_turn
 
 WORKERS = 2
@@ -35,7 +35,7 @@ def main() -> None:
     """Make the files and their catalog, run the sides in turn, print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     corpora.add_options(parser, files=100_000, kinds=corpora.KINDS)
-    tables.add_options(parser)
+    result_tables.add_options(parser)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--touched", type=int, default=100, help="files with another time; default 100"
@@ -54,12 +54,12 @@ def main() -> None:
         ]
         measured = time_in_turn(sides, arguments.rounds, corpus.instances)
         listing, unchanged, *_ = measured
-        outcome = tables.Outcome(
+        outcome = result_tables.Outcome(
             "again", str(corpus), corpus.kind, measured, listing.name, against="listing alone"
         )
-        tables.tell(outcome, arguments)
-        ratio = tables.per_file(unchanged) / tables.per_file(listing)
-        tables.tell_target("nothing changed, against listing alone", ratio, TARGET)
+        result_tables.tell(outcome, arguments)
+        ratio = result_tables.per_file(unchanged) / result_tables.per_file(listing)
+        result_tables.tell_target("nothing changed, against listing alone", ratio, TARGET)
         ours.check(crawl.out, corpus.instances)
 
 

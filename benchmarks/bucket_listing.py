@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import ours
-import tables
+import result_tables
 from jobs import READERS
 from timing import Measured, Side, time_in_turn
 
@@ -29,7 +29,7 @@ TARGET_MEMORY = 1.3
 def main() -> None:
     """List both sizes in turn, print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    tables.add_options(parser)
+    result_tables.add_options(parser)
     parser.add_argument("--keys", type=int, default=100_000, help="of the smaller; 100,000")
     parser.add_argument(
         "--times", type=int, default=10, help="how many times as many the larger has"
@@ -42,8 +42,8 @@ def main() -> None:
         small, large = time_in_turn(sides, arguments.rounds, counts)
         _check(sides[0], arguments.keys)
     words = f"{arguments.keys:,} keys and {arguments.times} times as many, made up"
-    outcome = tables.Outcome("bucket_listing", words, "keys", [small, large], small.name)
-    tables.tell(outcome, arguments)
+    outcome = result_tables.Outcome("bucket_listing", words, "keys", [small, large], small.name)
+    result_tables.tell(outcome, arguments)
     _tell_growth(small, large)
 
 
@@ -79,7 +79,7 @@ def _tell_growth(small: Measured, large: Measured) -> None:
     assert large.memory is not None
     if small.memory.first:
         times = f"{large.files / small.files:.0f} times the keys: peak of the driver"
-        tables.tell_target(times, large.memory.first / small.memory.first, TARGET_MEMORY)
+        result_tables.tell_target(times, large.memory.first / small.memory.first, TARGET_MEMORY)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import corpora
 import ours
+import result_tables
 import stores
-import tables
 from timing import Measured, Side, Traffic, time_in_turn
 
 WORKERS = 1
@@ -38,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--files", type=int, default=2_000, help="members; default 2,000")
     corpora.add_folder(parser)
-    tables.add_options(parser)
+    result_tables.add_options(parser)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--gaps", type=int, nargs="*", default=[], help="in bytes")
@@ -62,15 +62,17 @@ def _measure(size: str, base: Path, arguments: argparse.Namespace) -> None:
         ]
     where = f"{len(zips):,} zips, members deflated: {corpus}; {arguments.one_way_ms:g} ms each way"
     kind = f"{corpus.kind}, {size}"
-    outcome = tables.Outcome("bucket_zips", where, kind, measured, measured[0].name, "the first")
-    tables.tell(outcome, arguments)
+    outcome = result_tables.Outcome(
+        "bucket_zips", where, kind, measured, measured[0].name, "the first"
+    )
+    result_tables.tell(outcome, arguments)
     traffic = measured[0].traffic
     assert traffic is not None
     if size == "large":
         share = traffic.bytes / corpus.bytes
-        tables.tell_target("bytes fetched of those stored", share, MOST_BYTES)
+        result_tables.tell_target("bytes fetched of those stored", share, MOST_BYTES)
     each = traffic.requests / corpus.instances
-    tables.tell_target("requests a member", each, MOST_REQUESTS[size])
+    result_tables.tell_target("requests a member", each, MOST_REQUESTS[size])
 
 
 def _run(

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import corpora
 import ours
+import result_tables
 import stores
-import tables
 from jobs import READERS
 from store_clients import ONE_WAY
 from timing import Side, time_in_turn
@@ -39,7 +39,7 @@ def main() -> None:
     """Fill the bucket, run both sides in turn over each way, print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     corpora.add_options(parser, files=10_000, kinds=("plain", "ge"))
-    tables.add_options(parser)
+    result_tables.add_options(parser)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--workers", type=int, default=1, help="of ours; default 1")
@@ -68,8 +68,8 @@ def _measure(way: str, base: Path, arguments: argparse.Namespace) -> None:
         measured = time_in_turn((us, bare), arguments.rounds, len(keys))
     where = f"{corpus}, as objects" + (f", {delay * 1e3:.0f} ms each way" if delay else "")
     kind = f"{corpus.kind}, {way}"
-    tables.tell(tables.Outcome("buckets", where, kind, measured, us.name), arguments)
-    ratio = tables.per_file(measured[1]) / tables.per_file(measured[0])
+    result_tables.tell(result_tables.Outcome("buckets", where, kind, measured, us.name), arguments)
+    ratio = result_tables.per_file(measured[1]) / result_tables.per_file(measured[0])
     word = "reached" if ratio >= TARGET else "missed"
     print(f"\ninstances/s against bare GETs: {ratio:.2f} x (target: at least {TARGET} x, {word})")
     ours.check(ours.out_of(base, arguments.workers, 0), len(keys))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import corpora
 import ours
-import tables
+import result_tables
 from timing import Measured, Side, time_in_turn
 
 WORKERS = 2
@@ -33,7 +33,7 @@ def main() -> None:
     """Make both sizes, run them in turn, print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     corpora.add_options(parser, files=100_000, kinds=corpora.KINDS)
-    tables.add_options(parser)
+    result_tables.add_options(parser)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--times", type=int, default=10, help="how many times as many the larger has; default 10"
@@ -52,8 +52,10 @@ def main() -> None:
         small, large = measured
         kind, each = written[1].kind, written[1].bytes // large.files
         words = f"{kind}, files of {each:,} bytes"
-        outcome = tables.Outcome("growth", words, kind, measured, small.name, against="the smaller")
-        tables.tell(outcome, arguments)
+        outcome = result_tables.Outcome(
+            "growth", words, kind, measured, small.name, against="the smaller"
+        )
+        result_tables.tell(outcome, arguments)
         _tell_growth(small, large)
         for base, instances in zip(bases, counts, strict=True):
             ours.check(ours.out_of(base, WORKERS, 0), instances)
@@ -69,12 +71,12 @@ def _tell_growth(small: Measured, large: Measured) -> None:
     assert small.memory is not None
     assert large.memory is not None
     times = f"{large.files / small.files:.0f} times the files"
-    seconds = tables.per_file(large) / tables.per_file(small)
-    tables.tell_target(f"{times}: time a file", seconds, TARGET_TIME)
+    seconds = result_tables.per_file(large) / result_tables.per_file(small)
+    result_tables.tell_target(f"{times}: time a file", seconds, TARGET_TIME)
     # Nothing is known of memory where the system does not tell.
     if small.memory.first:
         memory = large.memory.first / small.memory.first
-        tables.tell_target(f"{times}: peak of the driver", memory, TARGET_MEMORY)
+        result_tables.tell_target(f"{times}: peak of the driver", memory, TARGET_MEMORY)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from hostile.corpus import CORPUS, Entry  # noqa: E402
 from hostile.files import remove  # noqa: E402
 from timing import Memory, machine, run  # noqa: E402
 
-from dcmdask.catalog import Catalog  # noqa: E402
+from dcmdask.catalog.catalog import Catalog  # noqa: E402
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydicom.datadict import tag_for_keyword
 
-from dcmdask.schema import LIGHT
+from dcmdask.tables.schema import LIGHT
 
 READERS = Path(__file__).parent / "readers"
 

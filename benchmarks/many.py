@@ -16,7 +16,7 @@ from pathlib import Path
 
 import corpora
 import ours
-import tables
+import result_tables
 from timing import Measured, time_in_turn
 
 WORKERS = 2
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--zips", type=int, default=1_000, help="default 1,000")
     parser.add_argument("--members", type=int, default=10_000, help="of a zip; default 10,000")
     corpora.add_folder(parser)
-    tables.add_options(parser)
+    result_tables.add_options(parser)
     parser.add_argument("--rounds", type=int, default=1)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="dcmdask-benchmark-") as folder:
@@ -40,7 +40,9 @@ def main() -> None:
         side = ours.crawl(corpus.folder, base, WORKERS)
         (measured,) = time_in_turn([side], arguments.rounds, corpus.instances, over_time=True)
         words = f"{arguments.zips:,} zips, members deflated: {corpus}"
-        tables.tell(tables.Outcome("many", words, corpus.kind, [measured], side.name), arguments)
+        result_tables.tell(
+            result_tables.Outcome("many", words, corpus.kind, [measured], side.name), arguments
+        )
         _tell_bounds(measured)
         ours.check(ours.out_of(base, WORKERS, 0), corpus.instances)
 

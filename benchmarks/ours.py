@@ -10,7 +10,7 @@ from typing import Any
 from timing import Side, empty_place
 
 from dcmdask import __version__
-from dcmdask.catalog import Catalog
+from dcmdask.catalog.catalog import Catalog
 
 
 def crawl(source: Path, base: Path, workers: int) -> Side:

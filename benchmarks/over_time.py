@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from many import BOUNDS
+from result_tables import Outcome
 from svg import FAINT, INK, OURS, WIDTH, page, text
-from tables import Outcome
 from timing import Measured
 
 TITLES = {"growth": "Memory where there are more files", "many": "Memory over many zips"}

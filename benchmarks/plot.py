@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import over_time
+from result_tables import RESULTS, Outcome, latest, per_file
 from svg import FAINT, OURS, WIDTH, page, text
-from tables import RESULTS, Outcome, latest, per_file
 from timing import Measured
 
 SVG = Path(__file__).parent / "results.svg"

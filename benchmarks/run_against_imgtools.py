@@ -19,7 +19,7 @@ from pathlib import Path
 import corpora
 import ours
 import peers
-import tables
+import result_tables
 from timing import Side, empty_place, time_in_turn
 
 WORKERS = 2
@@ -30,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     corpora.add_options(parser, files=10_000, kinds=("ge", "plain"))
     peers.add_options(parser)
-    tables.add_options(parser)
+    result_tables.add_options(parser)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dicom-csv", action="store_true", help="dicom-csv as a third side")
     arguments = parser.parse_args()
@@ -44,10 +44,10 @@ def main() -> None:
         if dicom_csv is not None:
             sides.append(_dicom_csv(dicom_csv, corpus.folder, base))
         measured = time_in_turn(sides, arguments.rounds, corpus.instances)
-        outcome = tables.Outcome(
+        outcome = result_tables.Outcome(
             "run_against_imgtools", str(corpus), corpus.kind, measured, us.name
         )
-        tables.tell(outcome, arguments)
+        result_tables.tell(outcome, arguments)
         ours.check(ours.out_of(base, WORKERS, 0), corpus.instances)
         _check_theirs(base, corpus)
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import corpora
 import peers
-import tables
+import result_tables
 from jobs import READERS, write_job
 from timing import Measured
 
@@ -63,7 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     corpora.add_options(parser, files=10_000, kinds=corpora.KINDS)
     peers.add_options(parser)
-    tables.add_options(parser)
+    result_tables.add_options(parser)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     arguments = parser.parse_args()
@@ -87,10 +87,10 @@ def main() -> None:
         for name, rounds in zip(chosen, told, strict=True)
     ]
     named = {name: side.name for name, side in zip(chosen, measured, strict=True)}
-    outcome = tables.Outcome(
+    outcome = result_tables.Outcome(
         "scan", str(corpus), corpus.kind, measured, named["columnar"], floor=named["floor"]
     )
-    tables.tell(outcome, arguments)
+    result_tables.tell(outcome, arguments)
     found = {name: rounds[0] for name, rounds in zip(chosen, told, strict=True) if name != "floor"}
     _tell_found(found)
     _check_found(found, corpus)

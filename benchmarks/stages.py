@@ -15,7 +15,7 @@ from pathlib import Path
 
 import corpora
 import ours
-import tables
+import result_tables
 from timing import Measured, time_in_turn
 
 START_UP = "start-up"
@@ -26,7 +26,7 @@ def main() -> None:
     """Make the files, run some rounds, print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     corpora.add_options(parser, files=100_000, kinds=corpora.KINDS)
-    tables.add_options(parser)
+    result_tables.add_options(parser)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
@@ -39,8 +39,10 @@ def main() -> None:
         stages = [ours.run_of(out)["seconds"] for out in outs]
         measured = _measure(whole, stages)
         words = f"{side.name}; {corpus}"
-        outcome = tables.Outcome("stages", words, corpus.kind, measured, WHOLE, against="the whole")
-        tables.tell(outcome, arguments)
+        outcome = result_tables.Outcome(
+            "stages", words, corpus.kind, measured, WHOLE, against="the whole"
+        )
+        result_tables.tell(outcome, arguments)
         ours.check(outs[0], corpus.instances)
 
 

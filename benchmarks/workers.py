@@ -16,7 +16,7 @@ from pathlib import Path
 
 import corpora
 import ours
-import tables
+import result_tables
 from timing import time_in_turn
 
 
@@ -24,7 +24,7 @@ def main() -> None:
     """Make the files, run both sides in turn, print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     corpora.add_options(parser, files=32_768, kinds=("real", "ge", "plain"))
-    tables.add_options(parser)
+    result_tables.add_options(parser)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="dcmdask-benchmark-") as folder:
@@ -32,8 +32,10 @@ def main() -> None:
         corpus = corpora.write_corpus(arguments, base / "files")
         sides = [ours.crawl(corpus.folder, base, workers) for workers in (2, 1)]
         measured = time_in_turn(sides, arguments.rounds, corpus.instances)
-        outcome = tables.Outcome("workers", str(corpus), corpus.kind, measured, sides[0].name)
-        tables.tell(outcome, arguments)
+        outcome = result_tables.Outcome(
+            "workers", str(corpus), corpus.kind, measured, sides[0].name
+        )
+        result_tables.tell(outcome, arguments)
         ours.check(ours.out_of(base, 2, 0), corpus.instances)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import corpora
 import ours
 import peers
-import tables
+import result_tables
 from jobs import READERS, write_job
 from timing import Side, time_in_turn
 
@@ -30,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     corpora.add_options(parser, files=2_000, kinds=("ge",))
     peers.add_options(parser)
-    tables.add_options(parser)
+    result_tables.add_options(parser)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     python = peers.python_of("pydicom", arguments)
@@ -43,7 +43,9 @@ def main() -> None:
         sides = (us, *(_unpacking(python, base, number, corpus.instances) for number in (1, 2)))
         measured = time_in_turn(sides, arguments.rounds, corpus.instances)
         words = f"{len(archives):,} zips, members deflated: {corpus}"
-        tables.tell(tables.Outcome("zips", words, corpus.kind, measured, us.name), arguments)
+        result_tables.tell(
+            result_tables.Outcome("zips", words, corpus.kind, measured, us.name), arguments
+        )
         ours.check(ours.out_of(base, WORKERS, 0), corpus.instances)
 
 

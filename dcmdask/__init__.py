@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dcmdask._version import __version__
 
 if TYPE_CHECKING:
-    from dcmdask.catalog import Catalog
+    from dcmdask.catalog.catalog import Catalog
 
 __all__ = ["__version__", "crawl", "open_catalog"]
 
@@ -39,9 +39,9 @@ def crawl(
         The run could not start or end; nothing was published.
     """
     # Imported where it is used: `import dcmdask` must not cost a second.
-    from dcmdask.catalog import Catalog
+    from dcmdask.catalog.catalog import Catalog
     from dcmdask.config import RunOptions
-    from dcmdask.pipeline import run
+    from dcmdask.execution.pipeline import run
 
     if isinstance(sources, (str, Path)):
         sources = [sources]
@@ -66,6 +66,6 @@ def open_catalog(out: str | Path, storage_option: Iterable[str] = ()) -> Catalog
     dcmdask.errors.CatalogError
         There is none.
     """
-    from dcmdask.catalog import Catalog
+    from dcmdask.catalog.catalog import Catalog
 
     return Catalog(out, storage_option)

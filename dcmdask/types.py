@@ -1,6 +1,6 @@
 """The small things that pass between rooms: no input, no output, only shapes.
 
-Arrow tables carry the rows (`dcmdask.schema`); these dataclasses carry where a file is, how its
+Arrow tables carry the rows (`dcmdask.tables.schema`); these dataclasses carry where a file is, how its
 bytes are reached, and what a partition came to.
 """
 
@@ -450,17 +450,17 @@ class HeaderTables:
     Attributes
     ----------
     instances : pyarrow.Table
-        `dcmdask.schema.INSTANCES`.
+        `dcmdask.tables.schema.INSTANCES`.
     seen : pyarrow.Table
-        `dcmdask.schema.SEEN`: where each of the instances comes from, in their order.
+        `dcmdask.tables.schema.SEEN`: where each of the instances comes from, in their order.
     described : pyarrow.Table
-        `dcmdask.schema.DESCRIBED`: deep metadata of the least instance of each series here.
+        `dcmdask.tables.schema.DESCRIBED`: deep metadata of the least instance of each series here.
     references : pyarrow.Table
-        `dcmdask.schema.NAMED`: references as the objects name them, unresolved.
+        `dcmdask.tables.schema.NAMED`: references as the objects name them, unresolved.
     failures : pyarrow.Table
-        `dcmdask.schema.FAILURES`.
+        `dcmdask.tables.schema.FAILURES`.
     notes : pyarrow.Table
-        `dcmdask.schema.NOTED`: what is not whole of the instances.
+        `dcmdask.tables.schema.NOTED`: what is not whole of the instances.
     scanned : int
         Instances whose light attributes the columnar scan read.
     reasons : dict

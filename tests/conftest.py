@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 
 if "member" not in fsspec.available_protocols():
     # A checkout that is installed for work on it, from before there was such a protocol.
-    fsspec.register_implementation("member", "dcmdask.source.by_offset.MemberFileSystem")
+    fsspec.register_implementation("member", "dcmdask.source.archives.by_offset.MemberFileSystem")
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # As in the background of a shell: what the tests start would ignore an interrupt as well.

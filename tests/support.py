@@ -12,11 +12,11 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from dcmdask.catalog import Catalog
+from dcmdask.catalog.catalog import Catalog
 from dcmdask.config import RunOptions
-from dcmdask.output import OF_PEOPLE
-from dcmdask.parts import list_stems, read_summary
-from dcmdask.pipeline import run
+from dcmdask.execution.pipeline import run
+from dcmdask.publish.output import OF_PEOPLE
+from dcmdask.state.parts import list_stems, read_summary
 from dcmdask.types import PRIVATE
 
 

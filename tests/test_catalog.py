@@ -9,7 +9,7 @@ import pytest
 from conftest import Write
 from support import crawl
 
-from dcmdask.catalog import Catalog
+from dcmdask.catalog.catalog import Catalog
 from dcmdask.errors import CatalogError
 
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import crawl, published, rows
 
-from dcmdask.synthetic import write_synthetic
+from dcmdask.synthetic.synthetic import write_synthetic
 
 OPTIONS = {"merge_all": True, "export_json": True}
 
@@ -46,8 +46,8 @@ def test_a_cluster_gives_the_same_bytes(
     below: int,
 ) -> None:
     """One worker or two, from the start or half way: every file is byte for byte the same."""
-    monkeypatch.setattr("dcmdask.listing._REPORT_EVERY", 10)
-    monkeypatch.setattr("dcmdask.manifest.PIECE_ROWS", 10)
+    monkeypatch.setattr("dcmdask.listing.listing._REPORT_EVERY", 10)
+    monkeypatch.setattr("dcmdask.state.manifest.PIECE_ROWS", 10)
     crawl(source, tmp_path, workers=workers, in_process_below=below, partition_size=7, **OPTIONS)
     assert published(undisturbed) == published(tmp_path)
     assert rows(undisturbed).equals(rows(tmp_path))

@@ -16,12 +16,12 @@ from support import crawl, published, rows
 from test_incremental import OPTIONS, changes, counts
 
 from dcmdask import crawl as public_crawl
-from dcmdask.catalog import Catalog
+from dcmdask.catalog.catalog import Catalog
 from dcmdask.config import RunOptions
 from dcmdask.errors import ShrinkError, SourceError, UsageError
-from dcmdask.listing import choose
-from dcmdask.planning import plan
-from dcmdask.synthetic import write_synthetic
+from dcmdask.execution.plan import plan
+from dcmdask.listing.listing import choose
+from dcmdask.synthetic.synthetic import write_synthetic
 
 
 @pytest.fixture

@@ -17,12 +17,12 @@ import pytest
 from click.testing import CliRunner
 from support import crawl, encode, published
 
-from dcmdask.catalog import Catalog
+from dcmdask.catalog.catalog import Catalog
 from dcmdask.cli.show import command
 from dcmdask.config import RunOptions
 from dcmdask.errors import OutputError
-from dcmdask.pipeline import run
-from dcmdask.synthetic import write_synthetic
+from dcmdask.execution.pipeline import run
+from dcmdask.synthetic.synthetic import write_synthetic
 
 _REWRITTEN = ["crawl_db.json", "index.csv"]
 _KEPT = ("crawl-cache.json", "sop_map.json")

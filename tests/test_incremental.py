@@ -18,17 +18,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import crawl, encode, published, rows
 
-from dcmdask.catalog import Catalog
+from dcmdask.catalog.catalog import Catalog
 from dcmdask.config import ReadOptions
 from dcmdask.errors import OutputError
-from dcmdask.fingerprint import NEVER
-from dcmdask.known import Known
-from dcmdask.listing import open_roots, write_manifest
-from dcmdask.manifest import PieceWriter
-from dcmdask.parts import read_part
-from dcmdask.synthetic import write_synthetic
+from dcmdask.execution.worker import process_partition
+from dcmdask.listing.listing import open_roots, write_manifest
+from dcmdask.state.fingerprint import NEVER
+from dcmdask.state.manifest import PieceWriter
+from dcmdask.state.parts import read_part
+from dcmdask.state.previous_runs import Known
+from dcmdask.synthetic.synthetic import write_synthetic
 from dcmdask.types import Partition
-from dcmdask.worker import process_partition
 
 OPTIONS: dict[str, Any] = {"merge_all": True, "export_json": True, "workers": 1}
 
@@ -301,7 +301,7 @@ def test_a_run_that_fails_every_night_does_not_fill_the_disk(
     kept = []
     for _ in range(3):
         with monkeypatch.context() as patch:
-            patch.setattr("dcmdask.pipeline.assemble", _full_disk)
+            patch.setattr("dcmdask.execution.pipeline.assemble", _full_disk)
             with pytest.raises(OutputError):
                 crawl(source, out, partition_size=3, **OPTIONS)
         kept.append(len(list((out / ".dcmdask" / "parts").iterdir())))
@@ -389,7 +389,7 @@ def test_a_read_that_was_refused_once_is_tried_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "preadv", refuse)
-        patch.setattr("dcmdask.source.disk.io.FileIO", Refusing)
+        patch.setattr("dcmdask.source.folders.disk.io.FileIO", Refusing)
         summary = process_partition(partition, options)
     facts = read_part(staging, summary.part, "read")["facts"].to_pylist()
     assert [NEVER] == facts

@@ -16,7 +16,7 @@ from support import crawl, encode
 from dcmdask.errors import OutputError
 from dcmdask.marks import has_only_own_names, is_output, names_an_output, write_mark
 from dcmdask.own_names import MARK
-from dcmdask.store import Store
+from dcmdask.publish.folder_store import Store
 from dcmdask.types import PRIVATE
 
 TOKEN = "0123456789abcdef"  # noqa: S105 - names a state

@@ -19,15 +19,15 @@ from source.making import bulky, instance, manifest_of, noise, read_rows, tar_of
 from support import crawl, encode, published, rows
 from test_incremental import OPTIONS, assert_as_full, changes, counts, spoil
 
-from dcmdask import listing
-from dcmdask.catalog import Catalog
+from dcmdask.catalog.catalog import Catalog
 from dcmdask.config import RunOptions
-from dcmdask.known import Known
-from dcmdask.listing import Listing, open_roots, write_manifest
-from dcmdask.manifest import PieceWriter, read_manifest
-from dcmdask.parts import list_stems, read_part
-from dcmdask.planning import plan
-from dcmdask.source import directory
+from dcmdask.execution.plan import plan
+from dcmdask.listing import listing
+from dcmdask.listing.listing import Listing, open_roots, write_manifest
+from dcmdask.source.archives import zip_directory
+from dcmdask.state.manifest import PieceWriter, read_manifest
+from dcmdask.state.parts import list_stems, read_part
+from dcmdask.state.previous_runs import Known
 from dcmdask.types import Kind, Piece
 
 MANY = {f"{number % 3}/{number}.dcm": noise(number, 500 * number) for number in range(1, 12)}
@@ -265,8 +265,8 @@ def test_a_directory_that_is_read_in_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: bool
 ) -> None:
     """What lies before damage in the middle of a large directory is read; the damage is told once."""
-    monkeypatch.setattr(directory, "LARGE", 300)
-    monkeypatch.setattr(directory, "_PART", 200)
+    monkeypatch.setattr(zip_directory, "LARGE", 300)
+    monkeypatch.setattr(zip_directory, "_PART", 200)
     archive = zip_of(MANY)
     if damage:
         spot = archive.index(b"PK\x01\x02") + 400
@@ -319,7 +319,7 @@ def test_a_read_that_is_refused_is_not_taken_for_what_the_first_piece_tells(
             return super().read(-1 if count is None else count)
 
     first = read_rows(name, in_pieces(row, 3)[:1])
-    monkeypatch.setattr("dcmdask.source.disk.io.FileIO", Refusing)
+    monkeypatch.setattr("dcmdask.source.folders.disk.io.FileIO", Refusing)
     last = read_rows(name, in_pieces(row, 3)[2:])
     assert first.accounted
     assert last.accounted

@@ -13,7 +13,7 @@ from source.making import instance
 from support import crawl, published, rows
 
 from dcmdask.config import RunOptions
-from dcmdask.planning import plan
+from dcmdask.execution.plan import plan
 
 
 def _write(path: Path, number: int, **values: Any) -> None:

@@ -21,13 +21,13 @@ from pydicom.sequence import Sequence
 from pydicom.uid import MediaStorageDirectoryStorage
 from support import crawl
 
-from dcmdask.catalog import Catalog
+from dcmdask.catalog.catalog import Catalog
+from dcmdask.dicom.values import MALFORMED
 from dcmdask.extract.reading import computed_value
 from dcmdask.extract.registry import attributes_of, extractor_for
 from dcmdask.extract.table import Attribute
 from dcmdask.header.reader import quiet_pydicom
-from dcmdask.schema import KEY
-from dcmdask.values import MALFORMED
+from dcmdask.tables.schema import KEY
 
 pytestmark = pytest.mark.data
 

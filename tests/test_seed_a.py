@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 import pytest
 from support import crawl, encode
 
-from dcmdask.catalog import Catalog
+from dcmdask.catalog.catalog import Catalog
 from dcmdask.config import RunOptions
 from dcmdask.errors import LockedError, OutputError, ProjectIdMapError, UsageError
-from dcmdask.store import Store
+from dcmdask.publish.folder_store import Store
 
 HEAD = (
     "ProjectID,FileName,PatientName,PatientID,StudyDate,PatientBirthDate,PatientAge,PatientSex,"

@@ -11,15 +11,15 @@ from functools import partial
 import pyarrow as pa
 from measure import Attribute, Counted, measure
 
+from dcmdask.dicom.windows import WINDOW
 from dcmdask.errors import HeaderError
 from dcmdask.header.columnar import scan_windows
 from dcmdask.header.light import scan_header
 from dcmdask.header.reader import quiet_pydicom
-from dcmdask.schema import INSTANCES, LIGHT
 from dcmdask.source.fetch import LARGEST_HEADER
 from dcmdask.source.heads import AT_ONCE, READ_FLAGS, read_heads, read_into
+from dcmdask.tables.schema import INSTANCES, LIGHT
 from dcmdask.types import Place, Window
-from dcmdask.windows import WINDOW
 
 SCHEMA = pa.schema([INSTANCES.field(word) for word in LIGHT])
 NOWHERE = Place("", "", "", "", "", archive=None, size=None, modified=None)

@@ -6,8 +6,8 @@ import os
 
 from measure import Attribute, Counted, measure
 
+from dcmdask.dicom.windows import WINDOW
 from dcmdask.source.heads import READ_FLAGS, read_into
-from dcmdask.windows import WINDOW
 
 
 def read(paths: list[str], _attributes: list[Attribute]) -> None:

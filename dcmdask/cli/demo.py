@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from dcmdask.catalog import Catalog
+from dcmdask.catalog.catalog import Catalog
 from dcmdask.cli.display import watching
 from dcmdask.cli.show import Form, print_trees
 from dcmdask.cli.summary import closing_lines, summary_lines
 from dcmdask.cli.terminal import room, say
 from dcmdask.config import RunOptions
 from dcmdask.errors import OutputError
-from dcmdask.synthetic import write_synthetic
+from dcmdask.synthetic.synthetic import write_synthetic
 
 _MARK = ".dcmdask-demo"
 _FILES = (
@@ -35,7 +35,7 @@ def command(folder: Path) -> None:
     Everything goes to FOLDER, by default dcmdask-demo in the current one; a demo that lies there
     is made anew.
     """
-    from dcmdask.pipeline import run
+    from dcmdask.execution.pipeline import run
 
     folder = folder.absolute()
     source = folder / "exports"

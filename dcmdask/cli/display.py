@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Column
 
-from dcmdask import interrupts
 from dcmdask.cli.terminal import one_line
 from dcmdask.errors import DcmdaskError, OutputError
 from dcmdask.remote.credentials import redacted
+from dcmdask.system import interrupts
 from dcmdask.types import Progress as State
 
 _EVERY = 5.0

@@ -10,7 +10,7 @@ from typing import TypeVar
 import click
 import pyarrow as pa
 
-from dcmdask.catalog import Catalog
+from dcmdask.catalog.catalog import Catalog
 from dcmdask.cli.settings import storage_option
 from dcmdask.cli.summary import counted
 from dcmdask.cli.terminal import cut, room, say

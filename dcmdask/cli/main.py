@@ -27,12 +27,12 @@ from typing import NoReturn, TextIO
 
 import click
 
-from dcmdask import interrupts
 from dcmdask._version import __version__
 from dcmdask.cli.terminal import EnoughError, complain, print_anything
 from dcmdask.errors import DcmdaskError
-from dcmdask.lean import be_lean
 from dcmdask.remote.credentials import redacted
+from dcmdask.system import interrupts
+from dcmdask.system.lean import be_lean
 
 _BY_SIGNAL = 128
 _CRAWLS = ("dcmdask run", "dcmdask demo")

@@ -6,7 +6,6 @@ from dataclasses import asdict
 
 import click
 
-from dcmdask import scratch
 from dcmdask.cli.settings import (
     check_sources,
     data_root,
@@ -17,6 +16,7 @@ from dcmdask.cli.settings import (
 from dcmdask.cli.summary import changed_words, counted, kept_words, resumed_words
 from dcmdask.cli.terminal import one_line, say
 from dcmdask.config import FOLLOW_LINKS, RunOptions
+from dcmdask.system import scratch
 
 _MEGA = 1_000_000
 
@@ -53,7 +53,7 @@ def command(
     storage_option: tuple[str, ...],
 ) -> None:
     """List SOURCEs and say what a run would read, without opening a file or writing anything."""
-    from dcmdask.planning import plan
+    from dcmdask.execution.plan import plan
 
     sources = (*sources, *data_root)
     check_sources(sources, from_list)

@@ -24,9 +24,9 @@ from dcmdask.cli.settings import (
 from dcmdask.cli.summary import closing_lines, summary_lines
 from dcmdask.cli.terminal import complain, one_line, say
 from dcmdask.config import CASE_ROWS, FOLLOW_LINKS, JOIN_GAP, LAYOUTS, REQUESTS, RunOptions
+from dcmdask.execution.supervisor import start_reader
 from dcmdask.remote.address import is_url
 from dcmdask.source.entries import OUTPUTS
-from dcmdask.supervisor import start_reader
 
 STRICT = 3
 
@@ -183,7 +183,7 @@ def command(
         if options.scheduler is None and (options.full or not _may_be_known(sources, options.out)):
             # It loads while this process does.
             start_reader()
-        from dcmdask.pipeline import run
+        from dcmdask.execution.pipeline import run
 
         catalog = run(sources, options, watch)
     out = catalog.pop("out")

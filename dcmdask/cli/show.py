@@ -11,7 +11,7 @@ from typing import Any
 import click
 from rich.cells import cell_len
 
-from dcmdask.catalog import Catalog
+from dcmdask.catalog.catalog import Catalog
 from dcmdask.cli.settings import storage_option
 from dcmdask.cli.summary import counted, named, summary_lines
 from dcmdask.cli.terminal import can_print, cut, one_line, room, say

@@ -8,9 +8,9 @@ from pydicom.uid import (
     LegacyConvertedEnhancedCTImageStorage,
 )
 
+from dcmdask.dicom.values import NUMBER
 from dcmdask.extract.base import EVIDENCE_OF_ENHANCED_IMAGES
 from dcmdask.extract.table import Extractor, measured, plain
-from dcmdask.values import NUMBER
 
 CT = Extractor(
     modality="CT",

@@ -11,10 +11,10 @@ from pydicom.uid import (
     MRImageStorage,
 )
 
+from dcmdask.dicom.functional_groups import first_item, group_item
+from dcmdask.dicom.values import NUMBERS
 from dcmdask.extract.base import EVIDENCE_OF_ENHANCED_IMAGES
-from dcmdask.extract.groups import first_item, group_item
 from dcmdask.extract.table import Extractor, computed, measured, plain, renamed
-from dcmdask.values import NUMBERS
 
 _DIFFUSION = ("DiffusionGradientDirectionSequence", "DiffusionBMatrixSequence")
 _B_MATRIX = ("XX", "XY", "XZ", "YY", "YZ", "ZZ")

@@ -11,8 +11,9 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedPETImageStorage, PositronEmissionTomographyImageStorage
 
+from dcmdask.dicom.functional_groups import first_item, items, text_of
+from dcmdask.dicom.values import TEXTS, arrow_type
 from dcmdask.extract.base import EVIDENCE_OF_ENHANCED_IMAGES
-from dcmdask.extract.groups import first_item, items, text_of
 from dcmdask.extract.table import (
     Attribute,
     Extractor,
@@ -22,7 +23,6 @@ from dcmdask.extract.table import (
     plain,
     within,
 )
-from dcmdask.values import TEXTS, arrow_type
 
 _DOSE = "RadiopharmaceuticalInformationSequence"
 _WINDOW = "EnergyWindowRangeSequence"

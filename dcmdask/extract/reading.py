@@ -11,11 +11,11 @@ import pyarrow as pa
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
+from dcmdask.dicom.functional_groups import FrameMacros, converted, items, text_of
+from dcmdask.dicom.values import convert
 from dcmdask.extract.base import COMMON_REFERENCES
-from dcmdask.extract.groups import FrameMacros, converted, items, text_of
 from dcmdask.extract.registry import attributes_of
 from dcmdask.extract.table import Attribute, Extractor, ReferencePath
-from dcmdask.values import convert
 
 GROUPS = (0x52009229, 0x52009230)
 """Shared and per-frame functional groups."""

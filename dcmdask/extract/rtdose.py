@@ -7,7 +7,8 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.uid import RTDoseStorage
 
-from dcmdask.extract.groups import items, text_of
+from dcmdask.dicom.functional_groups import items, text_of
+from dcmdask.dicom.values import TEXTS
 from dcmdask.extract.table import (
     Extractor,
     computed,
@@ -16,7 +17,6 @@ from dcmdask.extract.table import (
     names_instances,
     plain,
 )
-from dcmdask.values import TEXTS
 
 _OVERVIEW = "PlanOverviewSequence"
 _SET, _PLAN = "ReferencedStructureSetSequence", "ReferencedRTPlanSequence"

@@ -7,7 +7,8 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.uid import RTStructureSetStorage
 
-from dcmdask.extract.groups import items, text_of
+from dcmdask.dicom.functional_groups import items, text_of
+from dcmdask.dicom.values import INTEGER, TEXTS
 from dcmdask.extract.table import (
     Extractor,
     computed,
@@ -16,7 +17,6 @@ from dcmdask.extract.table import (
     names_series,
     plain,
 )
-from dcmdask.values import INTEGER, TEXTS
 
 _CONTOURS = 0x30060039  # ROIContourSequence
 _FRAME = "ReferencedFrameOfReferenceSequence"

@@ -7,7 +7,8 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, SegmentationStorage, SurfaceSegmentationStorage
 
-from dcmdask.extract.groups import group_item, items, text_of
+from dcmdask.dicom.functional_groups import group_item, items, text_of
+from dcmdask.dicom.values import NUMBERS, TEXTS
 from dcmdask.extract.table import (
     Extractor,
     computed,
@@ -15,7 +16,6 @@ from dcmdask.extract.table import (
     names_instances,
     plain,
 )
-from dcmdask.values import NUMBERS, TEXTS
 
 LABEL_MAP_SEGMENTATION = UID("1.2.840.10008.5.1.4.1.1.66.7")
 """Label Map Segmentation Storage, younger than the data dictionary of some pydicom releases."""

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 from pydicom.dataset import Dataset
 
-from dcmdask.values import arrow_type
+from dcmdask.dicom.values import arrow_type
 
 ASIDE = ("predecessor", "identical_document", "related_plan", "dose")
 """Roles that say what an object was made from, or what was made of it: not what it is about."""

@@ -15,7 +15,7 @@ from typing import Final
 from pydicom.datadict import tag_for_keyword
 from pydicom.uid import UID
 
-from dcmdask.schema import LIGHT
+from dcmdask.tables.schema import LIGHT
 
 LIGHT_TAGS: Final[dict[str, int]] = {
     word: tag

@@ -16,9 +16,11 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial, read_sequence_item
 from pydicom.sequence import Sequence
 
+from dcmdask.dicom.functional_groups import FrameMacros
+from dcmdask.dicom.sequence_items import ITEM
+from dcmdask.dicom.texts import is_ended
+from dcmdask.dicom.values import MALFORMED
 from dcmdask.errors import HeaderError
-from dcmdask.extract.groups import FrameMacros
-from dcmdask.extract.items import ITEM
 from dcmdask.extract.reading import (
     GROUPS,
     Named,
@@ -34,9 +36,7 @@ from dcmdask.header.excerpt import excerpt
 from dcmdask.header.gather import CHARSET, Gathered, gather
 from dcmdask.header.notes import Remark
 from dcmdask.header.walk import translated
-from dcmdask.texts import is_ended
 from dcmdask.types import Kind, Note, Window
-from dcmdask.values import MALFORMED
 
 _PER_FRAME = GROUPS[1]
 

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
+from dcmdask.dicom.windows import META_AT, has_prefix
 from dcmdask.errors import HeaderError
 from dcmdask.types import Kind, Window
-from dcmdask.windows import META_AT, has_prefix
 
 LARGEST = 64 * 1024 * 1024
 """Bytes a deflated header may inflate to."""

@@ -18,13 +18,13 @@ from pydicom.uid import (
     PrivateTransferSyntaxes,
 )
 
+from dcmdask.dicom.sequence_items import UNDEFINED, is_sequence, pass_items
+from dcmdask.dicom.windows import META_AT, has_prefix
 from dcmdask.errors import HeaderError
-from dcmdask.extract.items import UNDEFINED, is_sequence, pass_items
 from dcmdask.header.bounds import LAST
 from dcmdask.header.columnar.elements import LONG_VRS, LONGEST_HEAD, SHORT_VRS
 from dcmdask.header.stated_charset import clean_charset
 from dcmdask.types import MOST_READS, Window
-from dcmdask.windows import META_AT, has_prefix
 
 _META = 0x0002
 _DELIMITERS = 0xFFFE

@@ -14,7 +14,7 @@ from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 
-from dcmdask.extract.items import UNDEFINED
+from dcmdask.dicom.sequence_items import UNDEFINED
 from dcmdask.header.columnar.elements import SHORT_VRS
 from dcmdask.header.notes import Remark
 from dcmdask.header.stated_charset import LONGEST, clean_charset

@@ -19,18 +19,18 @@ from pydicom.tag import BaseTag
 from pydicom.uid import MediaStorageDirectoryStorage
 from pydicom.valuerep import VR
 
+from dcmdask.dicom.sequence_items import UNDEFINED
+from dcmdask.dicom.texts import is_ended
+from dcmdask.dicom.values import MALFORMED, TEXT, convert, vr_of
+from dcmdask.dicom.windows import WINDOW, has_prefix
 from dcmdask.errors import HeaderError
-from dcmdask.extract.items import UNDEFINED
 from dcmdask.header.bounds import CLASS, LAST, LIGHT_TAGS, PIXELS, is_expected, is_settled
 from dcmdask.header.deflate import plain_window
 from dcmdask.header.meaning import LONGEST, encodings_in, meaning_of
 from dcmdask.header.notes import Remark
 from dcmdask.header.stated_charset import clean_charset
 from dcmdask.header.walk import Element, Opened, Walk, open_dataset
-from dcmdask.texts import is_ended
 from dcmdask.types import Kind, Note, Window
-from dcmdask.values import MALFORMED, TEXT, convert, vr_of
-from dcmdask.windows import WINDOW, has_prefix
 
 _CHARSET: Final = 0x00080005
 _WANTED: Final = frozenset((*LIGHT_TAGS.values(), _CHARSET))
@@ -46,7 +46,7 @@ class LightHeader:
     Attributes
     ----------
     values : dict
-        Keyword to value, as `dcmdask.schema.INSTANCES` wants it.
+        Keyword to value, as `dcmdask.tables.schema.INSTANCES` wants it.
     remarks : tuple of Remark
         What is not whole of it.
     """
@@ -177,7 +177,7 @@ class _Found:
         return is_settled(held, self.raw[CLASS].value or b"" if CLASS in held else b"")
 
     def values(self) -> dict[str, Any]:
-        """Return the values by keyword, as `dcmdask.schema.INSTANCES` wants them."""
+        """Return the values by keyword, as `dcmdask.tables.schema.INSTANCES` wants them."""
         encodings = self._encodings()
         values: dict[str, Any] = {"TransferSyntaxUID": None}
         for word, tag in LIGHT_TAGS.items():

@@ -8,9 +8,9 @@ from typing import Any, Final
 from pydicom.charset import convert_encodings
 from pydicom.dataelem import RawDataElement, convert_raw_data_element
 
+from dcmdask.dicom.values import MALFORMED, convert, vr_of
 from dcmdask.header.stated_charset import clean_charset
-from dcmdask.schema import INSTANCES
-from dcmdask.values import MALFORMED, convert, vr_of
+from dcmdask.tables.schema import INSTANCES
 
 LONGEST: Final = 65_534
 """Bytes of a light attribute: what explicit VR can say; implicit VR can claim gigabytes."""

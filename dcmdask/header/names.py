@@ -8,10 +8,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dcmdask.codes import Codes
 from dcmdask.header.notes import Notes, Remark
-from dcmdask.privacy.tables import GROUPS, NAME, Names, free_text, pseudonyms, rows_with_named_paths
-from dcmdask.schema import SEEN
+from dcmdask.tables.factorize import Codes
+from dcmdask.tables.privacy.tables import (
+    GROUPS,
+    NAME,
+    Names,
+    free_text,
+    pseudonyms,
+    rows_with_named_paths,
+)
+from dcmdask.tables.schema import SEEN
 from dcmdask.types import HeaderTables, Note
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dcmdask.schema import NOTED, ROW, table_of
+from dcmdask.tables.schema import NOTED, ROW, table_of
 from dcmdask.types import Note
 
 Int = npt.NDArray[np.int64]
@@ -80,7 +80,7 @@ class Spot(NamedTuple):
 
 
 def note_rows(spot: Spot, remarks: Iterable[Remark], *, of_series: bool) -> list[dict[str, Any]]:
-    """Return rows of `dcmdask.schema.NOTED`, each thing said once.
+    """Return rows of `dcmdask.tables.schema.NOTED`, each thing said once.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ class Notes:
                 self.add_files(instances, rows, Remark(Note.UNIDENTIFIED, word), missing)
 
     def table(self) -> pa.Table:
-        """Return all of them as `dcmdask.schema.NOTED`, with the row each comes from."""
+        """Return all of them as `dcmdask.tables.schema.NOTED`, with the row each comes from."""
         self._pack()
         return pa.concat_tables(self._tables)
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydicom.config import disable_value_validation
 
+from dcmdask.dicom.windows import Heads
 from dcmdask.errors import HeaderError
 from dcmdask.extract.reading import Named
 from dcmdask.extract.registry import extractor_for
@@ -30,7 +31,7 @@ from dcmdask.header.deep import Description, describe_header
 from dcmdask.header.light import scan_header
 from dcmdask.header.names import without_names
 from dcmdask.header.notes import Notes, Remark, Spot, note_rows
-from dcmdask.schema import (
+from dcmdask.tables.schema import (
     DEFAULT_SUBSERIES,
     DESCRIBED,
     FAILURES,
@@ -42,9 +43,8 @@ from dcmdask.schema import (
     SEEN,
     table_of,
 )
-from dcmdask.series import representatives
+from dcmdask.tables.series import representatives
 from dcmdask.types import Failure, HeaderTables, Kind, Note, Place, Window
-from dcmdask.windows import Heads
 
 _PLACE_COLUMNS = (
     "url",
@@ -423,7 +423,7 @@ def _worth_describing(table: pa.Table) -> list[int]:
 
 
 def series_key(values: dict[str, Any]) -> tuple[Any, ...] | None:
-    """Give `dcmdask.schema.KEY` of an instance; None where it has no SeriesInstanceUID."""
+    """Give `dcmdask.tables.schema.KEY` of an instance; None where it has no SeriesInstanceUID."""
     series = values["SeriesInstanceUID"]
     if series is None:
         return None
@@ -464,7 +464,7 @@ def _named_row(
 
 
 def failure_table(failures: Iterable[Failure]) -> pa.Table:
-    """Give failures as `dcmdask.schema.FAILURES`, with the row each comes from."""
+    """Give failures as `dcmdask.tables.schema.FAILURES`, with the row each comes from."""
     return table_of(map(_failure_row, failures), _FAILURES_OF)
 
 

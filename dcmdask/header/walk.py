@@ -17,8 +17,7 @@ from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import FileDataset
 from pydicom.filereader import read_partial
 
-from dcmdask.errors import HeaderError
-from dcmdask.extract.items import (
+from dcmdask.dicom.sequence_items import (
     ITEM,
     ITEM_END,
     SEQUENCE_END,
@@ -27,6 +26,7 @@ from dcmdask.extract.items import (
     pass_delimited,
     pass_items,
 )
+from dcmdask.errors import HeaderError
 from dcmdask.header.bounds import LAST, LIGHT_TAGS
 from dcmdask.header.columnar.elements import DELIMITERS, LONG_VRS, SHORT_VRS
 from dcmdask.header.notes import Remark

@@ -53,7 +53,7 @@ class Root:
 
 
 class Entry(NamedTuple):
-    """One line of the manifest; `dcmdask.schema.MANIFEST` without its root.
+    """One line of the manifest; `dcmdask.tables.schema.MANIFEST` without its root.
 
     The location is a path as the system wants it; in a container, a key. A large archive is several
     lines, one after the other: `dcmdask.types.Piece`. Of no case is what lies in the root itself and is

@@ -23,30 +23,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dcmdask.dicom.windows import WINDOW, Heads, Windows, has_prefix
 from dcmdask.errors import HeaderError
-from dcmdask.source.bounds import Budget, StrictTarInfo, check_end, open_tar
-from dcmdask.source.bucket import Bucket, ReadingOn
-from dcmdask.source.codecs import OPENERS
-from dcmdask.source.counted import Counted
-from dcmdask.source.damage import judged
-from dcmdask.source.directory import Opened, open_zips
-from dcmdask.source.disk import Disk, read_more
-from dcmdask.source.forward import (
-    DAMAGE,
-    LARGEST_HEADER,
-    NO_MEMORY,
-    Forward,
-    Replay,
-)
-from dcmdask.source.heads import AT_ONCE, place_columns, place_table
-from dcmdask.source.members import (
-    Members,
-    ends_of,
-    in_order,
-    quick_head,
-    spans_of,
-)
-from dcmdask.source.opening import (
+from dcmdask.source.archives.codecs import OPENERS
+from dcmdask.source.archives.damage import judged
+from dcmdask.source.archives.limits import Budget, StrictTarInfo, check_end, open_tar
+from dcmdask.source.archives.member_stream import DAMAGE, LARGEST_HEADER, NO_MEMORY, Forward, Replay
+from dcmdask.source.archives.metered_file import Counted
+from dcmdask.source.archives.opening import (
     STAGE,
     head_of,
     more_of_member,
@@ -57,14 +41,24 @@ from dcmdask.source.opening import (
     stored_in_tar,
     stored_in_zip,
 )
+from dcmdask.source.archives.sniff import archive_kind, is_tar
+from dcmdask.source.archives.tar_names import TarNames
+from dcmdask.source.archives.telling import (
+    Told,
+    kind_behind_program,
+    kind_of_file,
+    misnamed,
+    unread,
+)
+from dcmdask.source.archives.zip_directory import Opened, open_zips
+from dcmdask.source.archives.zip_members import Members, ends_of, in_order, quick_head, spans_of
+from dcmdask.source.archives.zip_names import Naming, is_folder
+from dcmdask.source.folders.disk import Disk, read_more
+from dcmdask.source.heads import AT_ONCE, place_columns, place_table
 from dcmdask.source.origin import FirstWindows, Hearing, Origin, expect
 from dcmdask.source.places import Roots, member_place, tar_url, url_by_name, url_by_offset
-from dcmdask.source.sniff import archive_kind, is_tar
-from dcmdask.source.tar_names import TarNames
-from dcmdask.source.telling import Told, kind_behind_program, kind_of_file, misnamed, unread
-from dcmdask.source.zip_names import Naming, is_folder
+from dcmdask.source.stores.object_reader import Bucket, ReadingOn
 from dcmdask.types import ELSEWHERE, NO_ROW, WHOLE, Failure, Kind, Piece, Place, Window
-from dcmdask.windows import WINDOW, Heads, Windows, has_prefix
 
 HEAD = WINDOW
 """Bytes of a first window: the last light attribute comes before the bulky private groups."""

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dcmdask.dicom.windows import WINDOW, Windows
 from dcmdask.remote.address import before_keys
-from dcmdask.schema import INSTANT, ROW
+from dcmdask.tables.schema import INSTANT, ROW
 from dcmdask.types import Place
-from dcmdask.windows import WINDOW, Windows
 
 AT_ONCE = 4096
 """Files of one lockstep: a step costs little more for four thousand than for one."""
@@ -118,7 +118,7 @@ def place_columns(
     Parameters
     ----------
     manifest : pyarrow.Table
-        Rows of `dcmdask.schema.MANIFEST`.
+        Rows of `dcmdask.tables.schema.MANIFEST`.
     roots : tuple of str
         Names of the source roots, by number.
     numbers : sequence of int

@@ -8,8 +8,8 @@ from typing import IO, Any, Protocol
 
 import pyarrow as pa
 
+from dcmdask.dicom.windows import Windows
 from dcmdask.errors import HeaderError
-from dcmdask.windows import Windows
 
 Span = tuple[int, int]
 """Start and stop of a range, bytes."""

@@ -13,15 +13,15 @@ from servers import Bucket
 from source.making import Reading
 from support import published
 
-from dcmdask.catalog import Catalog
+from dcmdask.catalog.catalog import Catalog
 from dcmdask.config import RemoteOptions, RunOptions
+from dcmdask.execution.pipeline import run
 from dcmdask.header.reader import read_headers
-from dcmdask.pipeline import run
-from dcmdask.schema import MANIFEST
 from dcmdask.source.entries import Root
 from dcmdask.source.fetch import Fetcher
-from dcmdask.source.keys import container_root, list_container
 from dcmdask.source.places import Roots
+from dcmdask.source.stores.object_listing import container_root, list_container
+from dcmdask.tables.schema import MANIFEST
 
 OF_THE_PLACE = ("url", "representative_url", "etag", "modified")
 """Columns that say where something lies, or since when."""

@@ -16,7 +16,7 @@ from buckets.reading import (
 from servers import Bucket
 from source.making import Members, Reading, instance, noise, tar_of, zip_of
 
-from dcmdask.catalog import Catalog
+from dcmdask.catalog.catalog import Catalog
 from dcmdask.remote.obstores import ObstoreClient
 from dcmdask.source.entries import Entry, Root
 
@@ -100,7 +100,7 @@ def test_the_next_run_reads_an_archive_that_changed(
     bucket.put("a.zip", zip_of(_members("OLD")))
     bucket.put("b.dcm", instance(100))
     out = tmp_path / "out"
-    monkeypatch.setattr("dcmdask.source.keys.Entry", _stale)
+    monkeypatch.setattr("dcmdask.source.stores.object_listing.Entry", _stale)
     crawl_bucket(bucket, out)
     failures = Catalog(out).failures.to_pylist()
     assert [("a.zip", "vanished", CHANGED)] == [

@@ -11,7 +11,7 @@ from servers import Bucket, Moto, Seaweed, fresh
 from source.making import instance, zip_of
 from support import crawl, published
 
-from dcmdask.catalog import Catalog
+from dcmdask.catalog.catalog import Catalog
 
 ALL = {"merge_all": True, "export_json": True}
 

@@ -17,13 +17,13 @@ from cli.conftest import Done, command, no_settings  # noqa: F401 - fixtures
 from servers import Bucket, free_ports
 
 import dcmdask
-from dcmdask.catalog import Catalog
+from dcmdask.catalog.catalog import Catalog
 from dcmdask.config import RunOptions
 from dcmdask.errors import DcmdaskError
-from dcmdask.pipeline import run
-from dcmdask.planning import plan
+from dcmdask.execution.pipeline import run
+from dcmdask.execution.plan import plan
 from dcmdask.remote import remote
-from dcmdask.source import inventory
+from dcmdask.source.file_lists import inventory
 
 SECRET = "q7Zx-Very/Secret+Indeed"  # noqa: S105 - of nobody
 SPELLINGS = [

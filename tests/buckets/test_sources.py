@@ -12,10 +12,10 @@ from cli.conftest import Done, command, no_settings  # noqa: F401 - fixtures
 from servers import Bucket
 from source.making import instance, zip_of
 
-from dcmdask.catalog import Catalog
+from dcmdask.catalog.catalog import Catalog
 from dcmdask.config import RunOptions
 from dcmdask.errors import UsageError
-from dcmdask.pipeline import run
+from dcmdask.execution.pipeline import run
 
 Command = Callable[..., Done]
 

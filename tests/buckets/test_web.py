@@ -18,7 +18,7 @@ from source.making import bulky, instance, noise, read_folder, tar_of, zip_of
 from support import crawl
 
 from dcmdask.config import RunOptions
-from dcmdask.pipeline import run
+from dcmdask.execution.pipeline import run
 from dcmdask.remote.remote import Remote
 
 FILES = {

@@ -31,10 +31,10 @@ from running import (
 from source.making import instance
 from source.unprivileged import run_unprivileged
 
-from dcmdask import supervisor
-from dcmdask.catalog import Catalog
+from dcmdask.catalog.catalog import Catalog
 from dcmdask.config import ReadOptions, RemoteOptions
-from dcmdask.supervisor import read_partition
+from dcmdask.execution import supervisor
+from dcmdask.execution.supervisor import read_partition
 from dcmdask.types import Partition
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="/proc")
@@ -289,7 +289,7 @@ def test_a_local_cluster_that_cannot_start_is_one_line(
     command, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says what to write instead."""
-    monkeypatch.setattr("dcmdask.local_cluster.PROGRAM", "raise SystemExit(3)")
+    monkeypatch.setattr("dcmdask.execution.local_cluster.PROGRAM", "raise SystemExit(3)")
     done = command("run", source, "--out", tmp_path / "out", "-q", "--in-process-below", 0)
     assert (1, "") == (done.code, done.out)
     assert "no local Dask cluster could be started: try --workers 1" in done.line
@@ -318,7 +318,7 @@ def test_what_is_no_secret_may_go_in_the_clear(
     command, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An endpoint or a profile is no reason to refuse."""
-    monkeypatch.setattr("dcmdask.cluster._CONNECT_SECONDS", 1)
+    monkeypatch.setattr("dcmdask.execution.cluster._CONNECT_SECONDS", 1)
     options = ("--storage-option", "endpoint_url=http://host", "--storage-option", "s3:profile=x")
     address = ("--scheduler", "tcp://127.0.0.1:1")
     done = command("run", source, "--out", tmp_path / "out", "-q", *options, *address)
@@ -389,7 +389,7 @@ def test_a_scheduler_with_tls_is_used_with_a_secret(command, source: Path, tmp_p
             assert (0, "", "") == (done.code, done.out, done.err)
             hidden = ("--fresh", "--full", "--partition-size", 1)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("dcmdask.pipeline.read_partition", _fails)
+                patch.setattr("dcmdask.execution.pipeline.read_partition", _fails)
                 done = command("run", source, "--out", tmp_path / "out", *options, *hidden)
             assert 1 == done.code
             assert "a task failed on the cluster (ZeroDivisionError)" in done.line

@@ -33,10 +33,10 @@ from running import (
 )
 from source.making import instance, zip_of
 
-from dcmdask import cluster as computing
-from dcmdask.catalog import Catalog
+from dcmdask.catalog.catalog import Catalog
 from dcmdask.config import RunOptions
 from dcmdask.errors import ClusterError
+from dcmdask.execution import cluster as computing
 from dcmdask.types import Partition
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals, /proc")

@@ -17,11 +17,11 @@ from running import hooked, wait_for
 from source.making import instance
 from support import unfinished
 
-from dcmdask import interrupts
-from dcmdask.catalog import Catalog
+from dcmdask.catalog.catalog import Catalog
 from dcmdask.config import RunOptions
-from dcmdask.parts import list_stems
-from dcmdask.pipeline import run
+from dcmdask.execution.pipeline import run
+from dcmdask.state.parts import list_stems
+from dcmdask.system import interrupts
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="process groups, /proc")
 

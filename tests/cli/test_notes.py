@@ -12,9 +12,9 @@ from cli.conftest import Command
 from header.windows import element
 from support import crawl, encode, published
 
-from dcmdask.catalog import Catalog
+from dcmdask.catalog.catalog import Catalog
 from dcmdask.header.notes import MESSAGES
-from dcmdask.schema import NOTES, VERSION
+from dcmdask.tables.schema import NOTES, VERSION
 from dcmdask.types import Note
 
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"

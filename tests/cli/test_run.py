@@ -203,7 +203,7 @@ def test_a_second_run_at_the_same_time_ends_with_one_line(
     command, source: Path, tmp_path: Path
 ) -> None:
     """It names who writes there and exits with 1."""
-    from dcmdask.store import Store
+    from dcmdask.publish.folder_store import Store
 
     with Store(tmp_path / "out"):
         done = command("run", source, "--out", tmp_path / "out", "-q")
@@ -239,5 +239,5 @@ def test_a_small_run_loads_only_what_it_needs(source: Path, tmp_path: Path) -> N
         [*timed, "--out", tmp_path / "out"], capture_output=True, text=True, check=True
     )
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "dcmdask.pipeline" in loaded
+    assert "dcmdask.execution.pipeline" in loaded
     assert not {"pandas.core", "distributed"} & loaded

@@ -14,7 +14,7 @@ import pytest
 from running import address_at, scheduler_command, started, worker_command
 from source.making import instance, zip_of
 
-from dcmdask import cluster
+from dcmdask.execution import cluster
 
 
 @pytest.fixture(scope="module")

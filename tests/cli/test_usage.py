@@ -135,7 +135,7 @@ def test_what_nobody_foresaw_is_one_line_without_its_words(
     def fail(*_args: object) -> None:
         raise LookupError("Doe^Jane")
 
-    monkeypatch.setattr("dcmdask.pipeline.choose", fail)
+    monkeypatch.setattr("dcmdask.execution.pipeline.choose", fail)
     done = command("run", source)
     assert (1, "") == (done.code, done.out)
     assert "a defect: LookupError in fail, line" in done.line
@@ -150,7 +150,7 @@ def test_an_error_of_the_system_is_one_line(
     def fail(*_args: object) -> None:
         raise OSError(5, "Input/output error", "/secret")
 
-    monkeypatch.setattr("dcmdask.pipeline.choose", fail)
+    monkeypatch.setattr("dcmdask.execution.pipeline.choose", fail)
     assert "dcmdask: the system says: Input/output error" == command("run", source).line
 
 

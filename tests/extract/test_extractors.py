@@ -31,6 +31,17 @@ from pydicom.uid import (
     SurfaceSegmentationStorage,
 )
 
+from dcmdask.dicom.values import (
+    DATE,
+    INTEGER,
+    INTEGERS,
+    NUMBER,
+    NUMBERS,
+    TEXT,
+    TEXTS,
+    TIME,
+    convert,
+)
 from dcmdask.extract.base import BASE
 from dcmdask.extract.ct import CT
 from dcmdask.extract.mr import MR
@@ -47,9 +58,8 @@ from dcmdask.extract.table import Attribute, Extractor
 from dcmdask.header.deep import describe_header
 from dcmdask.header.notes import Remark
 from dcmdask.header.reader import quiet_pydicom
-from dcmdask.schema import CRAWL_DB, DESCRIBED
+from dcmdask.tables.schema import CRAWL_DB, DESCRIBED
 from dcmdask.types import Note
-from dcmdask.values import DATE, INTEGER, INTEGERS, NUMBER, NUMBERS, TEXT, TEXTS, TIME, convert
 
 EVERY = (*EXTRACTORS, OTHER)
 

@@ -15,12 +15,12 @@ from header.oracle import PIXELS, light_values, read_to_pixels
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
 
+from dcmdask.dicom.windows import WINDOW
 from dcmdask.errors import HeaderError
 from dcmdask.header.bounds import LAST, LIGHT_TAGS
 from dcmdask.header.light import LightHeader, scan_header
 from dcmdask.header.reader import quiet_pydicom
 from dcmdask.types import Kind, Note, Place, Window
-from dcmdask.windows import WINDOW
 
 SAME = "same"
 NO_INSTANCE = "no instance, here and for pydicom"

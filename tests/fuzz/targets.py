@@ -20,14 +20,14 @@ from hostile import archives, headers
 from source.making import bulky, instance, manifest_of, old_tar_of, read_rows, tar_of, zip_of
 from support import encode
 
+from dcmdask.dicom.windows import WINDOW
 from dcmdask.errors import HeaderError
 from dcmdask.extract.registry import EXTRACTORS
 from dcmdask.header import deep
 from dcmdask.header.deep import describe_header
 from dcmdask.header.reader import quiet_pydicom
-from dcmdask.synthetic import write_synthetic
+from dcmdask.synthetic.synthetic import write_synthetic
 from dcmdask.types import Kind, Place, Window
-from dcmdask.windows import WINDOW
 from fuzz.mutation import changed
 
 _LARGEST = 200_000

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dcmdask.dicom.windows import WINDOW, Windows
 from dcmdask.errors import HeaderError
 from dcmdask.header.columnar import Scan, scan_windows
 from dcmdask.header.light import LightHeader, scan_header
-from dcmdask.schema import LIGHT
+from dcmdask.tables.schema import LIGHT
 from dcmdask.types import Place, Window
-from dcmdask.windows import WINDOW, Windows
 
 
 def scan(files: list[bytes], garbage: int = 0) -> Scan:

@@ -18,8 +18,8 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.filereader import read_partial
 from pydicom.multival import MultiValue
 
-from dcmdask.schema import INSTANCES, LIGHT
-from dcmdask.values import MALFORMED, TEXT, TEXTS, convert
+from dcmdask.dicom.values import MALFORMED, TEXT, TEXTS, convert
+from dcmdask.tables.schema import INSTANCES, LIGHT
 
 PIXELS = 0x7FE00008
 

@@ -28,11 +28,11 @@ from pydicom.uid import (
 )
 from support import encode
 
+from dcmdask.dicom.windows import WINDOW
 from dcmdask.header import meaning
 from dcmdask.header.columnar import columns, follow
 from dcmdask.header.reader import quiet_pydicom
-from dcmdask.synthetic import write_synthetic
-from dcmdask.windows import WINDOW
+from dcmdask.synthetic.synthetic import write_synthetic
 
 
 @pytest.fixture(autouse=True)

@@ -376,7 +376,7 @@ def test_a_sequence_of_too_many_items_is_not_built(
     monkeypatch: pytest.MonkeyPatch, built: list[int]
 ) -> None:
     """A wanted sequence is weighed before it is built; attributes stand all the same."""
-    monkeypatch.setattr("dcmdask.extract.items.LARGEST", 2_000)
+    monkeypatch.setattr("dcmdask.dicom.sequence_items.LARGEST", 2_000)
     head = file_of(item(SOPClassUID=CTImageStorage, SOPInstanceUID="1.2.3"))
     items = (b"\xfe\xff\x00\xe0" + b"\0" * 4) * 20_000
     behind = element(0x00180060, "DS", b"120 ")

@@ -17,7 +17,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage, RTStructureSetStorage
 
 from dcmdask.header.reader import quiet_pydicom, read_headers, series_key
-from dcmdask.schema import DESCRIBED, FAILURES, INSTANCES, NAMED, NOTED, ROW, SEEN
+from dcmdask.tables.schema import DESCRIBED, FAILURES, INSTANCES, NAMED, NOTED, ROW, SEEN
 from dcmdask.types import Failure, HeaderTables, Kind, Window
 
 

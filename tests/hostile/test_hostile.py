@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from support import crawl
 
-from dcmdask import supervisor
-from dcmdask.catalog import Catalog
+from dcmdask.catalog.catalog import Catalog
+from dcmdask.execution import supervisor
 from hostile.corpus import CORPUS, NEIGHBOUR, Entry
 from hostile.files import remove
 

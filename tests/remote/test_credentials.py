@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dcmdask.config import RunOptions
 from dcmdask.errors import UsageError
-from dcmdask.listing import with_storage
+from dcmdask.listing.listing import with_storage
 from dcmdask.remote.credentials import parted, public_url, redacted, storage_of
 from dcmdask.remote.sealing import SEAL, mark_of, new_seal, sealed, unsealed
 from dcmdask.remote.web_session import web_secrets

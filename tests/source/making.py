@@ -19,11 +19,11 @@ import pyarrow as pa
 from support import encode
 
 from dcmdask.header.reader import read_headers
-from dcmdask.schema import MANIFEST
+from dcmdask.source.archives.tar_names import with_urls
 from dcmdask.source.fetch import Fetcher, Tally
-from dcmdask.source.local import list_root, root_of
+from dcmdask.source.folders.local import list_root, root_of
 from dcmdask.source.places import Roots
-from dcmdask.source.tar_names import with_urls
+from dcmdask.tables.schema import MANIFEST
 
 Members = Mapping[str, bytes]
 

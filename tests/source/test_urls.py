@@ -26,7 +26,7 @@ from source.making import (
     zip_of,
 )
 
-from dcmdask.source.tar_names import TarNames
+from dcmdask.source.archives.tar_names import TarNames
 
 NAMES = (
     "plain.dcm",

@@ -18,7 +18,7 @@ _BEGIN = """
 import json, os, sys
 import fsspec.implementations.local, pyarrow.dataset, pydicom.dataset, zoneinfo
 import dcmdask.cli.failures, dcmdask.cli.main, dcmdask.cli.plan, dcmdask.cli.run, dcmdask.cli.show
-import dcmdask.pipeline, dcmdask.planning, source.making
+import dcmdask.execution.pipeline, dcmdask.execution.plan, source.making
 """
 _DROP = f"""
 if hasattr(os, "geteuid") and os.geteuid() == 0:

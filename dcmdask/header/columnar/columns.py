@@ -16,8 +16,10 @@ import pyarrow.compute as pc
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
 
-from dcmdask.charset import Encodings, current_default
-from dcmdask.codes import codes_of, first_rows
+from dcmdask.dicom.charset import Encodings, current_default
+from dcmdask.dicom.texts import is_ended
+from dcmdask.dicom.values import MALFORMED
+from dcmdask.dicom.windows import AHEAD
 from dcmdask.header.columnar.elements import (
     CHARSET,
     SLOT,
@@ -32,11 +34,9 @@ from dcmdask.header.columnar.state import State
 from dcmdask.header.meaning import encodings_in, meaning_of
 from dcmdask.header.notes import Remark
 from dcmdask.header.stated_charset import clean_charset
-from dcmdask.schema import INSTANCES, LIGHT
-from dcmdask.texts import is_ended
+from dcmdask.tables.factorize import codes_of, first_rows
+from dcmdask.tables.schema import INSTANCES, LIGHT
 from dcmdask.types import Note
-from dcmdask.values import MALFORMED
-from dcmdask.windows import AHEAD
 
 _FEW = 64
 _KEPT = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)
@@ -78,7 +78,7 @@ def columns_of(state: State, files: Int, implicit: Flags) -> tuple[dict[str, pa.
     Returns
     -------
     columns : dict
-        Keyword to Arrow array, of the types that `dcmdask.schema.INSTANCES` declares.
+        Keyword to Arrow array, of the types that `dcmdask.tables.schema.INSTANCES` declares.
     remarks : list of (Remark, numpy.ndarray of int64)
         Which values stood there and became null, and the number of each such file among these.
     """

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
 
-from dcmdask.schema import LIGHT
+from dcmdask.tables.schema import LIGHT
 
 Int = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dcmdask.dicom.windows import WINDOW
 from dcmdask.header.columnar.elements import (
     LONGEST_HEAD,
     VRS,
@@ -21,7 +22,6 @@ from dcmdask.header.columnar.elements import (
 )
 from dcmdask.header.columnar.layout import Layout, Segment, lay_out
 from dcmdask.header.columnar.lockstep import Lockstep
-from dcmdask.windows import WINDOW
 
 _FEWEST = 128
 """Files that are worth leading: fewer cost more here than in lockstep, where all walk together."""

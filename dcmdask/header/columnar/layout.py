@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dcmdask.extract.items import ITEM, ITEM_END, SEQUENCE_END, UNDEFINED
+from dcmdask.dicom.sequence_items import ITEM, ITEM_END, SEQUENCE_END, UNDEFINED
 from dcmdask.header.bounds import LAST
 from dcmdask.header.columnar.elements import (
     DEEPEST,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dcmdask.extract.items import ITEM, ITEM_END, SEQUENCE_END, UNDEFINED
+from dcmdask.dicom.sequence_items import ITEM, ITEM_END, SEQUENCE_END, UNDEFINED
 from dcmdask.header.bounds import LAST
 from dcmdask.header.columnar.elements import (
     DEEPEST,

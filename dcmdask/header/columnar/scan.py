@@ -19,6 +19,7 @@ from pydicom.uid import (
     MediaStorageDirectoryStorage,
 )
 
+from dcmdask.dicom.windows import WINDOW, More, Windows
 from dcmdask.header.columnar.columns import columns_of, texts_of
 from dcmdask.header.columnar.elements import DIRECTORY, SLOT, SYNTAX, VRS, Flags, Int
 from dcmdask.header.columnar.follow import follow
@@ -26,7 +27,6 @@ from dcmdask.header.columnar.lockstep import Lockstep
 from dcmdask.header.columnar.order import look_on, unsettled_of
 from dcmdask.header.columnar.state import State
 from dcmdask.header.notes import Remark
-from dcmdask.windows import WINDOW, More, Windows
 
 _LONGEST_VALUE = 0xFFFE  # what explicit VR has room for; a longer one is judged by pydicom's reader
 _LONGEST_UID = 64
@@ -67,7 +67,7 @@ def scan_windows(windows: Windows, more: More) -> Scan:
 
     Examples
     --------
-    >>> from dcmdask.windows import Windows
+    >>> from dcmdask.dicom.windows import Windows
     >>> scan = scan_windows(Windows.empty(2), lambda wanted: [])
     >>> scan.accepted.tolist(), dict(scan.reasons)
     ([False, False], {'no_prefix': 2})

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from dcmdask.dicom.windows import META_AT, WINDOW, Windows
 from dcmdask.header.columnar.elements import DEEPEST, NO_END, TAGS, Int, Words
-from dcmdask.windows import META_AT, WINDOW, Windows
 
 _BEFORE = 2
 """Bytes of a second window that have been seen."""

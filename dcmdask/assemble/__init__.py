@@ -1,0 +1,1 @@
+"""Parts to everything that is published."""

@@ -1,0 +1,1 @@
+"""Opens a published catalog, and is asked for its tables."""

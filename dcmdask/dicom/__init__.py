@@ -1,0 +1,1 @@
+"""DICOM's own: values, text, sequence items, functional groups, windows of a header."""

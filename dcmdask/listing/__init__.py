@@ -1,0 +1,1 @@
+"""Sources to a manifest, cut in partitions."""

@@ -1,0 +1,1 @@
+"""What is in an output, who may write there, and how a catalog is put in place."""

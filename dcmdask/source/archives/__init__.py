@@ -1,0 +1,1 @@
+"""Archives: what is in them, and the first bytes of each member."""

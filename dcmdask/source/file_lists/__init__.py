@@ -1,0 +1,1 @@
+"""Lists of files, taken in place of a walk."""

@@ -1,0 +1,1 @@
+"""Containers of object stores: what they list, and how objects are read by ranges."""

@@ -1,0 +1,1 @@
+"""Linked data sets that are made up: for trying, for tests, for benchmarks."""

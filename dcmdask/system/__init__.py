@@ -1,0 +1,1 @@
+"""The machine we are on: temporary folders, signals, permissions, locks, what a write that fails is called."""

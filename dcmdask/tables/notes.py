@@ -1,0 +1,38 @@
+"""Take notes as partitions made them; return them as they are published, and count instances."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dcmdask.tables.schema import NOTES
+
+_INSTANCE = ("url", "case", "path", "note")
+
+
+def urls_of_series(noted: pa.RecordBatch) -> pa.Array:
+    """Return the URLs of instances of which something counts only if they are representatives."""
+    return pc.unique(noted["url"].filter(noted["of_series"]))
+
+
+def published(noted: pa.Table, representatives: pa.Array) -> pa.Table:
+    """Return `dcmdask.tables.schema.NOTES`, sorted by all of its columns.
+
+    Parameters
+    ----------
+    noted : pyarrow.Table
+        `dcmdask.tables.schema.NOTED`.
+    representatives : pyarrow.Array
+        URLs of at least the representatives that `urls_of_series` names.
+    """
+    chosen = pc.is_in(noted["url"], value_set=representatives)
+    said = noted.filter(pc.or_(pc.invert(noted["of_series"]), chosen)).select(NOTES.names)
+    return said.sort_by([(name, "ascending") for name in NOTES.names])
+
+
+def instances_of_each(notes: pa.Table) -> Counter[str]:
+    """Count the instances that have a note of each kind; all notes of an instance are here."""
+    once = notes.select(_INSTANCE).group_by(list(_INSTANCE)).aggregate([])
+    return Counter(once["note"].to_pylist())
