@@ -656,7 +656,7 @@ def test_a_task_that_begins_as_the_run_ends_leaves_no_process(
         if progress.stage == "read":
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("dcmdask.execution.pipeline.read_partition", slowly)
+    monkeypatch.setattr("dcmdask.execution.reading.read_partition", slowly)
     supervisor.stop_readers()
     before = _children()
     with pytest.raises(KeyboardInterrupt):
