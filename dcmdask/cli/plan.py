@@ -19,6 +19,7 @@ _MEGA = 1_000_000
 @click.command("plan")
 @click.argument("sources", nargs=-1, metavar="SOURCE...")
 @data_root
+# What is listed comes first; what else decides how much of it is read stands behind.
 @run_options("plan", last=("desensitize", "default_charset", "storage_option", "full"))
 def command(sources: tuple[str, ...], data_root: tuple[str, ...], **settings: Any) -> None:
     """List SOURCEs and say what a run would read, without opening a file or writing anything."""

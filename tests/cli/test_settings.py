@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 import dcmdask.cli
+from dcmdask.cli.main import _COMMANDS
 from dcmdask.config import RunOptions
-from dcmdask.option import at_least, option
+from dcmdask.option import at_least, option, options_of
 
 
 @pytest.fixture
@@ -244,6 +245,19 @@ def test_an_option_that_is_declared_is_checked_wherever_it_is_set(
     monkeypatch.setenv("DCMDASK_MOST_SLICE", "3")
     wrong = command("run", source)
     assert wrong.line.endswith("is no setting: did you mean DCMDASK_MOST_SLICES?")
+
+
+@pytest.mark.parametrize("name", _COMMANDS)
+def test_a_command_takes_the_options_that_are_declared_for_it(name: str) -> None:
+    """And no other one of a run."""
+    taken = {
+        flag for one in import_module(f"dcmdask.cli.{name}").command.params for flag in one.opts
+    }
+    declared = options_of(RunOptions)
+    assert {one.flag for one in declared if name == "run" or name in one.also} == taken & {
+        one.flag for one in declared
+    }
+    assert all(set(one.also) < set(_COMMANDS) for one in declared)
 
 
 @pytest.mark.parametrize("name", ["out", "from-list", "storage-option"])
