@@ -27,7 +27,7 @@ from dcmdask.state.fingerprint import NEVER
 from dcmdask.state.manifest import PieceWriter
 from dcmdask.state.parts import read_part
 from dcmdask.state.previous_runs import Known
-from dcmdask.synthetic.synthetic import write_synthetic
+from dcmdask.synthetic import write_synthetic
 from dcmdask.types import Partition
 
 OPTIONS: dict[str, Any] = {"merge_all": True, "export_json": True, "workers": 1}

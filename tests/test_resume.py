@@ -19,7 +19,7 @@ from dcmdask.catalog.catalog import Catalog
 from dcmdask.config import ReadOptions
 from dcmdask.errors import ClusterError
 from dcmdask.execution import supervisor
-from dcmdask.synthetic.synthetic import write_synthetic
+from dcmdask.synthetic import write_synthetic
 from dcmdask.types import Partition, PartitionSummary
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

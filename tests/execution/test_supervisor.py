@@ -723,7 +723,7 @@ def test_a_child_that_never_lets_go_ends_with_its_parent(tmp_path: Path) -> None
     (tmp_path / "in" / "odd").write_bytes(instance())
     holds = "__import__('ctypes').PyDLL(None).sleep(600)"
     program = (
-        f"from dcmdask.execution import supervisor\nsupervisor._UNATTENDED = 1\n{_HEADER.format(does=holds)}\n"
+        f"from dcmdask.execution import reading_process\nreading_process._UNATTENDED = 1\n{_HEADER.format(does=holds)}\n"
         f"{ReaderProcess.program}"
     )
     script = _PARENT.replace("work = Work", f"_Reader.program = {program!r}\nwork = Work").replace(
@@ -741,7 +741,7 @@ def test_a_child_without_work_leaves(tmp_path: Path) -> None:
     """On a worker nobody says that a crawl is over; the next partition is read by a new one."""
 
     class Reader(ReaderProcess):
-        program = f"from dcmdask.execution import supervisor; supervisor._IDLE = 0.2\n{ReaderProcess.program}"
+        program = f"from dcmdask.execution import reading_process; reading_process._IDLE = 0.2\n{ReaderProcess.program}"
 
     before = _children()
     with _work(tmp_path, "a", "b", partition_size=1, reader=Reader()) as work:

@@ -32,7 +32,7 @@ from dcmdask.dicom.windows import WINDOW
 from dcmdask.header import meaning
 from dcmdask.header.columnar import columns, follow
 from dcmdask.header.reader import quiet_pydicom
-from dcmdask.synthetic.synthetic import write_synthetic
+from dcmdask.synthetic import write_synthetic
 
 
 @pytest.fixture(autouse=True)

@@ -33,7 +33,7 @@ from pydicom.uid import (
 from dcmdask.errors import HeaderError
 from dcmdask.header.light import LightHeader, scan_header
 from dcmdask.header.notes import Remark
-from dcmdask.synthetic.synthetic import write_synthetic
+from dcmdask.synthetic import write_synthetic
 from dcmdask.tables.schema import INSTANCES, LIGHT
 from dcmdask.types import MOST_READS, Kind, Note, Window
 
