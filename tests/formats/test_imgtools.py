@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, RTStructureSetStorage
@@ -182,7 +182,6 @@ _ROW = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(_ROW, max_size=12, unique_by=lambda row: tuple(row[name] for name in KEY)))
 def test_interlacer_refuses_no_index(rows: list[dict[str, Any]]) -> None:
     """However many acquisitions look alike, no row is refused and no series is lost."""
@@ -415,7 +414,6 @@ def test_the_cache_has_one_target(
     assert uids == crawl_db(tables)["2"]["1"]["ReferencedSeriesUID"]
 
 
-@settings(deadline=None)
 @given(
     st.lists(_PLACED, max_size=8), _FOLDER, st.lists(st.floats(allow_nan=False), max_size=2), _NAME
 )
@@ -491,7 +489,6 @@ def test_the_map_is_sorted_by_instance() -> None:
 _PAIRS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz")), max_size=8)
 
 
-@settings(deadline=None)
 @given(_PAIRS)
 def test_an_instance_stands_in_the_map_once(pairs: list[tuple[str, str]]) -> None:
     """At two places, or under two series UIDs: with the last series, however it is cut."""
@@ -509,7 +506,6 @@ def relative(folder: str, name: str, start: str) -> str:
     return "/".join([*[".."] * len(other), *own, name])
 
 
-@settings(deadline=None)
 @given(st.lists(_PLACED, max_size=8), _FOLDER)
 def test_instances_are_listed_as_the_library_writes_them(
     rows: list[dict[str, Any]], start: str
@@ -534,7 +530,6 @@ def test_instances_are_listed_as_the_library_writes_them(
         assert '"instances": ' + text.replace("\n", "\n      ") in content
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(_NAME, _NAME), min_size=1, max_size=8))
 def test_the_map_is_as_the_library_writes_it(pairs: list[tuple[str, str]]) -> None:
     """Every byte is what `json` writes of the same mapping."""
