@@ -367,13 +367,17 @@ class Inventory:
             if "/" not in relative:
                 case = top_level_case(relative, root.name)
             found_case(case)
-            if root.is_remote:
-                found = _remote_entry(row, path, case)._replace(access=self._sealed(row))
-            else:
-                found = _local_entry(row, path, case)
-            self._entries += 1
-            self._folders += found.message == _A_FOLDER
-            yield found
+            yield self._entry(root, row, path, case)
+
+    def _entry(self, root: Root, row: _Row, path: str, case: str) -> Entry:
+        """Return what is known of a file, and count it."""
+        if root.is_remote:
+            found = _remote_entry(row, path, case)._replace(access=self._sealed(row))
+        else:
+            found = _local_entry(row, path, case)
+        self._entries += 1
+        self._folders += found.message == _A_FOLDER
+        return found
 
     def check(self) -> None:
         """Raise `UsageError` where all that was listed are folders; after the last root."""
