@@ -159,7 +159,7 @@ def test_lists_of_other_systems_are_read(tmp_path: Path, name: str) -> None:
     text = FOREIGN[name]
     place.write_bytes(text % len(instance()) if b"%d" in text else text)
     with choose([str(source)], RunOptions(from_list=str(place))) as chosen:
-        entries = list(chosen.inventory.list_root(0))
+        entries = list(chosen.inventory.list_root(chosen.roots[0]))
     assert [("notes.txt", 8), ("site/a.dcm", len(instance()))] == [
         (entry.path, entry.size) for entry in entries
     ]
@@ -218,7 +218,7 @@ def test_odd_names_are_no_tables(tmp_path: Path) -> None:
         order = [first, *(name for name in names if name != first)]
         place.write_text("".join(f"{name}\n" for name in order))
         with choose([str(source)], RunOptions(from_list=str(place))) as chosen:
-            entries = list(chosen.inventory.list_root(0))
+            entries = list(chosen.inventory.list_root(chosen.roots[0]))
         assert sorted(names) == [entry.path for entry in entries]
         assert {None} == {entry.kind for entry in entries}
 

@@ -139,7 +139,7 @@ def _fail_after(monkeypatch: pytest.MonkeyPatch, parts: int, error: BaseExceptio
             raise error
         return real(partition, options)
 
-    monkeypatch.setattr("dcmdask.execution.pipeline.read_partition", read)
+    monkeypatch.setattr("dcmdask.execution.reading.read_partition", read)
 
 
 def _ended_run(source: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:

@@ -16,7 +16,7 @@ from dcmdask.errors import HeaderError
 from dcmdask.header.columnar import scan_windows
 from dcmdask.header.light import scan_header
 from dcmdask.header.reader import quiet_pydicom
-from dcmdask.source.fetch import LARGEST_HEADER
+from dcmdask.source.archives.member_stream import LARGEST_HEADER
 from dcmdask.source.heads import AT_ONCE, READ_FLAGS, read_heads, read_into
 from dcmdask.tables.schema import INSTANCES, LIGHT
 from dcmdask.types import Place, Window

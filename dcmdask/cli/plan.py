@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcmdask.cli.settings import (
-    check_sources,
-    data_root,
-    default_charset,
-    option,
-    storage_option,
-)
+from dcmdask.cli.settings import check_sources, data_root, run_options
 from dcmdask.cli.summary import changed_words, counted, kept_words, resumed_words
 from dcmdask.cli.terminal import one_line, say
-from dcmdask.config import FOLLOW_LINKS, RunOptions
+from dcmdask.config import RunOptions
 from dcmdask.system import scratch
 
 if TYPE_CHECKING:
@@ -29,55 +23,18 @@ _MEGA = 1_000_000
 @click.command("plan")
 @click.argument("sources", nargs=-1, metavar="SOURCE...")
 @data_root
-@option(
-    "--out", "-o", metavar="OUT", help="Output of the run, a folder or URL. Default as for run."
-)
-@option("--partition-size", type=int, default=4096, help="Files of one task.")
-@option("--include", metavar="GLOB", multiple=True, help="List only paths that fit. Repeatable.")
-@option("--exclude", metavar="GLOB", multiple=True, help="Leave out paths that fit. Repeatable.")
-@option("--from-list", metavar="FILE", help="As for the run: a list of files instead of listing.")
-@option("--follow-links", type=click.Choice(FOLLOW_LINKS), default="inside", help="As for the run.")
-@option("--include-server-folders", is_flag=True, help="As for the run.")
-@option("--desensitize", is_flag=True, help="As for the run: a change of it reads all again.")
-@default_charset
-@storage_option
-@option("--full", is_flag=True, help="As for the run: all is read again.")
-def command(
-    sources: tuple[str, ...],
-    data_root: tuple[str, ...],
-    out: str | None,
-    partition_size: int,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
-    from_list: str | None,
-    follow_links: str,
-    include_server_folders: bool,
-    desensitize: bool,
-    default_charset: str | None,
-    full: bool,
-    storage_option: tuple[str, ...],
-) -> None:
+# What is listed comes first; what else decides how much of it is read stands behind.
+@run_options("plan", last=("desensitize", "default_charset", "storage_option", "full"))
+def command(sources: tuple[str, ...], data_root: tuple[str, ...], **settings: Any) -> None:
     """List SOURCEs and say what a run would read, without opening a file or writing anything."""
     from dcmdask.execution.plan import plan
 
     sources = (*sources, *data_root)
-    check_sources(sources, from_list)
-    options = RunOptions(
-        out=out,
-        partition_size=partition_size,
-        include=include,
-        exclude=exclude,
-        from_list=from_list,
-        follow_links=follow_links,
-        include_server_folders=include_server_folders,
-        desensitize=desensitize,
-        default_charset=default_charset,
-        full=full,
-        storage_option=storage_option,
-    )
+    check_sources(sources, settings["from_list"])
+    options = RunOptions(**settings)
     with scratch.folder() as folder:
         found = plan(sources, options, folder)
-    _say_listing(found.listing, partition_size)
+    _say_listing(found.listing, options.partition_size)
     _say_outcome(found)
 
 

@@ -59,11 +59,11 @@ def serve() -> None:
 
 def _answer(request: Reading, shared: SharedRow) -> PartitionSummary | DcmdaskError:
     from dcmdask.execution import worker
-    from dcmdask.source.fetch import Fetcher, RowWatch
+    from dcmdask.source.watch import RowWatch
 
     try:
-        Fetcher.watch = RowWatch(shared.set, request.left_out, request.singly, shared.beat)
-        return worker.process_partition(request.partition, request.options)
+        watch = RowWatch(shared.set, request.left_out, request.singly, shared.beat)
+        return worker.process_partition(request.partition, request.options, watch)
     except DcmdaskError as error:
         return error
 

@@ -13,6 +13,7 @@ from dcmdask.header.reader import read_headers
 from dcmdask.source.archives.tar_names import with_urls
 from dcmdask.source.fetch import Fetcher
 from dcmdask.source.places import Roots
+from dcmdask.source.watch import UNWATCHED, RowWatch
 from dcmdask.state.fingerprint import NEVER, fingerprints
 from dcmdask.state.folder import opened
 from dcmdask.state.manifest import read_beside, read_manifest
@@ -21,8 +22,19 @@ from dcmdask.tables.schema import READ
 from dcmdask.types import PASSING, REFUSED, Partition, PartitionSummary
 
 
-def process_partition(partition: Partition, options: ReadOptions) -> PartitionSummary:
+def process_partition(
+    partition: Partition, options: ReadOptions, watch: RowWatch = UNWATCHED
+) -> PartitionSummary:
     """Read the headers of one partition and write its part.
+
+    Parameters
+    ----------
+    partition : Partition
+        What to read.
+    options : ReadOptions
+        How.
+    watch : RowWatch
+        Of whoever watches over this process.
 
     Raises
     ------
@@ -32,10 +44,10 @@ def process_partition(partition: Partition, options: ReadOptions) -> PartitionSu
         Something nobody foresaw, told by its class and place only.
     """
     manifest = read_manifest(partition, options.remote)
-    fetcher = Fetcher(Roots(options.roots, options.containers, options.remote))
+    fetcher = Fetcher(Roots(options.roots, options.containers, options.remote), watch)
     try:
         with default_charset(options.charset):
-            beside = _read_beside(partition, options)
+            beside = _read_beside(partition, options, watch)
             windows = fetcher.fetch(manifest)
             tables = read_headers(windows, desensitize=options.desensitize, beside=beside)
     except DcmdaskError:
@@ -57,14 +69,14 @@ def process_partition(partition: Partition, options: ReadOptions) -> PartitionSu
         )
 
 
-def _read_beside(partition: Partition, options: ReadOptions) -> pa.Table | None:
+def _read_beside(partition: Partition, options: ReadOptions, watch: RowWatch) -> pa.Table | None:
     """Give instances whose names are looked for in those of a partition, as they were read."""
     manifest = read_beside(partition, options.remote)
     if not manifest.num_rows:
         return None
-    fetcher = Fetcher(Roots(options.roots, options.containers, options.remote))
-    with Fetcher.watched_behind(partition.stop - partition.start):
-        return read_headers(fetcher.fetch(manifest), desensitize=False).instances
+    behind = watch.behind(partition.stop - partition.start)
+    fetcher = Fetcher(Roots(options.roots, options.containers, options.remote), behind)
+    return read_headers(fetcher.fetch(manifest), desensitize=False).instances
 
 
 def _refused(manifest: pa.Table, failures: pa.Table, fetcher: Fetcher) -> int:

@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from dcmdask.config import AS_USUAL, RemoteOptions, RunOptions
 from dcmdask.errors import UsageError
-from dcmdask.remote.address import is_url, local_path
+from dcmdask.remote.address import is_url
 from dcmdask.remote.credentials import parted, storage_of
 from dcmdask.source.entries import ARCHIVE_SUFFIXES, Entry, Root
 from dcmdask.source.file_lists.inventory import Inventory
 from dcmdask.source.folders.links import INSIDE
-from dcmdask.source.folders.local import list_root, root_of
-from dcmdask.source.stores.object_listing import container_root, list_container
+from dcmdask.source.kinds import kind_of
+from dcmdask.source.source_listing import Asked, RootListing
 from dcmdask.state import manifest
 from dcmdask.state.fingerprint import Fingerprints, fingerprints
 from dcmdask.state.manifest import PieceWriter
@@ -224,8 +222,8 @@ def open_roots(sources: Iterable[str], remote: RemoteOptions = AS_USUAL) -> list
     # By real path: a folder and a link to it are one source.
     roots: dict[str, Root] = {}
     for source in sources:
-        root = container_root(source, remote) if is_url(source) else root_of(local_path(source))
-        real = _real(root)
+        root = kind_of(source).listing(remote).root_of(source)
+        real = root.real
         known = roots.get(real)
         if known is not None and known.only and root.only:
             root = Root(known.path, known.name, tuple(dict.fromkeys((*known.only, *root.only))))
@@ -236,26 +234,11 @@ def open_roots(sources: Iterable[str], remote: RemoteOptions = AS_USUAL) -> list
         raise UsageError("no source", "name a folder, a file or an archive")
     for path, root in roots.items():
         for other, holder in roots.items():
-            if (
-                path != other
-                and not holder.only
-                and path.startswith(_with_separator(holder, other))
-            ):
-                raise UsageError(
-                    f"source {root.path} lies in source {holder.path}", "name one of them"
-                )
+            if path != other and not holder.only and path.startswith(holder.before(other)):
+                words = f"source {root.path} lies in source {holder.path}"
+                raise UsageError(words, "name one of them")
     # By path: whoever names them in another order means the same crawl.
     return sorted(roots.values(), key=lambda root: root.path)
-
-
-def _real(root: Root) -> str:
-    return root.path if root.is_remote else os.path.realpath(root.path)
-
-
-def _with_separator(root: Root, path: str) -> str:
-    if not root.is_remote:
-        return path.rstrip(os.sep) + os.sep
-    return path if path.endswith("://") else f"{path}/"
 
 
 def _renamed(names: Names, entry: Entry) -> Entry:
@@ -313,38 +296,22 @@ def write_manifest(
         The same object, after every so many entries and at the end.
     """
     listing = Listing(roots, passed_over=inventory.passed_over if inventory else 0)
-    digest = 0
     cut = _Cut(partition_size, listing, writer)
     named_cases = names or Names([(root.path, root.name) for root in roots])
-    local = [root for root in roots if not root.is_remote]
-    inside = tuple(os.path.realpath(root.path) for root in local if not root.only)
+
+    def found(case: str) -> None:
+        listing.cases.setdefault(named_cases.of_case(case), (0, 0))
+
+    inside = tuple(root.real for root in roots if not root.is_remote and not root.only)
+    asked = Asked(leave_out, wanted, found, inside, follow_links, server_folders)
+    noting = _Noting(listing, known, cut, named_cases)
     for number, root in enumerate(roots):
         named_cases.begin(number)
-
-        def found(case: str) -> None:
-            listing.cases.setdefault(named_cases.of_case(case), (0, 0))
-
-        how: Any = {"leave_out": leave_out, "wanted": wanted, "found_case": found}
-        if inventory is not None:
-            walk = inventory.list_root(number, **how)
-        elif root.is_remote:
-            walk = list_container(root, remote, server_folders=server_folders, **how)
-        else:
-            how |= {"follow_links": follow_links, "server_folders": server_folders}
-            walk = list_root(root, inside=inside, **how)
+        lists: RootListing = inventory or kind_of(root.path).listing(remote)
+        walk = lists.list_root(root, asked)
         # In chunks: what is done once for many entries is not done for each.
         while chunk := list(itertools.islice(walk, _REPORT_EVERY)):
-            named = [_renamed(named_cases, entry) for entry in chunk]
-            rows = _in_pieces(named)
-            if known:
-                files = None if rows is named else np.flatnonzero([not row.piece for row in rows])
-                read = known.look_up(_prints(root.name, rows), listing.rows, files).tolist()
-            else:
-                read = known.take_for_new(len(named), len(rows))
-            cut.add(number, rows, listing.rows, read)
-            _note_absent(listing, root, rows, named_cases, below=inventory is None)
-            _count(listing, named, rows)
-            digest += _digest(number, named)
+            noting.note(number, chunk, walked=lists.walks)
             if len(chunk) == _REPORT_EVERY:
                 yield listing
     cut.finish()
@@ -352,8 +319,48 @@ def write_manifest(
         inventory.check()
     for table in known.keep(listing.unlisted, wanted):
         _count_kept(listing, table)
-    listing.digest = f"{digest % _DIGESTS:064x}"
+    listing.digest = f"{noting.digest % _DIGESTS:064x}"
     yield listing
+
+
+@dataclass(slots=True)
+class _Noting:
+    """Notes what is listed.
+
+    Attributes
+    ----------
+    listing : Listing
+        Grows.
+    known : Known
+        What need not be read.
+    cut : _Cut
+        Takes what is to be read.
+    names : Names
+        Of cases.
+    digest : int
+        Of all that was noted.
+    """
+
+    listing: Listing
+    known: Known
+    cut: _Cut
+    names: Names
+    digest: int = 0
+
+    def note(self, number: int, entries: list[Entry], *, walked: bool) -> None:
+        """Note some entries of a root, by its number."""
+        listing, known, root = self.listing, self.known, self.listing.roots[number]
+        named = [_renamed(self.names, entry) for entry in entries]
+        rows = _in_pieces(named)
+        if known:
+            files = None if rows is named else np.flatnonzero([not row.piece for row in rows])
+            read = known.look_up(_prints(root.name, rows), listing.rows, files).tolist()
+        else:
+            read = known.take_for_new(len(named), len(rows))
+        self.cut.add(number, rows, listing.rows, read)
+        _note_absent(listing, root, rows, self.names, below=walked)
+        _count(listing, named, rows)
+        self.digest += _digest(number, named)
 
 
 def _note_absent(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -50,6 +51,17 @@ class Root:
     def container(self) -> str | None:
         """The URL of its container; None for a folder of this machine."""
         return Address.parse(self.path).root if self.is_remote else None
+
+    @property
+    def real(self) -> str:
+        """Its path without links, by which two names of one source are told to be that; or its URL."""
+        return self.path if self.is_remote else os.path.realpath(self.path)
+
+    def before(self, real: str) -> str:
+        """Return what the real paths of all that lies in it begin with, by its own."""
+        if not self.is_remote:
+            return real.rstrip(os.sep) + os.sep
+        return real if real.endswith("://") else f"{real}/"
 
 
 class Entry(NamedTuple):

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcmdask.dicom.windows import WINDOW, Windows
-from dcmdask.remote.address import before_keys
+from dcmdask.source.places import HERE, Shown
 from dcmdask.tables.schema import INSTANT, ROW
 from dcmdask.types import Place
 
@@ -111,7 +111,7 @@ def read_heads(
 
 
 def place_columns(
-    manifest: pa.Table, roots: tuple[str, ...], numbers: Sequence[int], container: str | None = None
+    manifest: pa.Table, roots: tuple[str, ...], numbers: Sequence[int], shown_as: Shown = HERE
 ) -> pa.Table | None:
     """Give the place columns of loose files, all at once.
 
@@ -123,8 +123,8 @@ def place_columns(
         Names of the source roots, by number.
     numbers : sequence of int
         What each row is called.
-    container : str or None
-        URL of that of all the rows; None for files of this machine.
+    shown_as : Shown
+        How all the rows are named.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def place_columns(
         None where a path needs more care than columns can give: bytes that are no UTF-8, or
         another separator than ``/``.
     """
-    if os.sep != "/" and container is None:
+    if os.sep != "/" and shown_as.container is None:
         return None
     try:
         location = manifest["location"].cast(pa.string())
@@ -143,7 +143,7 @@ def place_columns(
     parent = pc.replace_substring_regex(path, r"(?s)/?[^/]*$", "")
     below = pc.binary_join_element_wise(root, parent, "/")
     columns = {
-        "url": pc.binary_join_element_wise(_before(container), location, ""),
+        "url": pc.binary_join_element_wise(shown_as.before, location, ""),
         "case": manifest["case"],
         "path": path,
         "folder": pc.if_else(pc.equal(parent, ""), root, below),
@@ -151,14 +151,10 @@ def place_columns(
         "archive": pa.nulls(manifest.num_rows, pa.string()),
         "size": manifest["size"],
         "modified": manifest["modified"].cast(INSTANT),
-        "etag": manifest["etag"],
+        "etag": manifest["etag"] if shown_as.has_tags else pa.nulls(manifest.num_rows, pa.string()),
         "row": pa.array(numbers, ROW.type),
     }
     return pa.table(columns, schema=_PLACE_SCHEMA)
-
-
-def _before(container: str | None) -> str:
-    return "file://" if container is None else before_keys(container)
 
 
 def place_table(places: list[Place]) -> pa.Table:

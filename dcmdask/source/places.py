@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dcmdask.config import AS_USUAL, RemoteOptions
-from dcmdask.remote.address import url_of
+from dcmdask.remote.address import before_keys
 from dcmdask.source.entries import shown
 from dcmdask.types import Place
 
@@ -28,6 +28,31 @@ _INFERRED = {
     ".zst": "zstd",
     ".lz4": "lz4",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How the tables name the files of a root.
+
+    Attributes
+    ----------
+    container : str or None
+        The URL that their locations are shown below; None for files of this machine.
+    has_tags : bool
+        Whether their entity tags are the store's own, and are shown.
+    """
+
+    container: str | None
+    has_tags: bool = True
+
+    @property
+    def before(self) -> str:
+        """What stands before a location in a URL."""
+        return "file://" if self.container is None else before_keys(self.container)
+
+
+HERE = Shown(None)
+"""Files of this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +77,18 @@ class Roots:
         """Give the URL of a root's container; None for a folder of this machine."""
         return self.containers[number] if self.containers else None
 
-    def place(self, row: Mapping[str, Any], number: int) -> Place:
+    def place(self, row: Mapping[str, Any], number: int, shown_as: Shown = HERE) -> Place:
         """Give the place of a manifest row, which has a number in its partition."""
         path = row["path"]
         parent, _, name = path.rpartition("/")
-        container = self.container(row["root"])
         root = self.names[row["root"]]
         # As `place_columns` has it, whatever a key looks like.
         folder = f"{root}/{parent}" if parent else root
-        if container is None:
+        if shown_as.container is None:
             location = shown(os.fsdecode(row["location"])).replace(os.sep, "/")
             url = f"file://{location}" if location.startswith("/") else f"file:///{location}"
         else:
-            url = url_of(container, row["location"].decode())
+            url = f"{shown_as.before}{row['location'].decode()}"
         return Place(
             url,
             row["case"],
@@ -74,7 +98,7 @@ class Roots:
             archive=None,
             size=row["size"],
             modified=row["modified"],
-            etag=row["etag"],
+            etag=row["etag"] if shown_as.has_tags else None,
             row=number,
         )
 

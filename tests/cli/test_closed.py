@@ -389,7 +389,7 @@ def test_a_scheduler_with_tls_is_used_with_a_secret(command, source: Path, tmp_p
             assert (0, "", "") == (done.code, done.out, done.err)
             hidden = ("--fresh", "--full", "--partition-size", 1)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("dcmdask.execution.pipeline.read_partition", _fails)
+                patch.setattr("dcmdask.execution.reading.read_partition", _fails)
                 done = command("run", source, "--out", tmp_path / "out", *options, *hidden)
             assert 1 == done.code
             assert "a task failed on the cluster (ZeroDivisionError)" in done.line

@@ -358,15 +358,19 @@ def test_a_file_that_never_shows_is_found_by_halves(tmp_path: Path, singly: bool
             "import os; from dcmdask.execution import worker\n"
             f"real = worker.{where}\n"
             "def odd(*args, **options):\n"
-            "    from dcmdask.source.fetch import Fetcher\n"
             "    manifest = reads[-1]\n"
             "    poison = 'e' in manifest['path'].to_pylist()\n"
-            "    if poison and manifest['path'].to_pylist().index('e') not in Fetcher.watch.left_out:\n"
-            f"        Fetcher.watch.begin({-1 if singly else -2})\n"
+            "    if poison and manifest['path'].to_pylist().index('e') not in watches[-1].left_out:\n"
+            f"        watches[-1].begin({-1 if singly else -2})\n"
             "        os._exit(9)\n"
             "    return real(*args, **options)\n"
             f"worker.{where} = odd\n"
-            "reads = []\n"
+            "reads, watches = [], []\n"
+            "process = worker.process_partition\n"
+            "def watched(*of):\n"
+            "    watches.append(of[-1])\n"
+            "    return process(*of)\n"
+            "worker.process_partition = watched\n"
             "read_manifest = worker.read_manifest\n"
             "worker.read_manifest = lambda *of: reads.append(read_manifest(*of)) or reads[-1]\n"
             f"{ReaderProcess.program}"
@@ -656,7 +660,7 @@ def test_a_task_that_begins_as_the_run_ends_leaves_no_process(
         if progress.stage == "read":
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("dcmdask.execution.pipeline.read_partition", slowly)
+    monkeypatch.setattr("dcmdask.execution.reading.read_partition", slowly)
     supervisor.stop_readers()
     before = _children()
     with pytest.raises(KeyboardInterrupt):

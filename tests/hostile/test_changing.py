@@ -13,7 +13,7 @@ import pytest
 from source.making import bulky, instance, manifest_of, read_rows, tar_of, zip_of
 from source.unprivileged import run_unprivileged, shared_folder
 
-from dcmdask.source import fetch
+from dcmdask.source.archives import walk
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="open files are locked there")
 MEMBERS = {f"{number}.dcm": bulky(number, 100_000) for number in range(8)}
@@ -55,7 +55,7 @@ def test_an_archive_that_changes_while_it_is_open_is_rows(
     """What was begun is ended: each member and the archive have an outcome, the neighbour too."""
     (tmp_path / name).write_bytes(make(MEMBERS))
     (tmp_path / "b.dcm").write_bytes(instance(9))
-    open_as_it_was = getattr(fetch, opener)
+    open_as_it_was = getattr(walk, opener)
 
     def opened(stream: IO[bytes], *others: Any) -> Iterator[Any]:
         for number, archive in enumerate(open_as_it_was(stream, *others)):
@@ -64,7 +64,7 @@ def test_an_archive_that_changes_while_it_is_open_is_rows(
             yield archive
 
     manifest = manifest_of(tmp_path)
-    monkeypatch.setattr(fetch, opener, opened)
+    monkeypatch.setattr(walk, opener, opened)
     reading = read_rows(*manifest)
     assert reading.accounted
     assert "b.dcm" in reading.paths

@@ -413,8 +413,8 @@ def move(source, target):
 placing.move = move
 with Store(out) as store:
     for name in ("cases/a.csv", "index.csv", "sop_map.json"):
-        folder_store.staged(name).write_text("new")
-    folder_store.publish({"text": "new"}, State("", "", "", "", [], [], {}))
+        store.staged(name).write_text("new")
+    store.publish({"text": "new"}, State("", "", "", "", [], [], {}))
 """
 
 

@@ -20,9 +20,10 @@ from support import encode
 
 from dcmdask.header.reader import read_headers
 from dcmdask.source.archives.tar_names import with_urls
-from dcmdask.source.fetch import Fetcher, Tally
+from dcmdask.source.fetch import Fetcher
 from dcmdask.source.folders.local import list_root, root_of
 from dcmdask.source.places import Roots
+from dcmdask.source.watch import Tally
 from dcmdask.tables.schema import MANIFEST
 
 Members = Mapping[str, bytes]

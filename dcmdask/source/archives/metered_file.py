@@ -12,7 +12,7 @@ from dcmdask.source.archives.member_stream import DAMAGE, reason
 from dcmdask.source.archives.streams import Readable
 from dcmdask.source.archives.zip_directory import Opened, open_zips
 from dcmdask.source.archives.zip_members import ends_of, spans_of
-from dcmdask.source.origin import Span, expect
+from dcmdask.source.source_reader import Span, expect
 from dcmdask.types import Piece
 
 

@@ -40,7 +40,7 @@ from dcmdask.source.archives.zip_format import (
     WIDE,
 )
 from dcmdask.source.archives.zip_names import Naming, Survey, is_folder, naming_of, repaired
-from dcmdask.source.origin import Span, expect
+from dcmdask.source.source_reader import Span, expect
 from dcmdask.types import WHOLE, Kind, Piece
 
 LARGE = 4 * 1024 * 1024

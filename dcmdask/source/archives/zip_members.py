@@ -19,7 +19,7 @@ from dcmdask.source.archives.limits import Budget
 from dcmdask.source.archives.zip_format import LOCAL, LOCAL_SIGNATURE, UTF8
 from dcmdask.source.archives.zip_names import is_folder
 from dcmdask.source.heads import AT_ONCE, place_table
-from dcmdask.source.origin import Span, deep_reach, expect
+from dcmdask.source.source_reader import Span, deep_reach, expect
 from dcmdask.types import Failure, Place, Window
 
 _NOT_READ = 0x1 | 0x20 | 0x40  # encrypted, patches, strongly encrypted (APPNOTE 4.4.4)

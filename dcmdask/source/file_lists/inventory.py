@@ -28,6 +28,7 @@ from dcmdask.source.file_lists.dialect import LOOKED_AT, as_here, column_of_path
 from dcmdask.source.file_lists.lines import Line, read_lines
 from dcmdask.source.folders.links import lies_in
 from dcmdask.source.folders.not_entered import A_CATALOG, case_of_place, catalog_of_key, not_entered
+from dcmdask.source.source_listing import EVERYTHING, Asked
 from dcmdask.system import scratch
 from dcmdask.types import PRIVATE, FileKey, Kind
 
@@ -97,6 +98,8 @@ class Inventory:
     UsageError
         The list cannot be read, or one line not understood: it is named.
     """
+
+    walks = False
 
     def __init__(self, place: str, roots: list[Root], remote: RemoteOptions) -> None:
         self.passed_over = 0
@@ -311,26 +314,10 @@ class Inventory:
                 files[row[5]] = row if before is None else max(before, row, key=_facts_of)
             yield from map(_marked, files.values()) if len(files) > 1 else files.values()
 
-    def list_root(
-        self,
-        number: int,
-        *,
-        leave_out: frozenset[str] = frozenset(),
-        wanted: Callable[[str], bool] = lambda _path: True,
-        found_case: Callable[[str], None] = lambda _case: None,
-    ) -> Iterator[Entry]:
-        """Give what is listed of a root, as `dcmdask.source.folders.local.list_root` would; once, in order.
+    def list_root(self, root: Root, asked: Asked = EVERYTHING) -> Iterator[Entry]:
+        """Give what is listed of a root, as `dcmdask.source.folders.local.list_root` would.
 
-        Parameters
-        ----------
-        number : int
-            Of the root.
-        leave_out : frozenset of str
-            Real paths of folders, and URLs, that nothing is listed of: the output.
-        wanted : callable
-            Relative posix path to whether a file is listed.
-        found_case : callable
-            Told of every case.
+        Each root once, in order.
 
         Yields
         ------
@@ -338,39 +325,36 @@ class Inventory:
             A file; a catalog among them as a skip. Size and time of a file of this machine are looked
             up where the list lacks them.
         """
-        root, rank = self.roots[number], self._ranks[number]
         holder = Address.parse(root.path).key if root.is_remote else root.path
         begin = len(holder.rstrip("/")) + 1 if holder else 0
-        real = "" if root.is_remote else os.path.realpath(root.path)
-        before = before_keys(root.container or "")
-        left_out = tuple(f"{one}/" for one in leave_out)
+        is_left_out = _left_out(root, asked.leave_out)
         catalogs = _Catalogs(root)
         told: set[str] = set()
-        while self._next is not None and self._next[0] == rank:
-            row, self._next = self._next, next(self._rows, None)
+        for row in self._rows_of(self._ranks[self.roots.index(root)]):
             relative = row[1][begin:].replace(os.sep, "/")
-            if root.is_remote and f"{before}{row[1]}".startswith(left_out):
-                continue
-            if not root.is_remote and lies_in(os.path.join(real, relative), leave_out):
+            if is_left_out(row[1], relative):
                 continue
             place = catalogs.holding(relative)
             if place is not None and place not in told:
                 told.add(place)
                 entry = catalogs.row(place, os.path.join(holder, place))
                 if entry.case is not None:
-                    found_case(entry.case)
+                    asked.found_case(entry.case)
                 yield entry
             path = shown(relative)
-            if place is not None or not wanted(path):
-                continue
-            case = path.partition("/")[0]
-            if "/" not in relative:
-                case = top_level_case(relative, root.name)
-            found_case(case)
-            yield self._entry(root, row, path, case)
+            if place is None and asked.wanted(path):
+                found = self._entry(root, row, path)
+                asked.found_case(found.case or "")
+                yield found
 
-    def _entry(self, root: Root, row: _Row, path: str, case: str) -> Entry:
-        """Return what is known of a file, and count it."""
+    def _rows_of(self, rank: str) -> Iterator[_Row]:
+        while self._next is not None and self._next[0] == rank:
+            row, self._next = self._next, next(self._rows, None)
+            yield row
+
+    def _entry(self, root: Root, row: _Row, path: str) -> Entry:
+        top, slash, _ = path.partition("/")
+        case = top if slash else top_level_case(path, root.name)
         if root.is_remote:
             found = _remote_entry(row, path, case)._replace(access=self._sealed(row))
         else:
@@ -426,6 +410,16 @@ class _Catalogs:
         else:
             whole = os.fsencode(location)
         return not_entered(shown(place), whole, case_of_place(shown(place)), A_CATALOG)
+
+
+def _left_out(root: Root, places: frozenset[str]) -> Callable[[str, str], bool]:
+    """Return what tells whether a file is of the output, by its location and its path."""
+    if root.is_remote:
+        before = before_keys(root.container or "")
+        below = tuple(f"{one}/" for one in places)
+        return lambda location, _path: f"{before}{location}".startswith(below)
+    real = os.path.realpath(root.path)
+    return lambda _location, path: lies_in(os.path.join(real, path), places)
 
 
 def _join(holder: str, path: str) -> str:

@@ -12,10 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dcmdask.config import RemoteOptions
+from dcmdask.dicom.windows import Heads
 from dcmdask.errors import HeaderError
 from dcmdask.source.heads import AT_ONCE, READ_FLAGS, read_heads, read_into
-from dcmdask.source.origin import FirstWindows, Hearing
-from dcmdask.types import Kind
+from dcmdask.source.places import HERE
+from dcmdask.source.source_reader import FirstWindows, Lot, ReadObserver
+from dcmdask.types import NO_ROW, Kind
 
 
 class Disk:
@@ -23,17 +26,19 @@ class Disk:
 
     Attributes
     ----------
-    at_once : int
-        Rows whose first windows are read together.
+    at_once, is_near, shown : int, bool, Shown
+        As `SourceReader` has them.
     """
 
     at_once = AT_ONCE
+    is_near = True
+    shown = HERE
 
-    def __init__(self) -> None:
+    def __init__(self, _container: str | None, _options: RemoteOptions) -> None:
         self._buffer: npt.NDArray[np.uint8] | None = None
 
     def begin_heads(
-        self, rows: pa.Table, numbers: Sequence[int | None], hearing: Hearing
+        self, rows: pa.Table, numbers: Sequence[int | None], observer: ReadObserver
     ) -> Callable[[], FirstWindows]:
         """Give what reads the first windows when it is asked: nothing is gained by beginning before.
 
@@ -47,14 +52,16 @@ class Disk:
                 for location, number in zip(locations, numbers, strict=True)
             ]
             called = [-1 if number is None else number for number in numbers]
-            windows, kept, count = read_heads(wanted, called, hearing.begin, self._buffer)
+            windows, kept, count = read_heads(wanted, called, observer.begin, self._buffer)
             self._buffer = windows.buffer
-            hearing.count(count)
+            observer.count(count)
             return FirstWindows(windows, kept)
 
         return read
 
-    def open(self, row: Mapping[str, Any], _head: bytes | None, _hearing: Hearing) -> IO[bytes]:
+    def open(
+        self, row: Mapping[str, Any], _head: bytes | None, _observer: ReadObserver
+    ) -> IO[bytes]:
         """Open a file; raises `HeaderError` where it is none any more."""
         handle = os.open(os.fsdecode(row["location"]), READ_FLAGS)
         if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -63,8 +70,32 @@ class Disk:
             raise HeaderError(Kind.VANISHED, words)
         return cast(IO[bytes], io.FileIO(handle, closefd=True))
 
+    def heads(self, lot: Lot, observer: ReadObserver) -> Heads:
+        """Give some files: each is opened again when more of it is asked for."""
 
-def read_more(location: bytes, offset: int, row: memoryview) -> int:
+        def more(wanted: Sequence[tuple[int, int, memoryview]]) -> list[int]:
+            return [read_on(*one) for one in wanted]
+
+        def read_on(spot: int, offset: int, row: memoryview) -> int:
+            observer.begin(lot.numbers[spot])
+            try:
+                count = _read_more(lot.rows["location"][spot].as_py(), offset, row)
+            except OSError:
+                lot.refused(spot)
+                count = 0
+            # Back among the others: row and beat both change, so that a look now and then sees it.
+            observer.begin(NO_ROW)
+            observer.beat()
+            observer.count(count)
+            return count
+
+        return Heads(lot.places, lot.windows, more, lot.reopen)
+
+    def check(self) -> None:
+        """Do nothing: each file says by itself that it is away."""
+
+
+def _read_more(location: bytes, offset: int, row: memoryview) -> int:
     """Read on in a file; give how many bytes."""
     handle = os.open(location, READ_FLAGS)
     try:

@@ -12,8 +12,10 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from dcmdask.config import RemoteOptions
 from dcmdask.errors import SourceError
 from dcmdask.marks import is_output
+from dcmdask.remote.address import local_path
 from dcmdask.source.entries import OUTPUTS, Entry, Root, shown, top_level_case
 from dcmdask.source.folders.kernel import KernelFolders, kernel_folders
 from dcmdask.source.folders.links import (
@@ -34,6 +36,7 @@ from dcmdask.source.folders.not_entered import (
     is_of_server,
     not_entered,
 )
+from dcmdask.source.source_listing import Asked
 from dcmdask.types import PRIVATE, Kind
 
 _SPECIAL = (
@@ -44,6 +47,31 @@ _SPECIAL = (
 )
 
 _NOWHERE = (FileNotFoundError, NotADirectoryError)
+
+
+class FolderListing:
+    """Folders and files of this machine."""
+
+    walks = True
+
+    def __init__(self, _options: RemoteOptions) -> None:
+        pass
+
+    def root_of(self, source: str) -> Root:
+        """Return the folder or file that a path or ``file://`` URL names."""
+        return root_of(local_path(source))
+
+    def list_root(self, root: Root, asked: Asked) -> Iterator[Entry]:
+        """List what lies in a root, in order of names."""
+        return list_root(
+            root,
+            leave_out=asked.leave_out,
+            inside=asked.inside,
+            follow_links=asked.follow_links,
+            server_folders=asked.server_folders,
+            wanted=asked.wanted,
+            found_case=asked.found_case,
+        )
 
 
 def root_of(source: str) -> Root:

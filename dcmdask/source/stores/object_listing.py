@@ -20,6 +20,7 @@ from dcmdask.remote.client import Level, Listed
 from dcmdask.remote.remote import Remote, open_remote
 from dcmdask.source.entries import Entry, Root, top_level_case
 from dcmdask.source.folders.not_entered import place_of_key, prefix_not_entered
+from dcmdask.source.source_listing import Asked
 from dcmdask.types import Kind
 
 LONG = 20_000
@@ -32,6 +33,36 @@ _MOST_FOUND = 50_000
 _DEADLINE = 10.0
 """Seconds for one level of keys: of one with millions of keys and no end, the first pages say so."""
 _BLINK = 0.2
+
+
+class StoreListing:
+    """Containers of stores.
+
+    Parameters
+    ----------
+    options : RemoteOptions
+        How they are reached.
+    """
+
+    walks = True
+
+    def __init__(self, options: RemoteOptions) -> None:
+        self._options = options
+
+    def root_of(self, source: str) -> Root:
+        """Return the container, prefix or object that a URL names."""
+        return container_root(source, self._options)
+
+    def list_root(self, root: Root, asked: Asked) -> Iterator[Entry]:
+        """List what lies in a root, in any order."""
+        return list_container(
+            root,
+            self._options,
+            leave_out=asked.leave_out,
+            server_folders=asked.server_folders,
+            wanted=asked.wanted,
+            found_case=asked.found_case,
+        )
 
 
 def container_root(source: str, options: RemoteOptions) -> Root:

@@ -13,14 +13,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dcmdask.config import RemoteOptions
-from dcmdask.dicom.windows import META_AT, WINDOW, Windows, has_prefix
+from dcmdask.dicom.windows import META_AT, WINDOW, Heads, Windows, has_prefix
 from dcmdask.errors import HeaderError
 from dcmdask.remote.client import changed
 from dcmdask.remote.remote import Read, Remote, open_remote
 from dcmdask.remote.sealing import unsealed
-from dcmdask.source.origin import FirstWindows, Hearing, deep_reach
+from dcmdask.source.archives.member_stream import LARGEST_HEADER
+from dcmdask.source.places import Shown
+from dcmdask.source.source_reader import FirstWindows, Lot, ReadObserver, deep_reach
 from dcmdask.source.stores.ranges import RangeFile
-from dcmdask.types import PASSING, Kind
+from dcmdask.types import PASSING, Failure, Kind, Place, Window
 
 AT_ONCE = 2048
 """Objects whose first windows are read together: while they are scanned, the next ones are fetched."""
@@ -41,15 +43,17 @@ class Bucket:
 
     Attributes
     ----------
-    at_once : int
-        Rows whose first windows are read together.
+    at_once, is_near, shown : int, bool, Shown
+        As `SourceReader` has them.
     remote : Remote
         It.
     """
 
     at_once = AT_ONCE
+    is_near = False
 
     def __init__(self, container: str, options: RemoteOptions) -> None:
+        self.shown = Shown(container)
         self.remote: Remote = open_remote(container, options)
         self._gap = options.join_gap
         self._storage = options.storage
@@ -57,7 +61,7 @@ class Bucket:
         self._buffers: deque[npt.NDArray[np.uint8] | None] = deque([None, None])
 
     def begin_heads(
-        self, rows: pa.Table, numbers: Sequence[int | None], hearing: Hearing
+        self, rows: pa.Table, numbers: Sequence[int | None], observer: ReadObserver
     ) -> Callable[[], FirstWindows]:
         """Begin to fetch the first windows of some rows; give what waits for them.
 
@@ -68,7 +72,7 @@ class Bucket:
         chosen = [spot for spot, number in enumerate(numbers) if number is not None]
         sizes, etags = (rows[name].to_pylist() for name in ("size", "etag"))
         listed = list(zip(self.keys(rows), sizes, etags, strict=True))
-        arriving = _Arriving(room, chosen, sizes, hearing)
+        arriving = _Arriving(room, chosen, sizes, observer)
         reads = (_first_read(*listed[spot]) for spot in chosen)
         done = self.remote.get_many(reads, arriving.take)
 
@@ -87,14 +91,14 @@ class Bucket:
     def _key(self, location: bytes, access: bytes | None) -> str:
         return location.decode() if access is None else unsealed(access, self._storage)
 
-    def open(self, row: Mapping[str, Any], head: bytes | None, hearing: Hearing) -> IO[bytes]:
+    def open(self, row: Mapping[str, Any], head: bytes | None, observer: ReadObserver) -> IO[bytes]:
         """Open an object: nothing is asked of the store but a size that no listing told."""
-        file = self._file(row, hearing)
+        file = self._file(row, observer)
         if head:
             file.hold(0, head)
         return cast(IO[bytes], file)
 
-    def _file(self, row: Mapping[str, Any], hearing: Hearing) -> RangeFile:
+    def _file(self, row: Mapping[str, Any], observer: ReadObserver) -> RangeFile:
         key, size, etag = self._key(row["location"], row["access"]), row["size"], row["etag"]
         if size is None:
             found = self.remote.head(key)
@@ -102,7 +106,23 @@ class Bucket:
                 words = "the store does not tell its size"
                 raise HeaderError(Kind.UNEXPECTED, words)
             size, etag = found.size, etag or found.etag
-        return RangeFile(self.remote, key, size, etag, self._gap, hearing.count, hearing.beat)
+        return RangeFile(self.remote, key, size, etag, self._gap, observer.count, observer.beat)
+
+    def heads(self, lot: Lot, observer: ReadObserver) -> Heads:
+        """Give some objects: what is likely to be needed of them is fetched ahead."""
+        reading = ReadingOn(self, lot.rows, lot.windows, observer, lot.refused)
+
+        @contextmanager
+        def reopen(spot: int) -> Iterator[Window | Failure]:
+            place = Place(**lot.places.slice(spot, 1).to_pylist()[0])
+            with reading.opened(spot) as (head, fetch):
+                yield Window(place, head, fetch, LARGEST_HEADER)
+
+        return Heads(lot.places, lot.windows, reading.more, reopen, reading.expect)
+
+    def check(self) -> None:
+        """Raise `StoreError` where the store was down."""
+        self.remote.check()
 
 
 class _Arriving:
@@ -116,17 +136,17 @@ class _Arriving:
         The positions of the rows that are read, in the order of the reads.
     sizes : list
         Of all rows, as they were listed.
-    hearing : Hearing
+    observer : ReadObserver
         Whom to tell.
     """
 
     def __init__(
-        self, room: Windows, chosen: list[int], sizes: list[int | None], hearing: Hearing
+        self, room: Windows, chosen: list[int], sizes: list[int | None], observer: ReadObserver
     ) -> None:
         self._room = room
         self._chosen = chosen
         self._sizes = sizes
-        self._hearing = hearing
+        self._observer = observer
         self._kept: list[int] = []
         self._heads: dict[int, bytes | HeaderError] = {}
         self._lock = threading.Lock()
@@ -134,9 +154,9 @@ class _Arriving:
     def take(self, number: int, found: bytes | HeaderError) -> None:
         """Take what came of a read."""
         spot = self._chosen[number]
-        self._hearing.beat()
+        self._observer.beat()
         if not isinstance(found, HeaderError):
-            self._hearing.count(len(found))
+            self._observer.count(len(found))
             if _is_other(len(found), self._sizes[spot]):
                 found = changed()
         if isinstance(found, HeaderError):
@@ -192,7 +212,7 @@ class ReadingOn:
         Of the manifest, those of the windows.
     windows : Windows
         The windows.
-    hearing : Hearing
+    observer : ReadObserver
         Whom to tell.
     refused : callable
         Told the position of a row of which the store refused a read.
@@ -203,13 +223,13 @@ class ReadingOn:
         bucket: Bucket,
         rows: pa.Table,
         windows: Windows,
-        hearing: Hearing,
+        observer: ReadObserver,
         refused: Callable[[int], None],
     ) -> None:
         self._bucket = bucket
         self._rows = rows
         self._windows = windows
-        self._hearing = hearing
+        self._observer = observer
         self._refused = refused
         self._waiting: deque[int] = deque()
         self._files: dict[int, RangeFile] = {}
@@ -222,11 +242,11 @@ class ReadingOn:
 
         def take(number: int, found: bytes | HeaderError) -> None:
             file, _, row = wanted[number]
-            self._hearing.beat()
+            self._observer.beat()
             if isinstance(found, HeaderError):
                 self._refused(file)
                 return
-            self._hearing.count(len(found))
+            self._observer.count(len(found))
             row[: len(found)] = found
             counts[number] = len(found)
 
@@ -255,7 +275,7 @@ class ReadingOn:
 
     def _open(self, number: int) -> RangeFile:
         row = self._rows.slice(number, 1).to_pylist()[0]
-        return cast(RangeFile, self._bucket.open(row, None, self._hearing))
+        return cast(RangeFile, self._bucket.open(row, None, self._observer))
 
     @contextmanager
     def opened(self, number: int) -> Iterator[tuple[bytes, Callable[[int, int], bytes] | None]]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from dcmdask.errors import HeaderError
 from dcmdask.remote.remote import Remote
 from dcmdask.source.archives.streams import Sized
-from dcmdask.source.origin import Span
+from dcmdask.source.source_reader import Span
 
 LARGEST = 1024 * 1024
 """Bytes of ranges that are joined: more would keep readers of the first ones waiting."""

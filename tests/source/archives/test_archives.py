@@ -25,7 +25,7 @@ from source.making import (
 )
 
 from dcmdask.source import fetch
-from dcmdask.source.archives import limits, member_stream
+from dcmdask.source.archives import limits, member_stream, walk
 
 METHODS = {
     "stored": zipfile.ZIP_STORED,
@@ -511,7 +511,7 @@ def test_a_header_that_never_ends_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A member whose header outgrows the bound of inflated bytes is a row."""
-    for room in (fetch, member_stream):
+    for room in (fetch, walk, member_stream):
         monkeypatch.setattr(room, "LARGEST_HEADER", 300_000)
     endless = instance(1)[:-40] + b"\x09\x00\x10\x00UN\0\0\xf0\xff\xff\x00" + bytes(1_000_000)
     reading = read_file(tmp_path / "in", "a.zip", zip_of({"1.dcm": endless, "2.dcm": instance(2)}))

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from source.making import instance, manifest_of, read_folder, zip_of
 
 from dcmdask.dicom.windows import WINDOW, Heads
-from dcmdask.source import fetch
-from dcmdask.source.archives import zip_members
+from dcmdask.source.archives import walk, zip_members
 from dcmdask.source.archives.zip_members import ends_of, quick_head
 from dcmdask.source.fetch import Fetcher
 from dcmdask.source.places import Roots
+from dcmdask.source.watch import RowWatch
 
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -107,14 +107,13 @@ def test_whoever_watches_is_told_of_no_row_where_several_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Members of several archives are nobody's row; the archive that goes on is told of again."""
-    monkeypatch.setattr(fetch, "AT_ONCE", 4)
+    monkeypatch.setattr(walk, "AT_ONCE", 4)
     monkeypatch.setattr(zip_members, "AT_ONCE", 4)
     for name in ("0.zip", "1.zip"):
         (tmp_path / name).write_bytes(zip_of({f"{n}.dcm": large(n) for n in (1, 2, 3)}))
     name, rows = manifest_of(tmp_path)
     told: list[int] = []
-    fetcher = Fetcher(Roots((name,)))
-    monkeypatch.setattr(Fetcher, "watch", fetch.RowWatch(told.append))
+    fetcher = Fetcher(Roots((name,)), RowWatch(told.append))
     assert [-1, -1] == [told[-1] for _ in fetcher.fetch_windows(rows)]
     assert [0, 1, -1, 1, -1, -1, -1] == told
 
@@ -154,7 +153,7 @@ def test_more_members_than_are_read_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One archive is read in as many lots as it needs."""
-    monkeypatch.setattr(fetch, "AT_ONCE", 4)
+    monkeypatch.setattr(walk, "AT_ONCE", 4)
     monkeypatch.setattr(zip_members, "AT_ONCE", 4)
     (tmp_path / "a.zip").write_bytes(zip_of({f"{n}.dcm": large(n) for n in range(1, 11)}))
     (tmp_path / "b.zip").write_bytes(zip_of({f"{n}.dcm": large(n) for n in range(11, 14)}))

@@ -27,6 +27,7 @@ from dcmdask.source.entries import Entry, Root
 from dcmdask.source.file_lists import inventory, lines
 from dcmdask.source.file_lists.inventory import Inventory
 from dcmdask.source.folders.local import list_root
+from dcmdask.source.source_listing import Asked
 from dcmdask.types import Kind
 
 NOON = 1_714_564_800_000_000
@@ -63,7 +64,7 @@ def read(
 ) -> tuple[list[Root], list[list[Entry]], int]:
     """Give the roots of a list, the entries of each, and how many lines were passed over."""
     with closing(Inventory(str(place), roots or [], AS_USUAL)) as found:
-        entries = [list(found.list_root(n, **options)) for n in range(len(found.roots))]
+        entries = [list(found.list_root(root, Asked(**options))) for root in found.roots]
         return found.roots, entries, found.passed_over
 
 
@@ -493,5 +494,5 @@ def test_many_lines_are_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with closing(Inventory(str(path), [], AS_USUAL)) as found:
         assert 50 == len(found._files)
         assert not found._held
-        paths = [entry.path for entry in found.list_root(0)]
+        paths = [entry.path for entry in found.list_root(found.roots[0])]
     assert sorted(map(str, range(777))) == paths

@@ -1,23 +1,26 @@
-"""What the fetcher wants of wherever a root lies: this machine, or a container of a store."""
+"""What the fetcher wants of every kind of source: the small Protocol that a reader of one fulfils."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import IO, Any, Protocol
 
 import pyarrow as pa
 
-from dcmdask.dicom.windows import Windows
+from dcmdask.dicom.windows import Heads, Windows
 from dcmdask.errors import HeaderError
+from dcmdask.source.places import Shown
+from dcmdask.types import Failure, Window
 
 Span = tuple[int, int]
 """Start and stop of a range, bytes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Hearing:
-    """Whom an origin tells what it does.
+class ReadObserver:
+    """Whom a reader tells what it does.
 
     Attributes
     ----------
@@ -53,19 +56,54 @@ class FirstWindows:
     heads: Mapping[int, bytes | HeaderError] = field(default_factory=dict)
 
 
-class Origin(Protocol):
-    """Where the files of a root are.
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """Files whose first windows are there, and begin as DICOM does.
+
+    Attributes
+    ----------
+    rows : pyarrow.Table
+        Of the manifest.
+    numbers : list of int
+        What each is called.
+    windows : Windows
+        Of the files, row after row.
+    places : pyarrow.Table
+        Where they are, as the tables say it.
+    reopen : callable
+        Position to a context that opens that file by itself, as if it had no first window.
+    refused : callable
+        Told the position of a file of which a read was refused.
+    """
+
+    rows: pa.Table
+    numbers: list[int]
+    windows: Windows
+    places: pa.Table
+    reopen: Callable[[int], AbstractContextManager[Window | Failure]]
+    refused: Callable[[int], None]
+
+
+class SourceReader(Protocol):
+    """Reads the files of a root.
 
     Attributes
     ----------
     at_once : int
         Rows whose first windows are read together.
+    is_near : bool
+        Whether nothing is gained by opening a file before it is its turn. What is read of such a file
+        is counted by whoever reads; any other counts by itself.
+    shown : Shown
+        How the tables name its files.
     """
 
     at_once: int
+    is_near: bool
+    shown: Shown
 
     def begin_heads(
-        self, rows: pa.Table, numbers: Sequence[int | None], hearing: Hearing
+        self, rows: pa.Table, numbers: Sequence[int | None], observer: ReadObserver
     ) -> Callable[[], FirstWindows]:
         """Begin to read the first windows of some rows; give what waits for them.
 
@@ -75,12 +113,12 @@ class Origin(Protocol):
             Of the manifest.
         numbers : sequence of int or None
             What each is called; None for one that is passed over.
-        hearing : Hearing
+        observer : ReadObserver
             Whom to tell.
         """
         ...
 
-    def open(self, row: Mapping[str, Any], head: bytes | None, hearing: Hearing) -> IO[bytes]:
+    def open(self, row: Mapping[str, Any], head: bytes | None, observer: ReadObserver) -> IO[bytes]:
         """Open the file of a row, whose first bytes may be there already.
 
         Raises
@@ -88,6 +126,14 @@ class Origin(Protocol):
         OSError, HeaderError
             It cannot be opened.
         """
+        ...
+
+    def heads(self, lot: Lot, observer: ReadObserver) -> Heads:
+        """Return some files with how each of them is read on."""
+        ...
+
+    def check(self) -> None:
+        """Raise `StoreError` where the place was down: whoever met that may not have passed it on."""
         ...
 
 
