@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,10 @@ from dcmdask.cli.summary import changed_words, counted, kept_words, resumed_word
 from dcmdask.cli.terminal import one_line, say
 from dcmdask.config import RunOptions
 from dcmdask.system import scratch
+
+if TYPE_CHECKING:
+    from dcmdask.execution.plan import Plan
+    from dcmdask.listing.listing import Listing
 
 _MEGA = 1_000_000
 
@@ -30,7 +34,12 @@ def command(sources: tuple[str, ...], data_root: tuple[str, ...], **settings: An
     options = RunOptions(**settings)
     with scratch.folder() as folder:
         found = plan(sources, options, folder)
-    listing = found.listing
+    _say_listing(found.listing, options.partition_size)
+    _say_outcome(found)
+
+
+def _say_listing(listing: Listing, partition_size: int) -> None:
+    """Say what there is, and in how many tasks it would be read."""
     say(f"{counted(listing.files, 'file')}, {listing.bytes / _MEGA:,.1f} MB")
     if listing.passed_over:
         say(
@@ -44,7 +53,11 @@ def command(sources: tuple[str, ...], data_root: tuple[str, ...], **settings: An
         )
     say(f"  archives by name: {listing.archives:,}; members are counted when they are read")
     say(f"  cases: {len(listing.cases):,}")
-    say(f"  tasks: {len(listing.partitions):,} of about {counted(options.partition_size, 'file')}")
+    say(f"  tasks: {len(listing.partitions):,} of about {counted(partition_size, 'file')}")
+
+
+def _say_outcome(found: Plan) -> None:
+    """Say what a run would do about the output as it is."""
     place = one_line(str(found.out))
     if found.changes is None:
         say(f"  {place}: no catalog there yet; a run reads everything")
@@ -60,7 +73,7 @@ def command(sources: tuple[str, ...], data_root: tuple[str, ...], **settings: An
         say(f"  {kept_words(found.changes.kept)}")
     if found.changes.resumed:
         say(f"  {resumed_words(found.changes.resumed)}")
-    say(f"  a run reads {counted(listing.to_read, 'file')}")
+    say(f"  a run reads {counted(found.listing.to_read, 'file')}")
     if found.refused:
         say(
             f"  it would end with 4 and publish nothing: {found.refused}; --allow-shrink accepts it"
