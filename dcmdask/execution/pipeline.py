@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from dcmdask._version import __version__
-from dcmdask.assemble.prepare import PUBLISHED, Assembled, assemble, names_written
+from dcmdask.assemble.outputs import PUBLISHED, names_written
+from dcmdask.assemble.prepare import Assembled, assemble
 from dcmdask.config import Globs, ReadOptions, RunOptions, digest_of
 from dcmdask.errors import InvariantError, OutputError, UsageError
 from dcmdask.execution import cluster, name_search
