@@ -1,8 +1,8 @@
 """All that a run publishes, as a list: what is added here is published.
 
-A new format is a function in `dcmdask.formats` that gives rows as text, and a line here::
-
-    Output("series.jsonl", rows.SERIES, text(render_records))
+A new format is a function in `dcmdask.formats`, which takes a table and the names of columns and gives
+`dcmdask.formats.text.Lines`, and a line here: ``Output(name, rows, text(function), layouts, columns)``.
+A test then asks for the name in the README, and for a new suffix where catalogs are recognised.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from dcmdask.assemble.rows import Rows
 from dcmdask.assemble.work import Columns, Output, always
 from dcmdask.assemble.writers import (
     csv,
+    json_object,
     parquet,
     parts_as_they_are,
     series_json,
-    text,
     workbook,
 )
 from dcmdask.config import RunOptions
@@ -60,13 +60,13 @@ def _each_case(options: RunOptions) -> bool:
     return not options.only_merged
 
 
-def _each_case_hidden(options: RunOptions) -> bool:
-    # With --desensitize the names are pseudonyms already, and no original is written.
-    return options.merge_all and not options.only_merged and not options.desensitize
-
-
 def _all_cases(options: RunOptions) -> bool:
     return options.merge_all and not options.only_merged
+
+
+def _each_case_hidden(options: RunOptions) -> bool:
+    # With --desensitize the names are pseudonyms already, and no original is written.
+    return _all_cases(options) and not options.desensitize
 
 
 def _originals(options: RunOptions) -> bool:
@@ -96,7 +96,7 @@ OUTPUTS: tuple[Output, ...] = (
     Output(
         "sop_map.json",
         rows.NAMED_INSTANCES,
-        text(render_sop_map, lambda _columns: b"{", b"\n}\n", between=1),
+        json_object(render_sop_map),
         _IMGTOOLS,
         ("SOPInstanceUID", "SeriesInstanceUID"),
     ),

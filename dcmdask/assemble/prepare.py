@@ -108,20 +108,18 @@ def assemble(
     outcomes = _give_failures(work)
     said, noted = _give_notes(work, merged.representatives)
     per_case = _instances_per_case(instances)
+    table = cases.build_cases(listed, per_case, counted.cases, outcomes, project_ids)
     with work.takers(rows.CASES) as takers:
-        takers.add(cases.build_cases(listed, per_case, counted.cases, outcomes, project_ids))
+        takers.add(table)
     _give_case_rows(work, instances)
     _give_instances(work, count)
-    kinds: Counter[str] = Counter()
-    for (_, kind), failures in outcomes.items():
-        kinds[kind] += failures
     return Assembled(
         files=work.files,
         series=sum(counted.cases.values()),
         references=resolved.rows,
         unresolved=resolved.unresolved,
         modalities=dict(sorted(counted.modalities.items())),
-        kinds=dict(sorted(kinds.items())),
+        kinds=_of_each_kind(outcomes),
         patients=patients,
         studies=counted.studies,
         notes=dict(sorted(said.items())),
@@ -177,6 +175,13 @@ def _give_failures(work: Work) -> Counter[tuple[str, str]]:
             takers.add(table.sort_by([(name, "ascending") for name in FAILURES.names]))
             outcomes.update(zip(table["case"].to_pylist(), table["kind"].to_pylist(), strict=True))
     return outcomes
+
+
+def _of_each_kind(outcomes: Counter[tuple[str, str]]) -> dict[str, int]:
+    kinds: Counter[str] = Counter()
+    for (_, kind), failures in outcomes.items():
+        kinds[kind] += failures
+    return dict(sorted(kinds.items()))
 
 
 def _give_notes(work: Work, representatives: pa.Array) -> tuple[Counter[str], Counter[str]]:

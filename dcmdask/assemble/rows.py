@@ -16,15 +16,14 @@ from dcmdask.tables import references, schema, series
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """A table that is never whole: it comes piece by piece, in order.
+    """A table that may be larger than memory: it comes piece by piece.
 
     Attributes
     ----------
     schema : pyarrow.Schema
         Of every piece.
     key : tuple of str
-        Columns that it is sorted by, over all pieces; rows that are equal in them are in one piece,
-        sorted further as their schema says.
+        Columns that the pieces are ranges of, in order: rows that are equal in them are in one piece.
     """
 
     schema: pa.Schema
@@ -32,7 +31,7 @@ class Rows:
 
 
 INSTANCES = Rows(schema.INSTANCES, ("url", "SOPInstanceUID"))
-"""All instances. Of their columns only those come that an output takes."""
+"""All instances, sorted. Of their columns only those come that an output takes."""
 
 PARTS = Rows(schema.INSTANCES, ())
 """All instances as the parts hold them: for what publishes those as they are. No piece comes."""
@@ -41,10 +40,10 @@ NAMED_INSTANCES = Rows(
     pa.schema([schema.INSTANCES.field(name) for name in references.TARGET_COLUMNS]),
     ("SOPInstanceUID",),
 )
-"""Instances that have a SOPInstanceUID, at every place."""
+"""Instances that have a SOPInstanceUID, at every place; in a piece in any order."""
 
 SERIES = Rows(schema.CRAWL_DB, ("StudyInstanceUID", "SeriesInstanceUID"))
-"""Merged series and what they refer to."""
+"""Merged series and what they refer to, sorted by `dcmdask.tables.schema.KEY`."""
 
 INDEX = Rows(schema.INDEX, SERIES.key)
 """The same series, as the index has them."""
@@ -58,22 +57,22 @@ SERIES_AND_INSTANCES = Rows(
     ),
     ("SeriesInstanceUID",),
 )
-"""The same, with their instances: `Piece.instances`."""
+"""Series by UID, in a piece sorted as the others; their instances are `Piece.instances`."""
 
 REFERENCES = Rows(schema.REFERENCES, ("SourceSOPInstanceUID",))
 """Resolved references."""
 
 FAILURES = Rows(schema.FAILURES, ("url", "case", "path"))
-"""Files and members that gave no instance."""
+"""Files and members that gave no instance, sorted by all columns."""
 
 NOTES = Rows(schema.NOTES, ("url", "case", "path"))
-"""What is there but not whole."""
+"""What is there but not whole, sorted by all columns."""
 
 CASES = Rows(schema.CASES, ("ProjectID",))
-"""Cases, with counts."""
+"""Cases, with counts, sorted; one piece."""
 
 CASE_ROWS = Rows(schema.CASE_ROWS, ("ProjectID", "FileName", "path"))
-"""Rows of the case tables."""
+"""Rows of the case tables, sorted."""
 
 HIDDEN_CASE_ROWS = Rows(schema.CASE_ROWS, CASE_ROWS.key)
 """The same, with pseudonyms for the names of patients."""

@@ -27,6 +27,7 @@ Write = Callable[["Work", "Output"], AbstractContextManager[Take]]
 """Opens an output; gives what takes its rows. At the end it is written."""
 
 Columns = Sequence[str] | Callable[[RunOptions], Sequence[str]]
+"""Names, or what gives them by the settings."""
 
 
 def always(_options: RunOptions) -> bool:

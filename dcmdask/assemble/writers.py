@@ -89,6 +89,11 @@ def text(
     return write
 
 
+def json_object(render: Render) -> Write:
+    """Return a way to write one JSON object, whose members are rendered with a comma before each."""
+    return text(render, lambda _columns: b"{", b"\n}\n", between=len(","))
+
+
 def csv(work: Work, output: Output) -> AbstractContextManager[Take]:
     """Write a CSV file."""
     excel = work.options.excel_csv
