@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from dcmdask.assemble.prepare import PUBLISHED
+from dcmdask.assemble.outputs import PUBLISHED
 from dcmdask.config import RunOptions
 from dcmdask.errors import OutputError, UsageError
 from dcmdask.publish.bucket_store import RemoteStore

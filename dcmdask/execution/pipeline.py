@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dcmdask.assemble.prepare import assemble, names_written
+from dcmdask.assemble.outputs import names_written
+from dcmdask.assemble.prepare import assemble
 from dcmdask.config import RunOptions
 from dcmdask.errors import UsageError
 from dcmdask.execution import cluster

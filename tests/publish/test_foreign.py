@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from source.making import instance
 from support import crawl, encode, examples
 
-from dcmdask.assemble.prepare import PUBLISHED, names_written
+from dcmdask.assemble.outputs import PUBLISHED, names_written
 from dcmdask.catalog.catalog import Catalog
 from dcmdask.cli.main import main
 from dcmdask.config import LAYOUTS, RunOptions
