@@ -136,6 +136,14 @@ def test_one_odd_value_costs_itself(odd: Any) -> None:
     assert (512, "1.2.3.4") == (found.Rows, found.SOPInstanceUID)
 
 
+def test_metadata_that_nest_without_end_are_one_failure() -> None:
+    """Whether JSON or the header gives up first."""
+    for depth in (300, 100_000):
+        item = b'{"00081140":{"vr":"SQ","Value":[' * depth
+        with pytest.raises(HeaderError, match=r"nest too deep|not DICOM JSON"):
+            file_of(b"[" + item + b"]}}" * depth + b"]")
+
+
 @pytest.mark.parametrize("answer", [b"", b"[]", b"[{},{}]", b"<html>", b"[7]", b'"text"'])
 def test_what_is_not_the_metadata_of_one_instance_is_said(answer: bytes) -> None:
     """None, two, or something else."""

@@ -219,6 +219,8 @@ def test_what_a_service_says_is_compared(serve: Serve, tmp_path: Path) -> None:
     catalog = crawl_service(service, tmp_path / "out")
     assert (0, 4) == changes(catalog)
     assert {"Doe^Jane", "Roe^Jane"} == set(catalog.instances.to_table()["PatientName"].to_pylist())
+    service.instances[0]["00100010"] = "no attribute"
+    assert (0, 1) == changes(crawl_service(service, tmp_path / "out"))
     service.said = ()
     assert (0, 8) == changes(crawl_service(service, tmp_path / "out"))
     assert (0, 8) == changes(crawl_service(service, tmp_path / "out"))

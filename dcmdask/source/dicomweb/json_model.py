@@ -52,7 +52,7 @@ def matches_of(answer: bytes) -> list[Match]:
         raise HeaderError(Kind.TOO_LARGE, f"an answer of more than {LARGEST:,} bytes")
     try:
         found = json.loads(answer) if answer.strip() else []
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _no_json() from error
     if isinstance(found, Mapping):
         found = [found]
@@ -98,12 +98,12 @@ def tag_of(matches: Iterable[Match]) -> str | None:
         None where they say no more than which instance it is: by that nothing can be compared.
     """
     said = [
-        (tag, value)
+        (tag, value.get("Value") if isinstance(value, Mapping) else value)
         for match in matches
         for tag, value in match.items()
         if tag not in _PASSING and not tag.startswith(_COUNTS)
     ]
-    if not any(tag not in _OF_ITSELF and value.get("Value") for tag, value in said):
+    if not any(value for tag, value in said if tag not in _OF_ITSELF):
         return None
     text = json.dumps(sorted(said, key=lambda one: one[0]), sort_keys=True)
     return f'"{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}"'

@@ -63,7 +63,10 @@ def file_of(answer: bytes) -> bytes:
     match = matches[0]
     syntax = next((uid for tag in _SYNTAXES if (uid := uid_of(match, tag))), None)
     how = _Encoding.of(syntax)
-    body = how.dataset(_with_charset(match))
+    try:
+        body = how.dataset(_with_charset(match))
+    except RecursionError as error:
+        raise HeaderError(Kind.CORRUPT, "the metadata nest too deep") from error
     if syntax == DeflatedExplicitVRLittleEndian:
         deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
         body = deflate.compress(body) + deflate.flush()

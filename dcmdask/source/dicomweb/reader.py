@@ -25,8 +25,9 @@ from dcmdask.source.places import Shown
 from dcmdask.source.source_reader import FirstWindows, Lot, ReadObserver
 from dcmdask.types import Failure, Place, Window
 
-AT_ONCE = 512
-"""Instances whose metadata are held at a time, and as many that are under way."""
+AT_ONCE = 64
+"""Instances whose headers are held at a time, and as many that are fetched meanwhile: that of an image of
+a thousand frames has megabytes."""
 
 
 class DicomwebReader:
@@ -60,13 +61,13 @@ class DicomwebReader:
         """Begin to fetch the metadata of some rows; give what waits for them."""
         chosen = [spot for spot, number in enumerate(numbers) if number is not None]
         locations = rows["location"].to_pylist()
-        answers: dict[int, bytes | HeaderError] = {}
+        files: dict[int, bytes | HeaderError] = {}
 
         def take(number: int, found: bytes | HeaderError) -> None:
             observer.beat()
             if not isinstance(found, HeaderError):
                 observer.count(len(found))
-            answers[chosen[number]] = found
+            files[chosen[number]] = _file_of(found)
 
         reads = ((_key(locations[spot]), 0, LARGEST, None) for spot in chosen)
         done = self._remote.get_many(reads, take)
@@ -74,19 +75,19 @@ class DicomwebReader:
         def wait() -> FirstWindows:
             for future in done:
                 future.result()
-            return self._first(answers, numbers)
+            return self._first(files, numbers)
 
         return wait
 
     def _first(
-        self, answers: Mapping[int, bytes | HeaderError], numbers: Sequence[int | None]
+        self, files: Mapping[int, bytes | HeaderError], numbers: Sequence[int | None]
     ) -> FirstWindows:
-        windows = Windows.empty(len(answers), None)
+        windows = Windows.empty(len(files), None)
         kept: list[int] = []
         refused: dict[int, bytes | HeaderError] = {}
         self._files = {}
-        for spot in sorted(answers):
-            file = _file_of(answers[spot])
+        for spot in sorted(files):
+            file = files[spot]
             if isinstance(file, HeaderError):
                 refused[spot] = file
                 continue
