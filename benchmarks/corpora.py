@@ -34,7 +34,7 @@ from pydicom.uid import (
 )
 
 from dcmdask.header.reader import quiet_pydicom
-from dcmdask.synthetic.synthetic import write_synthetic
+from dcmdask.synthetic import write_synthetic
 
 KINDS: Final = ("ge", "plain", "real")
 SLICES: Final = 200

@@ -26,7 +26,8 @@ def crawl(
     out : str or pathlib.Path, optional
         Output folder or URL; by default ``.imgtools/<name>`` beside the one source.
     **options
-        Fields of `dcmdask.config.RunOptions`: the options of ``dcmdask run`` with underscores.
+        Fields of `dcmdask.config.RunOptions`: the options of ``dcmdask run`` with underscores,
+        which its docstring lists.
 
     Returns
     -------

@@ -7,10 +7,19 @@ import fnmatch
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from dcmdask.errors import UsageError
+from dcmdask.option import (
+    Option,
+    above_zero,
+    at_least,
+    documented,
+    option,
+    options_of,
+    part_of_one,
+)
 
 LAYOUTS = ("native", "imgtools", "cases", "all")
 CASE_ROWS = ("case", "file")
@@ -95,135 +104,254 @@ class ReadOptions:
     mirror: str = ""
 
 
+def _pairs(option: Option, pairs: tuple[str, ...]) -> None:
+    if not all("=" in pair for pair in pairs):
+        # Without what it holds: it may be a secret.
+        raise UsageError(f"{option.flag} without =", f"write {option.metavar}")
+
+
+def _needs_modes(option: Option, asked: bool) -> None:
+    if asked and os.name != "posix":
+        remedy = "say who may read OUT by the permissions of its folder"
+        raise UsageError(f"{option.flag} where files have no modes", remedy)
+
+
+def _encodings(charset: str | None) -> str | None:
+    """Return the encodings of a character set as one text; None where there is none."""
+    return "+".join(encodings_of(charset)) if charset else None
+
+
+def _known_charset(_option: Option, charset: str | None) -> None:
+    _encodings(charset)
+
+
+@documented
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """Everything a run can be told.
+    """Everything a run can be told, each option declared here and nowhere else.
 
-    Attributes
-    ----------
-    out : str or None
-        Output folder or its URL; None for ``.imgtools/<name>`` beside the one source.
-    workers : int
-        Worker processes on this machine; 0 for the cores it may use.
-    scheduler : str or None
-        Address of a running Dask cluster.
-    timeout : float
-        Seconds that one task may take.
-    read_timeout : float
-        Seconds that one file may go without anything being read of it.
-    partition_size : int
-        Files of one task.
-    in_process_below : int
-        Crawls of fewer files run in this process, without a cluster.
-    desensitize, merge_all, only_merged, export_json, move_top_level_zips : bool
-        Seed A's switches.
-    full : bool
-        Whether to read everything again; otherwise what the catalog in OUT knows is not.
-    fresh : bool
-        Whether to throw away what a run that was ended has read.
-    allow_shrink : bool
-        Whether a catalog may be published that has lost most of the one before.
-    shrink_limit : float
-        Part of the known instances beyond which a run that would drop them publishes nothing.
-    projectid_map : str or None
-        JSON file of case names and numbers; None for ``projectid_map.json`` in the output.
-    layout : str
-        Which files are published beside the tables: one of `LAYOUTS`.
-    case_rows : str
-        What a row of a case table is beside an archive: all loose files of the case, or one; one of
-        `CASE_ROWS`.
-    default_charset : str or None
-        Character set of the text of objects that state none, or one that does not fit: a defined
-        term (PS3.3 C.12.1.1.2), several joined by a backslash, or one of Python's encodings.
-    excel : bool or str
-        True or ``csv`` for CSV made for a spreadsheet, ``xlsx`` for workbooks beside plain CSV.
-    include, exclude : tuple of str
-        Globs over relative paths; a file is listed if any of the first and none of the second fits.
-    from_list : str or None
-        Path or URL of a list of files, instead of listing sources.
-    follow_links : str
-        Which links in a source are followed: one of `FOLLOW_LINKS`.
-    include_server_folders : bool
-        Whether folders that a file server keeps for itself (snapshots, recycle bins) are entered.
-    storage_option : tuple of str
-        ``KEY=VALUE``, for a protocol ``s3:KEY=VALUE``: how stores are reached. Secrets are among them.
-    requests : int
-        Reads and writes of stores that one process has under way at a time.
-    join_gap : int
-        Bytes between two ranges of an archive in a store below which they are read as one.
-    replace : bool
-        Whether files in OUT that no run wrote, or that were changed since, are moved to a folder
-        beside them where they are in the way; otherwise such a run is refused.
-    private : bool
-        Whether nobody but the user may reach OUT and what is published there.
+    The options of ``dcmdask run`` and of other commands, in the order of their help, the variables
+    ``DCMDASK_<NAME>``, the keys of a settings file, their checks, and the list of attributes of this
+    class follow from it.
     """
 
-    out: str | None = field(default=None, repr=False)
-    workers: int = 0
-    scheduler: str | None = None
-    timeout: float = 300.0
-    read_timeout: float = 60.0
-    partition_size: int = 4096
-    in_process_below: int = 1_000_000
-    desensitize: bool = False
-    merge_all: bool = False
-    only_merged: bool = False
-    export_json: bool = False
-    move_top_level_zips: bool = False
-    full: bool = False
-    fresh: bool = False
-    allow_shrink: bool = False
-    shrink_limit: float = 0.5
-    projectid_map: str | None = None
-    layout: str = "all"
-    case_rows: str = "case"
-    default_charset: str | None = None
-    excel: bool | str = False
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    from_list: str | None = field(default=None, repr=False)
-    follow_links: str = "inside"
-    include_server_folders: bool = False
-    storage_option: tuple[str, ...] = field(default=(), repr=False)
-    requests: int = REQUESTS
-    join_gap: int = JOIN_GAP
-    replace: bool = False
-    private: bool = False
+    out: str | None = option(
+        None,
+        "Output folder or URL. Default: .imgtools/<name> beside the source.",
+        told=False,
+        also={"plan": "Output of the run, a folder or URL. Default as for run."},
+        letter="o",
+        metavar="OUT",
+        secret=True,
+    )
+    workers: int = option(
+        0,
+        "Worker processes; 0: the cores it may use.",
+        told=False,
+        letter="n",
+        check=at_least(0),
+    )
+    scheduler: str | None = option(
+        None,
+        "Use a running Dask cluster, e.g. tls://host:8786.",
+        told=False,
+        metavar="ADDRESS",
+    )
+    timeout: float = option(
+        300.0,
+        "Seconds that one task may take.",
+        told=False,
+        letter="t",
+        unit="seconds",
+        check=above_zero,
+    )
+    read_timeout: float = option(
+        60.0,
+        "Seconds that one file may stand still: no byte, no member of an archive is read.",
+        told=False,
+        unit="seconds",
+        check=above_zero,
+    )
+    partition_size: int = option(
+        4096,
+        "Files of one task.",
+        told=False,
+        also={"plan": None},
+        unit="files",
+        check=at_least(1),
+    )
+    in_process_below: int = option(
+        1_000_000,
+        "Crawls of fewer files run without a cluster, which would cost more than it brings.",
+        told=False,
+        unit="files",
+        check=at_least(0),
+    )
+    storage_option: tuple[str, ...] = option(
+        (),
+        "How stores are reached: key, secret, endpoint_url, profile, anon, ... Repeatable.",
+        told=False,
+        also={"plan": None, "show": None, "failures": None},
+        metavar="KEY=VALUE",
+        check=_pairs,
+        secret=True,
+    )
+    requests: int = option(
+        REQUESTS,
+        "Reads of a store under way at a time.",
+        told=False,
+        check=at_least(1),
+    )
+    join_gap: int = option(
+        JOIN_GAP,
+        "Bytes between two ranges in a store below which they are read as one.",
+        told=False,
+        unit="bytes",
+        check=at_least(0),
+    )
+    full: bool = option(
+        False,
+        "Read everything again, also what has not changed.",
+        told=False,
+        also={"plan": "As for the run: all is read again."},
+    )
+    fresh: bool = option(
+        False,
+        "Throw away what a run that was ended has read.",
+        told=False,
+    )
+    allow_shrink: bool = option(
+        False,
+        "Publish also where most of what the catalog in OUT knows is gone or cannot be read.",
+        told=False,
+    )
+    shrink_limit: float = option(
+        0.5,
+        "Part of the known instances that may be gone without it.",
+        told=False,
+        check=part_of_one,
+    )
+    include: tuple[str, ...] = option(
+        (),
+        "List only paths that fit. Repeatable.",
+        told=True,
+        also={"plan": None},
+        metavar="GLOB",
+    )
+    exclude: tuple[str, ...] = option(
+        (),
+        "Leave out paths that fit. Repeatable.",
+        told=True,
+        also={"plan": None},
+        metavar="GLOB",
+    )
+    from_list: str | None = option(
+        None,
+        "With a text list, CSV or Parquet (S3 Inventory's columns are understood) instead of "
+        "listing. What it does not name is gone. Without SOURCE its paths are absolute, or URLs.",
+        told=False,
+        also={"plan": "As for the run: a list of files instead of listing."},
+        metavar="FILE",
+        secret=True,
+    )
+    follow_links: str = option(
+        "inside",
+        "Which links in SOURCE: those that do not lead out of it, all, none. The others are listed "
+        "as skips.",
+        told=True,
+        also={"plan": "As for the run."},
+        choices=FOLLOW_LINKS,
+    )
+    include_server_folders: bool = option(
+        False,
+        "Enter snapshots, recycle bins and the like of a file server.",
+        told=True,
+        also={"plan": "As for the run."},
+    )
+    layout: str = option(
+        "all",
+        "Which files beside the tables.",
+        told=True,
+        choices=LAYOUTS,
+    )
+    case_rows: str = option(
+        "case",
+        "Loose files of a case are one row of its table, or a row each.",
+        told=True,
+        choices=CASE_ROWS,
+    )
+    merge_all: bool = option(
+        False,
+        "Also all_cases.csv: all cases in one table; without --desensitize its original and "
+        "desensitized copies, and a desensitized one a case.",
+        told=True,
+    )
+    only_merged: bool = option(
+        False,
+        "No file a case: only all_cases_*.csv.",
+        told=True,
+    )
+    export_json: bool = option(
+        False,
+        "Also a JSON file a case.",
+        told=True,
+    )
+    default_charset: str | None = option(
+        None,
+        "Character set, e.g. GB18030, of objects that state none or a wrong one.",
+        told=True,
+        also={"plan": None},
+        metavar="NAME",
+        check=_known_charset,
+        reading=_encodings,
+    )
+    desensitize: bool = option(
+        False,
+        "PatientName becomes a hash in every output.",
+        told=True,
+        also={"plan": "As for the run: a change of it reads all again."},
+        reading=bool,
+    )
+    move_top_level_zips: bool = option(
+        False,
+        "First move SOURCE/x.zip to SOURCE/x/x.zip.",
+        told=True,
+    )
+    projectid_map: str | None = option(
+        None,
+        "JSON file of ProjectIDs. Default: in OUT.",
+        told=False,
+        metavar="PATH",
+    )
+    excel: bool | str = option(
+        False,
+        "Made for a spreadsheet: CSV whose text stays as it is (csv, if neither is said), or "
+        "workbooks beside plain CSV (xlsx).",
+        told=True,
+        choices=EXCEL,
+    )
+    replace: bool = option(
+        False,
+        "First move what is in the way in OUT and no run wrote, or was changed since, to "
+        "OUT/replaced-<time>. Without it such a run is refused.",
+        told=False,
+    )
+    private: bool = option(
+        False,
+        "Nobody else may read OUT: folders 0700, files 0600.",
+        told=False,
+        check=_needs_modes,
+    )
 
     def __post_init__(self) -> None:
-        _at_least("--workers", self.workers, 0)
-        _at_least("--partition-size", self.partition_size, 1)
-        _at_least("--in-process-below", self.in_process_below, 0)
-        _at_least("--requests", self.requests, 1)
-        _at_least("--join-gap", self.join_gap, 0)
-        for option in self.storage_option:
-            if "=" not in option:
-                # Without what it holds: it may be a secret.
-                raise UsageError("--storage-option without =", "write KEY=VALUE")
-        _above_zero("--timeout", self.timeout)
-        _above_zero("--read-timeout", self.read_timeout)
-        _part_of_one("--shrink-limit", self.shrink_limit)
-        if self.move_top_level_zips and self.from_list is not None:
-            words = "--move-top-level-zips with --from-list"
-            raise UsageError(words, "its list would name what has been moved")
-        if self.private and os.name != "posix":
-            remedy = "say who may read OUT by the permissions of its folder"
-            raise UsageError("--private where files have no modes", remedy)
-        if isinstance(self.excel, str) and self.excel not in EXCEL:
-            raise UsageError(f"--excel {self.excel}", f"write one of {', '.join(EXCEL)}")
+        for one in options_of(type(self)):
+            one.verify(getattr(self, one.name))
         if self.excel == "csv":
             # One setting, whichever way it was written.
             object.__setattr__(self, "excel", True)
-        if self.default_charset:
-            encodings_of(self.default_charset)
-        if self.layout not in LAYOUTS:
-            raise UsageError(f"--layout {self.layout}", f"write one of {', '.join(LAYOUTS)}")
-        if self.case_rows not in CASE_ROWS:
-            words = f"write one of {', '.join(CASE_ROWS)}"
-            raise UsageError(f"--case-rows {self.case_rows}", words)
-        if self.follow_links not in FOLLOW_LINKS:
-            words = f"--follow-links {self.follow_links}"
-            raise UsageError(words, f"write one of {', '.join(FOLLOW_LINKS)}")
+        if self.move_top_level_zips and self.from_list is not None:
+            words = "--move-top-level-zips with --from-list"
+            raise UsageError(words, "its list would name what has been moved")
         if self.layout in ("native", "imgtools"):
             asked = {"--merge-all": self.merge_all, "--only-merged": self.only_merged}
             asked |= {"--export-json": self.export_json, "--case-rows": self.case_rows != "case"}
@@ -249,28 +377,8 @@ class RunOptions:
 
     def settings(self) -> dict[str, Any]:
         """Give the settings that decide what the catalog holds, none that decide how it is made."""
-        how = (
-            "out",
-            "workers",
-            "scheduler",
-            "timeout",
-            "read_timeout",
-            "partition_size",
-            "in_process_below",
-            "full",
-            "fresh",
-            "allow_shrink",
-            "shrink_limit",
-            "projectid_map",
-            "from_list",
-            "storage_option",
-            "requests",
-            "join_gap",
-            "replace",
-            "private",
-        )
-        settings = {name: value for name, value in asdict(self).items() if name not in how}
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in settings.items()}
+        told = {one.name: getattr(self, one.name) for one in options_of(type(self)) if one.told}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in told.items()}
 
     def digest(self) -> str:
         """Give the digest of `settings`, for the metadata of tables."""
@@ -289,12 +397,16 @@ class RunOptions:
     @property
     def charset(self) -> str:
         """Encodings of the default character set as `ReadOptions` has them; empty for none."""
-        return "+".join(encodings_of(self.default_charset)) if self.default_charset else ""
+        return _encodings(self.default_charset) or ""
 
     def reading(self) -> dict[str, Any]:
         """Give the settings that decide what is read of a file: where they change, all is read."""
-        default = {"default_charset": self.charset} if self.default_charset else {}
-        return {"desensitize": self.desensitize, **default}
+        deciding = {
+            one.name: one.reading(getattr(self, one.name))
+            for one in options_of(type(self))
+            if one.reading is not None
+        }
+        return {name: value for name, value in deciding.items() if value is not None}
 
     def wanted(self) -> Globs:
         """Give the test of a relative path against the include and exclude globs."""
@@ -397,18 +509,3 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0)) or 1
     return os.cpu_count() or 1
-
-
-def _at_least(option: str, value: int, least: int) -> None:
-    if value < least:
-        raise UsageError(f"{option} {value}", f"give a whole number of at least {least}")
-
-
-def _above_zero(option: str, seconds: float) -> None:
-    if not seconds > 0:
-        raise UsageError(f"{option} {seconds:g}", "give a number of seconds above 0")
-
-
-def _part_of_one(option: str, part: float) -> None:
-    if not 0 <= part <= 1:
-        raise UsageError(f"{option} {part:g}", "give a part of the whole, from 0 to 1, such as 0.5")

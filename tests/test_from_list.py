@@ -21,7 +21,7 @@ from dcmdask.config import RunOptions
 from dcmdask.errors import ShrinkError, SourceError, UsageError
 from dcmdask.execution.plan import plan
 from dcmdask.listing.listing import choose
-from dcmdask.synthetic.synthetic import write_synthetic
+from dcmdask.synthetic import write_synthetic
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from dcmdask.cli.show import command
 from dcmdask.config import RunOptions
 from dcmdask.errors import OutputError
 from dcmdask.execution.pipeline import run
-from dcmdask.synthetic.synthetic import write_synthetic
+from dcmdask.synthetic import write_synthetic
 
 _REWRITTEN = ["crawl_db.json", "index.csv"]
 _KEPT = ("crawl-cache.json", "sop_map.json")

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import crawl, encode, published, rows
+from support import crawl, encode, examples, published, rows
 
 from dcmdask.catalog.catalog import Catalog
 from dcmdask.config import ReadOptions
@@ -27,7 +27,7 @@ from dcmdask.state.fingerprint import NEVER
 from dcmdask.state.manifest import PieceWriter
 from dcmdask.state.parts import read_part
 from dcmdask.state.previous_runs import Known
-from dcmdask.synthetic.synthetic import write_synthetic
+from dcmdask.synthetic import write_synthetic
 from dcmdask.types import Partition
 
 OPTIONS: dict[str, Any] = {"merge_all": True, "export_json": True, "workers": 1}
@@ -442,9 +442,7 @@ def _edit(source: Path, edit: tuple[int, int, int]) -> None:
 EDITS = st.lists(st.tuples(st.integers(0, 4), st.integers(1, 8), st.integers(1, 3)), max_size=6)
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(nights=st.lists(EDITS, min_size=2, max_size=4), partition_size=st.sampled_from([1, 2, 50]))
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_any_history_makes_the_catalog_of_a_full_run(

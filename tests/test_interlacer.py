@@ -22,7 +22,7 @@ from pydicom.uid import (
 from support import crawl, encode
 
 from dcmdask.catalog.catalog import Catalog
-from dcmdask.synthetic.synthetic import write_synthetic
+from dcmdask.synthetic import write_synthetic
 
 pytestmark = pytest.mark.imgtools
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from source.making import bulky, instance, manifest_of, noise, read_rows, tar_of, zip_of
-from support import crawl, encode, published, rows
+from support import crawl, encode, examples, published, rows
 from test_incremental import OPTIONS, assert_as_full, changes, counts, spoil
 
 from dcmdask.catalog.catalog import Catalog
@@ -226,7 +226,7 @@ def test_pieces_come_to_the_whole(tmp_path: Path, kind: str, count: int, singly:
     assert 1 == sum(part.tally.files for part in parts)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(
     sizes=st.lists(st.integers(0, 60_000), max_size=12),
     count=st.integers(1, 16),
@@ -390,9 +390,7 @@ def uncut(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(10), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     size=st.sampled_from([1, 500, 4_000, 20_000, 100_000]),
     most=st.integers(2, 16),

@@ -17,7 +17,7 @@ from support import crawl, encode
 from dcmdask.config import RunOptions
 from dcmdask.errors import UsageError
 from dcmdask.execution.pipeline import run
-from dcmdask.synthetic.synthetic import write_synthetic
+from dcmdask.synthetic import write_synthetic
 from dcmdask.types import PRIVATE
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")

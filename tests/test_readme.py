@@ -11,6 +11,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from dcmdask.config import RunOptions
+from dcmdask.option import options_of
+
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 pytestmark = pytest.mark.skipif(
@@ -119,3 +122,15 @@ def test_the_second_command_is_what_ci_runs() -> None:
     assert "'.[test]'" in script
     assert "pytest -n 4 --dist worksteal" in develop
     assert 'pytest" -n 4 --dist worksteal' in script
+
+
+def test_the_table_of_options_is_as_they_are_declared() -> None:
+    """Each is there, and takes what the table says by default."""
+    declared = {one.flag: one for one in options_of(RunOptions)}
+    rows = re.findall(r"^\| `(--[a-z-]+)(?: (\w+))?` \| (.*) \|$", README, flags=re.MULTILINE)
+    assert len(rows) == 10
+    for flag, value, words in rows:
+        one = declared[flag]
+        assert value in ("", one.metavar, one.unit.upper(), *one.choices)
+        default = re.search(r"\(default ([\d.]+)\)", words)
+        assert default is None or float(default[1]) == one.default

@@ -19,7 +19,7 @@ from dcmdask.catalog.catalog import Catalog
 from dcmdask.config import ReadOptions
 from dcmdask.errors import ClusterError
 from dcmdask.execution import supervisor
-from dcmdask.synthetic.synthetic import write_synthetic
+from dcmdask.synthetic import write_synthetic
 from dcmdask.types import Partition, PartitionSummary
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -139,7 +139,7 @@ def _fail_after(monkeypatch: pytest.MonkeyPatch, parts: int, error: BaseExceptio
             raise error
         return real(partition, options)
 
-    monkeypatch.setattr("dcmdask.execution.pipeline.read_partition", read)
+    monkeypatch.setattr("dcmdask.execution.reading.read_partition", read)
 
 
 def _ended_run(source: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:

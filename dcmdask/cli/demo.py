@@ -14,7 +14,7 @@ from dcmdask.cli.summary import closing_lines, summary_lines
 from dcmdask.cli.terminal import room, say
 from dcmdask.config import RunOptions
 from dcmdask.errors import OutputError
-from dcmdask.synthetic.synthetic import write_synthetic
+from dcmdask.synthetic import write_synthetic
 
 _MARK = ".dcmdask-demo"
 _FILES = (

@@ -48,14 +48,17 @@ class _Pace:
             text += f", {state.known:,} of them known" if state.known else ""
             text += f", {state.bytes_found / _MEGA:,.0f} MB to read"
             return f"{text}, {state.done:,} read" if state.done else text
+        found = f"{state.instances:,} instances, {state.failures:,} failed"
+        if state.stage != "read":
+            # Of this run and of those before.
+            return f"{state.done:,} files, {found}"
         text = (
-            f"{state.done:,} of {state.found:,} files, {state.instances:,} instances, "
-            f"{state.failures:,} failed, {state.bytes_done / _MEGA:,.0f} MB"
+            f"{state.done:,} of {state.found:,} files, {found}, {state.bytes_done / _MEGA:,.0f} MB"
         )
         if seconds > 0 and state.done:
             rate = state.done / seconds
             text += f", {rate:,.0f} files/s"
-            if state.stage == "read" and state.done < state.found:
+            if state.done < state.found:
                 text += f", {(state.found - state.done) / rate:,.0f} s left"
         return text
 

@@ -11,7 +11,7 @@ import click
 import pyarrow as pa
 
 from dcmdask.catalog.catalog import Catalog
-from dcmdask.cli.settings import storage_option
+from dcmdask.cli.settings import run_options
 from dcmdask.cli.summary import counted
 from dcmdask.cli.terminal import cut, room, say
 from dcmdask.errors import UsageError
@@ -67,7 +67,7 @@ _NOTE_REMEDIES = {
     "--notes", is_flag=True, help="Instances that are there but not whole, and what of them."
 )
 @click.option("--wide", is_flag=True, help="Whole paths: none is cut to a line.")
-@storage_option
+@run_options("failures")
 def command(
     out: str,
     kind: str | None,

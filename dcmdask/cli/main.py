@@ -95,6 +95,8 @@ def main() -> NoReturn:
     """Run the command line and exit with one of the codes above."""
     print_anything()
     be_lean()
+    # Of a connection that is given up it prints what nobody waits for any more.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     with interrupts.handled(), _warnings_on_stderr():
         code = _run()
     try:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcmdask.cli.settings import (
-    check_sources,
-    data_root,
-    default_charset,
-    option,
-    storage_option,
-)
+from dcmdask.cli.settings import check_sources, data_root, run_options
 from dcmdask.cli.summary import changed_words, counted, kept_words, resumed_words
 from dcmdask.cli.terminal import one_line, say
-from dcmdask.config import FOLLOW_LINKS, RunOptions
+from dcmdask.config import RunOptions
 from dcmdask.system import scratch
+
+if TYPE_CHECKING:
+    from dcmdask.execution.plan import Plan
+    from dcmdask.listing.listing import Listing
 
 _MEGA = 1_000_000
 
@@ -24,55 +23,23 @@ _MEGA = 1_000_000
 @click.command("plan")
 @click.argument("sources", nargs=-1, metavar="SOURCE...")
 @data_root
-@option(
-    "--out", "-o", metavar="OUT", help="Output of the run, a folder or URL. Default as for run."
-)
-@option("--partition-size", type=int, default=4096, help="Files of one task.")
-@option("--include", metavar="GLOB", multiple=True, help="List only paths that fit. Repeatable.")
-@option("--exclude", metavar="GLOB", multiple=True, help="Leave out paths that fit. Repeatable.")
-@option("--from-list", metavar="FILE", help="As for the run: a list of files instead of listing.")
-@option("--follow-links", type=click.Choice(FOLLOW_LINKS), default="inside", help="As for the run.")
-@option("--include-server-folders", is_flag=True, help="As for the run.")
-@option("--desensitize", is_flag=True, help="As for the run: a change of it reads all again.")
-@default_charset
-@storage_option
-@option("--full", is_flag=True, help="As for the run: all is read again.")
-def command(
-    sources: tuple[str, ...],
-    data_root: tuple[str, ...],
-    out: str | None,
-    partition_size: int,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
-    from_list: str | None,
-    follow_links: str,
-    include_server_folders: bool,
-    desensitize: bool,
-    default_charset: str | None,
-    full: bool,
-    storage_option: tuple[str, ...],
-) -> None:
+# What is listed comes first; what else decides how much of it is read stands behind.
+@run_options("plan", last=("desensitize", "default_charset", "storage_option", "full"))
+def command(sources: tuple[str, ...], data_root: tuple[str, ...], **settings: Any) -> None:
     """List SOURCEs and say what a run would read, without opening a file or writing anything."""
     from dcmdask.execution.plan import plan
 
     sources = (*sources, *data_root)
-    check_sources(sources, from_list)
-    options = RunOptions(
-        out=out,
-        partition_size=partition_size,
-        include=include,
-        exclude=exclude,
-        from_list=from_list,
-        follow_links=follow_links,
-        include_server_folders=include_server_folders,
-        desensitize=desensitize,
-        default_charset=default_charset,
-        full=full,
-        storage_option=storage_option,
-    )
+    check_sources(sources, settings["from_list"])
+    options = RunOptions(**settings)
     with scratch.folder() as folder:
         found = plan(sources, options, folder)
-    listing = found.listing
+    _say_listing(found.listing, options.partition_size)
+    _say_outcome(found)
+
+
+def _say_listing(listing: Listing, partition_size: int) -> None:
+    """Say what there is, and in how many tasks it would be read."""
     say(f"{counted(listing.files, 'file')}, {listing.bytes / _MEGA:,.1f} MB")
     if listing.passed_over:
         say(
@@ -87,6 +54,10 @@ def command(
     say(f"  archives by name: {listing.archives:,}; members are counted when they are read")
     say(f"  cases: {len(listing.cases):,}")
     say(f"  tasks: {len(listing.partitions):,} of about {counted(partition_size, 'file')}")
+
+
+def _say_outcome(found: Plan) -> None:
+    """Say what a run would do about the output as it is."""
     place = one_line(str(found.out))
     if found.changes is None:
         say(f"  {place}: no catalog there yet; a run reads everything")
@@ -102,7 +73,7 @@ def command(
         say(f"  {kept_words(found.changes.kept)}")
     if found.changes.resumed:
         say(f"  {resumed_words(found.changes.resumed)}")
-    say(f"  a run reads {counted(listing.to_read, 'file')}")
+    say(f"  a run reads {counted(found.listing.to_read, 'file')}")
     if found.refused:
         say(
             f"  it would end with 4 and publish nothing: {found.refused}; --allow-shrink accepts it"

@@ -14,16 +14,14 @@ from dcmdask.cli.settings import (
     RunCommand,
     check_sources,
     data_root,
-    default_charset,
-    excel,
     option,
     read_config,
+    run_options,
     said_storage_options,
-    storage_option,
 )
 from dcmdask.cli.summary import closing_lines, summary_lines
 from dcmdask.cli.terminal import complain, one_line, say
-from dcmdask.config import CASE_ROWS, FOLLOW_LINKS, JOIN_GAP, LAYOUTS, REQUESTS, RunOptions
+from dcmdask.config import RunOptions
 from dcmdask.execution.supervisor import start_reader
 from dcmdask.remote.address import is_url
 from dcmdask.source.entries import OUTPUTS
@@ -34,98 +32,7 @@ STRICT = 3
 @click.command("run", cls=RunCommand)
 @click.argument("sources", nargs=-1, metavar="SOURCE...")
 @data_root
-@option(
-    "--out",
-    "-o",
-    metavar="OUT",
-    help="Output folder or URL. Default: .imgtools/<name> beside the source.",
-)
-@option("--workers", "-n", type=int, default=0, help="Worker processes; 0: the cores it may use.")
-@option("--scheduler", metavar="ADDRESS", help="Use a running Dask cluster, e.g. tls://host:8786.")
-@option("--timeout", "-t", type=float, default=300.0, help="Seconds that one task may take.")
-@option(
-    "--read-timeout",
-    type=float,
-    default=60.0,
-    help="Seconds that one file may stand still: no byte, no member of an archive is read.",
-)
-@option("--partition-size", type=int, default=4096, help="Files of one task.")
-@option(
-    "--in-process-below",
-    type=int,
-    default=1_000_000,
-    help="Crawls of fewer files run without a cluster, which would cost more than it brings.",
-)
-@storage_option
-@option("--requests", type=int, default=REQUESTS, help="Reads of a store under way at a time.")
-@option(
-    "--join-gap",
-    type=int,
-    default=JOIN_GAP,
-    help="Bytes between two ranges in a store below which they are read as one.",
-)
-@option("--full", is_flag=True, help="Read everything again, also what has not changed.")
-@option("--fresh", is_flag=True, help="Throw away what a run that was ended has read.")
-@option(
-    "--allow-shrink",
-    is_flag=True,
-    help="Publish also where most of what the catalog in OUT knows is gone or cannot be read.",
-)
-@option(
-    "--shrink-limit",
-    type=float,
-    default=0.5,
-    help="Part of the known instances that may be gone without it.",
-)
-@option("--include", metavar="GLOB", multiple=True, help="List only paths that fit. Repeatable.")
-@option("--exclude", metavar="GLOB", multiple=True, help="Leave out paths that fit. Repeatable.")
-@option(
-    "--from-list",
-    metavar="FILE",
-    help="With a text list, CSV or Parquet (S3 Inventory's columns are understood) instead of "
-    "listing. What it does not name is gone. Without SOURCE its paths are absolute, or URLs.",
-)
-@option(
-    "--follow-links",
-    type=click.Choice(FOLLOW_LINKS),
-    default="inside",
-    help="Which links in SOURCE: those that do not lead out of it, all, none. The others are listed "
-    "as skips.",
-)
-@option(
-    "--include-server-folders",
-    is_flag=True,
-    help="Enter snapshots, recycle bins and the like of a file server.",
-)
-@option(
-    "--layout", type=click.Choice(LAYOUTS), default="all", help="Which files beside the tables."
-)
-@option(
-    "--case-rows",
-    type=click.Choice(CASE_ROWS),
-    default="case",
-    help="Loose files of a case are one row of its table, or a row each.",
-)
-@option(
-    "--merge-all",
-    is_flag=True,
-    help="Also all_cases.csv: all cases in one table; without --desensitize its original and "
-    "desensitized copies, and a desensitized one a case.",
-)
-@option("--only-merged", is_flag=True, help="No file a case: only all_cases_*.csv.")
-@option("--export-json", is_flag=True, help="Also a JSON file a case.")
-@default_charset
-@option("--desensitize", is_flag=True, help="PatientName becomes a hash in every output.")
-@option("--move-top-level-zips", is_flag=True, help="First move SOURCE/x.zip to SOURCE/x/x.zip.")
-@option("--projectid-map", metavar="PATH", help="JSON file of ProjectIDs. Default: in OUT.")
-@excel
-@option(
-    "--replace",
-    is_flag=True,
-    help="First move what is in the way in OUT and no run wrote, or was changed since, to "
-    "OUT/replaced-<time>. Without it such a run is refused.",
-)
-@option("--private", is_flag=True, help="Nobody else may read OUT: folders 0700, files 0600.")
+@run_options("run")
 @option("--strict", is_flag=True, help="Exit with 3 if any file failed.")
 @option("--quiet", "-q", is_flag=True, help="No progress, no summary.")
 @option(

@@ -6,15 +6,16 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
-from dcmdask.config import EXCEL
+from dcmdask.config import RunOptions
 from dcmdask.errors import UsageError
+from dcmdask.option import Option, options_of
 from dcmdask.remote.credentials import redacted
 from dcmdask.remote.options import is_open
 
@@ -33,7 +34,48 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def option(*names: str, **settings: Any) -> Callable[[Command], Command]:
     """Declare an option that may also be set as ``DCMDASK_<NAME>`` or in the settings file."""
     words = names[0].lstrip("-").replace("-", "_")
-    return click.option(*names, envvar=f"DCMDASK_{words.upper()}", show_default=True, **settings)
+    return click.option(
+        *names, envvar=f"DCMDASK_{words.upper()}", **{"show_default": True, **settings}
+    )
+
+
+def run_options(command: str, *, last: Sequence[str] = ()) -> Callable[[Command], Command]:
+    """Declare the options of a run that a command takes.
+
+    Parameters
+    ----------
+    command : str
+        Its name.
+    last : sequence of str
+        Names of options that its help names behind the others, in this order.
+    """
+    taken = [one for one in options_of(RunOptions) if command == "run" or command in one.also]
+    taken.sort(key=lambda one: last.index(one.name) + 1 if one.name in last else 0)
+
+    def declare(function: Command) -> Command:
+        # As decorators stand: the last is called first.
+        for one in reversed(taken):
+            function = _click_option(one, one.also.get(command) or one.words)(function)
+        return function
+
+    return declare
+
+
+def _click_option(one: Option, words: str) -> Callable[[Command], Command]:
+    """Return click's declaration of an option."""
+    kinds: dict[str, dict[str, Any]] = {
+        "str": {"type": click.Choice(one.choices) if one.choices else str, "default": one.default},
+        "int": {"type": int, "default": one.default},
+        "float": {"type": float, "default": one.default},
+        "bool": {"is_flag": True},
+        "bool | str": {"cls": WordedSwitch, "words": one.choices},
+        "tuple[str, ...]": {"multiple": True},
+    }
+    names = [one.flag, *([f"-{one.letter}"] if one.letter else [])]
+    kind = kinds[one.type.removesuffix(" | None")]
+    if one.metavar:
+        kind["metavar"] = one.metavar
+    return option(*names, help=words, show_default=not one.secret, **kind)
 
 
 class _Whole(click.types.StringParamType):
@@ -56,68 +98,52 @@ def data_root(command: Command) -> Command:
     )(command)
 
 
-_FORMS: dict[str, bool | str] = {
-    **dict.fromkeys(("1", "true", "t", "yes", "y", "on", "csv"), "csv"),
-    **dict.fromkeys(("", "0", "false", "f", "no", "n", "off"), False),
-    "xlsx": "xlsx",
-}
-"""What ``excel`` may be in the environment, where a switch is on or off, and means."""
+_ON = ("1", "true", "t", "yes", "y", "on")
+_OFF = ("", "0", "false", "f", "no", "n", "off")
+"""What a switch may be in the environment."""
 
 
-def _form(context: click.Context, parameter: click.Parameter, word: str | None) -> bool | str:
-    """Return what ``--excel`` is to make, if anything."""
-    form = _FORMS.get((word or "").lower())
-    if form is None:
-        words = f"{word!r} is not one of {', '.join(map(repr, EXCEL))}"
-        raise click.BadParameter(words, context, parameter)
-    return form
+class WordedSwitch(click.Option):
+    """A switch that may be given a word, and is the first of its words without.
+
+    Parameters
+    ----------
+    words : sequence of str
+        What it may be given.
+    """
+
+    def __init__(self, names: Sequence[str], *, words: Sequence[str], **settings: Any) -> None:
+        super().__init__(names, metavar=f"[{'|'.join(words)}]", callback=self._meant, **settings)
+        self.words = tuple(words)
+
+    def _meant(
+        self, context: click.Context, _parameter: click.Parameter, word: str | None
+    ) -> bool | str:
+        """Return the word that is meant; False for none."""
+        said = (word or "").lower()
+        if said in _OFF:
+            return False
+        if said not in (*_ON, *self.words):
+            words = f"{word!r} is not one of {', '.join(map(repr, self.words))}"
+            raise click.BadParameter(words, context, self)
+        return self.words[0] if said in _ON else said
 
 
 class RunCommand(click.Command):
-    """A command with ``--excel``, whose value may be left out."""
+    """A command with switches that may be given a word."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        """Take ``--excel`` by itself for ``--excel csv``: what stands behind it may be a source."""
+        """Take a switch by itself for its first word: what stands behind it may be a source."""
+        switches = [one for one in self.params if isinstance(one, WordedSwitch)]
+        words = {name: one.words for one in switches for name in one.opts}
         own, rest = args, []
         if "--" in args:
             own, rest = args[: args.index("--")], args[args.index("--") :]
         given = [
-            f"--excel={EXCEL[0]}" if word == "--excel" and after not in EXCEL else word
+            f"{word}={words[word][0]}" if word in words and after not in words[word] else word
             for word, after in zip(own, [*own, ""][1:], strict=True)
         ]
         return super().parse_args(context, [*given, *rest])
-
-
-def excel(command: Command) -> Command:
-    """Declare ``--excel``."""
-    return option(
-        "--excel",
-        metavar="[csv|xlsx]",
-        callback=_form,
-        help="Made for a spreadsheet: CSV whose text stays as it is (csv, if neither is said), or "
-        "workbooks beside plain CSV (xlsx).",
-    )(command)
-
-
-def default_charset(command: Command) -> Command:
-    """Declare ``--default-charset``."""
-    return option(
-        "--default-charset",
-        metavar="NAME",
-        help="Character set, e.g. GB18030, of objects that state none or a wrong one.",
-    )(command)
-
-
-def storage_option(command: Command) -> Command:
-    """Declare ``--storage-option``. Its default is never shown: a settings file may hold secrets."""
-    words = "How stores are reached: key, secret, endpoint_url, profile, anon, ... Repeatable."
-    return click.option(
-        "--storage-option",
-        metavar="KEY=VALUE",
-        multiple=True,
-        envvar="DCMDASK_STORAGE_OPTION",
-        help=words,
-    )(command)
 
 
 def said_storage_options() -> tuple[str, ...]:
@@ -237,9 +263,9 @@ def _checked(value: Any, parameter: click.Option, where: str) -> Any:
         click.types.FloatParamType: ((int, float), "a number"),
     }
     fitting, remedy = kinds.get(type(parameter.type), ((str,), "a text in quotes"))
-    if parameter.name == "excel":
-        if not isinstance(value, bool) and value not in EXCEL:
-            raise UsageError(where, f"write true, false or one of {', '.join(EXCEL)}")
+    if isinstance(parameter, WordedSwitch):
+        if not isinstance(value, bool) and value not in parameter.words:
+            raise UsageError(where, f"write true, false or one of {', '.join(parameter.words)}")
         return value
     if parameter.is_flag:
         fitting, remedy = (bool,), "true or false"

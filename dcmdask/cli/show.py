@@ -12,7 +12,7 @@ import click
 from rich.cells import cell_len
 
 from dcmdask.catalog.catalog import Catalog
-from dcmdask.cli.settings import storage_option
+from dcmdask.cli.settings import run_options
 from dcmdask.cli.summary import counted, named, summary_lines
 from dcmdask.cli.terminal import can_print, cut, one_line, room, say
 
@@ -42,7 +42,7 @@ _PLAIN_GUIDES = ("|-- ", "`-- ", "|   ", "    ")
 @click.option("--all", "show_all", is_flag=True, help="All patients.")
 @click.option("--uids", is_flag=True, help="Whole UIDs instead of their last part.")
 @click.option("--wide", is_flag=True, help="Whole values: none is cut to a line.")
-@storage_option
+@run_options("show")
 def command(
     out: str,
     patients: int,

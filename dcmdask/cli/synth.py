@@ -10,7 +10,7 @@ import click
 from dcmdask.cli.summary import counted
 from dcmdask.cli.terminal import say
 from dcmdask.errors import OutputError, UsageError
-from dcmdask.synthetic.synthetic import MODALITIES, write_synthetic
+from dcmdask.synthetic import MODALITIES, write_synthetic
 
 _MEGA = 1_000_000
 

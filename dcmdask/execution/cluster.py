@@ -37,6 +37,8 @@ _PATIENCE = 100
 _WORKERLESS = 300.0
 """Seconds that a crawl waits for workers where there are none left: a cluster that grows as it is
 needed takes a minute or two to bring up another."""
+_FETCHING = 5.0
+"""Seconds between looks for workers while a result that is there does not arrive."""
 _CLOSING = 3.0
 """Seconds for saying goodbye to a scheduler that may not be there any more."""
 _AGAIN = "run the same command: it goes on where it stopped"
@@ -287,14 +289,14 @@ class Computing:
                 # Not for ever at once: on some systems an interrupt does not end a wait.
                 future = self._done.get(timeout=_BLINK)
             except queue.Empty:
-                self._look_for_workers()
+                if self._there:
+                    self._look_for_workers()
                 continue
             self._heard = time.monotonic()
             yield from self._items(future)
 
     def _look_for_workers(self) -> None:
-        if self._client is None or not self._there:
-            return
+        assert self._client is not None
         if self._client.scheduler_info().get("workers"):
             self._heard = time.monotonic()
         elif time.monotonic() - self._heard > _WORKERLESS:
@@ -341,6 +343,21 @@ class Computing:
             yield from self._result(future, partition)
             future.release()
 
+    def _fetched(self, future: Any) -> list[PartitionSummary]:
+        """Give the result of a task that is done.
+
+        Its worker may have died with it since: then the task is done again, if there is another.
+        """
+        while True:
+            try:
+                summaries: list[PartitionSummary] = future.result(timeout=_FETCHING)
+            except TimeoutError:
+                if future.status == "error":
+                    raise
+                self._look_for_workers()
+            else:
+                return summaries
+
     def _result(self, future: Any, partition: Partition) -> Iterator[PartitionSummary]:
         """Give what the cluster made of a partition; where that ends its workers, read it here.
 
@@ -350,7 +367,7 @@ class Computing:
         from distributed.scheduler import KilledWorker
 
         try:
-            yield from future.result()
+            yield from self._fetched(future)
         except (KilledWorker, ReaderLostError):
             self._read_here([partition])
         except DcmdaskError:

@@ -11,14 +11,9 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import itertools
 import math
-import mmap
 import os
-import pickle
 import queue
-import signal
-import struct
 import subprocess
 import sys
 import threading
@@ -26,8 +21,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import IO, Any
+from typing import Any
 
 from dcmdask.config import ReadOptions
 from dcmdask.errors import (
@@ -38,13 +32,12 @@ from dcmdask.errors import (
     ReaderError,
     ReaderLostError,
 )
-from dcmdask.execution.isolation import Blames, Loss, Search, Span, Why
+from dcmdask.execution.isolation import Loss, Search, Span, Why
+from dcmdask.execution.messages import READY, Reading, listen, send
+from dcmdask.execution.shared_row import SharedRow
 from dcmdask.system import scratch
-from dcmdask.system.lean import be_lean
 from dcmdask.types import ELSEWHERE, Kind, Partition, PartitionSummary
 
-_LENGTH = struct.Struct("<Q")
-_SHARED = struct.Struct("qq")
 _DEBUG = "DCMDASK_DEBUG"
 _ENDED = "the run was ended while it read"
 _NO_MEMORY = "there is not the memory"
@@ -52,7 +45,6 @@ _GRACE = 5.0
 _STARTING = 120.0
 """Seconds for a child to load, which are not those of its first partition: on a network share that
 may be minutes, and none of its files is to blame."""
-_READY = "ready"
 _LOOK = 1.0
 """Seconds between looks at where the child is, at most: far less than what a file may take."""
 _ATTEMPTS = 5
@@ -60,31 +52,8 @@ _ATTEMPTS = 5
 One may be killed by anybody, and where memory is short for a moment, so are its next ones."""
 _PAUSE = 0.05
 """Seconds before the second of them; twice as long before each further one."""
-_IDLE = 10.0
-"""Seconds without work after which a child leaves by itself: on a worker nobody says that a crawl
-is over. Whoever crawls one folder after the other need not wait for a new one each time, half a second;
-once it has left, that is what it costs."""
-_UNATTENDED = 30
-"""Seconds that a child outlives the time a file may hang when nothing in it gets its turn any more,
-as in C code that never lets go: then it also cannot see that its parent is gone."""
-_FIRST_VICTIM = "1000"
-"""Where the system is out of memory it ends this process and no other: not the one that knows what
-to do about it. A bound of its own (RLIMIT_AS, RLIMIT_DATA) hits what never was used: a child that
-held 190 MB at its height had reserved 1.6 GB, and under bounds of 1.2 and 1.6 GB Arrow could not
-start a thread, numpy not get its buffer, in some runs and not in others."""
-# What the other side can make of a message by dying in the middle of it, or by saying another.
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    EOFError,
-    MemoryError,
-    OverflowError,
-    struct.error,
-    pickle.UnpicklingError,
-)
 _busy: dict[ReaderProcess, str] = {}
 _idle: deque[ReaderProcess] = deque()
-_names = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -107,16 +76,6 @@ class _Surroundings:
         return cls(dict(os.environ), [*sys.path], folder, ReaderProcess.program)
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """A request to read a slice of a partition."""
-
-    partition: Partition
-    options: ReadOptions
-    left_out: Blames
-    singly: bool
-
-
 class _GoneError(Exception):
     """A child that was lost with no file to blame."""
 
@@ -124,14 +83,14 @@ class _GoneError(Exception):
 class ReaderProcess:
     """A child process that reads partitions one after the other."""
 
-    program = "from dcmdask.execution.supervisor import serve; serve()"
+    program = "from dcmdask.execution.reading_process import serve; serve()"
     """What the child runs."""
 
     def __init__(self) -> None:
         self._closed = False
         self._starting = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
-        self._shared: _Shared | None = None
+        self._shared: SharedRow | None = None
         self._ready = False
         self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._started_in: _Surroundings | None = None
@@ -154,7 +113,7 @@ class ReaderProcess:
                 self._start()
 
     def _start(self) -> None:
-        self._shared = _Shared.make()
+        self._shared = SharedRow.make()
         self._started_in = _Surroundings.of_this_process()
         self._child = start_python(self.program, self._shared.place, pass_fds=self._shared.handles)
         self._shared.unname()
@@ -199,7 +158,7 @@ class ReaderProcess:
             stop=begin + span.stop,
             position=partition.position + span.start,
         )
-        request = _Reading(part, options, search.blames(span), span.singly)
+        request = Reading(part, options, search.blames(span), span.singly)
         if not search.is_open(span):
             # Not a file is opened: what is lost now is not lost by one.
             return _accepted(self._insist(request, math.inf))
@@ -211,7 +170,7 @@ class ReaderProcess:
             return replace(answer, row=answer.row + span.start) if answer.row >= 0 else answer
         return _accepted(answer)
 
-    def _insist(self, request: _Reading, patience: float, *, blame: bool = False) -> Any:
+    def _insist(self, request: Reading, patience: float, *, blame: bool = False) -> Any:
         """Give the answer to a request, or the loss; ask again where no file can be to blame."""
         for attempt in range(_ATTEMPTS):
             if attempt:
@@ -231,7 +190,7 @@ class ReaderProcess:
             how = answer.words
         raise ReaderLostError(how)
 
-    def _ask(self, request: _Reading, patience: float) -> Any:
+    def _ask(self, request: Reading, patience: float) -> Any:
         """Give what the child answers, or how it was lost."""
         self.start()
         assert self._child is not None
@@ -241,7 +200,7 @@ class ReaderProcess:
         try:
             if not self._ready:
                 self._await_start()
-            _send(self._child.stdin, request)
+            send(self._child.stdin, request)
             answer = self._await_answer(request.options, patience)
         except OSError:
             answer = None
@@ -263,7 +222,7 @@ class ReaderProcess:
         except queue.Empty:
             self.stop()
             raise ReaderLostError("it did not start") from None
-        if first != _READY:
+        if first != READY:
             code = self._code()
             raise _GoneError(f"it ended with {_exit_words(code)} before it read anything")
         self._ready = True
@@ -396,63 +355,6 @@ def _late(options: ReadOptions, row: int, still: float) -> Loss:
     return Loss(Why.HUNG if most else Why.LATE, Kind.TIMEOUT, words, row)
 
 
-class _Shared:
-    """Two numbers in memory that both processes see: the row the child is at, and its beats.
-
-    No message: the child may be in no state to send one, and one a file would cost more than
-    reading some of them. It has no name that could be left behind: a file that was never seen, or,
-    where there are no such, memory that goes with its last user.
-
-    Parameters
-    ----------
-    place : str
-        What the child finds it by: the number of a handle that it inherits, or a name.
-    """
-
-    def __init__(self, place: str) -> None:
-        self.place = place
-        self.handles: tuple[int, ...] = ()
-        if sys.platform == "win32":
-            self._memory = mmap.mmap(-1, _SHARED.size, tagname=place)
-        else:
-            self.handles = (int(place),)
-            self._memory = mmap.mmap(int(place), _SHARED.size)
-        self._view = memoryview(self._memory).cast("q")
-        # Called before every file that is opened: a tenth of what a function of Python would cost.
-        self.set = partial(self._view.__setitem__, 0)
-
-    @classmethod
-    def make(cls) -> _Shared:
-        """Make one for a child that is about to be started."""
-        if sys.platform == "win32":
-            return cls(f"dcmdask-{os.getpid()}-{next(_names)}")
-        with scratch.nameless_file() as file:
-            file.write(_SHARED.pack(ELSEWHERE, 0))
-            file.flush()
-            return cls(str(os.dup(file.fileno())))
-
-    def look(self) -> tuple[int, int]:
-        """Give row and beats."""
-        return self._view[0], self._view[1]
-
-    def beat(self) -> None:
-        """Say that the row goes on."""
-        self._view[1] += 1
-
-    def unname(self) -> None:
-        """Let go of the handle: the memory itself stays."""
-        for handle in self.handles:
-            os.close(handle)
-        self.handles = ()
-
-    def close(self) -> None:
-        """Let go of the memory."""
-        del self.set
-        self._view.release()
-        self._memory.close()
-        self.unname()
-
-
 def _exit_words(code: int | None) -> str:
     return f"signal {-code}" if code is not None and code < 0 else f"code {code}"
 
@@ -517,91 +419,12 @@ def read_partition(partition: Partition, options: ReadOptions) -> list[Partition
         return reader.read(partition, options)
 
 
-def serve() -> None:
-    """Read partitions until the parent is gone, or has no work: the child's main function."""
-    # They go to all processes of a terminal or a service: the run decides, and ends its readers.
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-    shared = _Shared(sys.argv[1])
-    shared.unname()
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as bound:
-        bound.write(_FIRST_VICTIM)
-    be_lean()
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(sys.stdin.buffer, requests, True), daemon=True).start()
-    from dcmdask.execution.worker import process_partition  # noqa: F401 - all that takes its time
-
-    _send(answers, _READY)
-    with contextlib.suppress(queue.Empty):
-        while (request := requests.get(timeout=_IDLE)) is not None:
-            with _attended(request.options.read_timeout):
-                _send(answers, _answer(request, shared))
-
-
-def _answer(request: _Reading, shared: _Shared) -> PartitionSummary | DcmdaskError:
-    from dcmdask.execution import worker
-    from dcmdask.source.watch import RowWatch
-
-    try:
-        watch = RowWatch(shared.set, request.left_out, request.singly, shared.beat)
-        return worker.process_partition(request.partition, request.options, watch)
-    except DcmdaskError as error:
-        return error
-
-
-@contextlib.contextmanager
-def _attended(seconds: float) -> Iterator[None]:
-    """Have the system end this process when none of its threads gets a turn for longer than that."""
-    if not hasattr(signal, "alarm"):
-        yield
-        return
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    over = threading.Event()
-    after = math.ceil(min(seconds, 1e6)) + _UNATTENDED
-
-    def attend() -> None:
-        while not over.is_set():
-            signal.alarm(after)
-            over.wait(_UNATTENDED / 3)
-
-    thread = threading.Thread(target=attend, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-        signal.alarm(0)
-
-
-def _send(stream: IO[bytes], message: Any) -> None:
-    body = pickle.dumps(message)
-    stream.write(_LENGTH.pack(len(body)) + body)
-    stream.flush()
-
-
 def _attend(child: subprocess.Popen[bytes], answers: queue.SimpleQueue[Any]) -> None:
     """Pass on what a child says; when it has ended, let the system forget it."""
     assert child.stdout is not None
-    _listen(child.stdout, answers)
-    child.wait()
-
-
-def _listen(stream: IO[bytes], messages: queue.SimpleQueue[Any], leave: bool = False) -> None:
-    """Pass on what the other side says; None when it is gone, be it in the middle of a word."""
     try:
-        while head := stream.read(_LENGTH.size):
-            messages.put(pickle.loads(stream.read(_LENGTH.unpack(head)[0])))  # noqa: S301 - our own child
-    except _UNREADABLE:
-        pass
+        listen(child.stdout, answers)
     finally:
-        messages.put(None)
-        if leave:
-            # The parent is gone: nobody waits for what is being read, and it may never end.
-            scratch.discard_all()
-            os._exit(0)
         with contextlib.suppress(OSError):
-            stream.close()
+            child.stdout.close()
+    child.wait()

@@ -60,12 +60,14 @@ INSTANCE_COLUMNS = (
 )
 """Columns of the instances that the JSON files need."""
 
-_INDEX_ROWS = pa.schema(
+INDEX_ROWS = pa.schema(
     [
         pa.field(name, TEXT if name.startswith("Referenced") else INDEX.field(name).type)
         for name in (*INDEX_COLUMNS, "ProjectID", "case", "folders")
     ]
 )
+"""What `index_rows` gives."""
+
 _ADDED = ("ReferencedModality", "ReferencedSeriesUID", "ReferencedSOPUIDs", "folder")
 
 _TARGET = ("ReferencedModality", "ReferencedSeriesUID")
@@ -77,11 +79,6 @@ _AT_ONCE = 65_536
 Key = tuple[Any, ...]
 _Texts = tuple[memoryview, ...]
 """One and the same for each of `_FORMS`."""
-
-
-def render_index_lines(index: pa.Table, *, excel: bool) -> Lines:
-    """Give the lines of index.csv after its header, of all acquisitions of some series."""
-    return render_lines(index_rows(index), INDEX_COLUMNS, excel=excel)
 
 
 def index_rows(index: pa.Table) -> pa.Table:
@@ -106,7 +103,7 @@ def index_rows(index: pa.Table) -> pa.Table:
     starts = np.append(starts_of(codes_of(*(index[name] for name in KEY[:2]))), n)
     cuts = np.unique([*starts[np.searchsorted(starts, np.arange(0, n, _AT_ONCE))], n]).tolist()
     pieces = (index.slice(start, end - start) for start, end in itertools.pairwise(cuts))
-    return pa.concat_tables([_INDEX_ROWS.empty_table(), *map(_rows_of_index, pieces)])
+    return pa.concat_tables([INDEX_ROWS.empty_table(), *map(_rows_of_index, pieces)])
 
 
 def _rows_of_index(index: pa.Table) -> pa.Table:
@@ -116,7 +113,7 @@ def _rows_of_index(index: pa.Table) -> pa.Table:
     for _, objects in itertools.groupby(series, key=lambda one: itemgetter(*KEY[:2])(one[0])):
         for acquisitions in sorted(objects, key=lambda one: one[0]["Modality"] in IMAGES):
             rows += _rows_of_series(acquisitions)
-    return pa.Table.from_pylist(rows, _INDEX_ROWS)
+    return pa.Table.from_pylist(rows, INDEX_ROWS)
 
 
 def _rows_of_series(acquisitions: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -196,44 +193,47 @@ loaded the cache is then known beforehand."""
 _FORMS = (_CRAWL_DB, _CRAWL_CACHE)
 
 
-def render_series_files(ranges: Iterable[tuple[pa.Table, Sequence[Any]]]) -> Iterator[SeriesFiles]:
-    """Give crawl_db.json and crawl-cache.json: their opening, pieces for each range, their end.
-
-    Parameters
-    ----------
-    ranges : iterable of (pyarrow.Table, sequence)
-        For each range of series, in order of SeriesInstanceUID: their merged rows, and their
-        instances in pieces that are tables or give `INSTANCE_COLUMNS` by ``select``. Where there
-        are several pieces, the instances of a series stand in them in order of SOPInstanceUID.
+class SeriesRenderer:
+    """Renders crawl_db.json and crawl-cache.json: their opening, pieces for each range, their end.
 
     Notes
     -----
     The cache holds what Med-ImageTools would find out itself: of each series the one it refers to.
     """
-    header = (",".join(INDEX_COLUMNS) + os.linesep).encode()
-    yield SeriesFiles(b"", b"", header)
-    begun = False
-    # Not a loop of its own, whose variables would hold one range while the next is read.
-    for one in itertools.chain.from_iterable(itertools.starmap(_entries, ranges)):
-        if begun or not one.crawl_db:
-            yield one
-        else:
-            # Every member begins with a comma.
-            yield SeriesFiles(b"{", b"{", b"")
-            yield SeriesFiles(one.crawl_db[1:], one.crawl_cache[1:], one.rewritten_index)
-            begun = True
-    crawl_db, crawl_cache = (form.end if begun else form.empty for form in _FORMS)
-    yield SeriesFiles(crawl_db, crawl_cache, b"")
 
+    def __init__(self) -> None:
+        self._has_series = False
 
-def _object_of(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Give a JSON object of members that each begin with a comma."""
-    yield b"{"
-    first = True
-    for content in pieces:
-        yield content[1:] if first else content
-        first = first and not content
-    yield b"\n}\n"
+    def begin(self) -> SeriesFiles:
+        """Give what stands before all series."""
+        header = (",".join(INDEX_COLUMNS) + os.linesep).encode()
+        return SeriesFiles(b"", b"", header)
+
+    def render(self, series: pa.Table, pieces: Sequence[Any]) -> Iterator[SeriesFiles]:
+        """Give one range of series; ranges come in order of SeriesInstanceUID.
+
+        Parameters
+        ----------
+        series : pyarrow.Table
+            Merged rows, with what they refer to.
+        pieces : sequence
+            Their instances, in pieces that are tables or give `INSTANCE_COLUMNS` by ``select``.
+            Where there are several, the instances of a series stand in them in order of
+            SOPInstanceUID.
+        """
+        for one in _entries(series, pieces):
+            if self._has_series or not one.crawl_db:
+                yield one
+            else:
+                # Every member begins with a comma.
+                yield SeriesFiles(b"{", b"{", b"")
+                yield SeriesFiles(one.crawl_db[1:], one.crawl_cache[1:], one.rewritten_index)
+                self._has_series = True
+
+    def end(self) -> SeriesFiles:
+        """Give what stands behind all series."""
+        crawl_db, cache = (form.end if self._has_series else form.empty for form in _FORMS)
+        return SeriesFiles(crawl_db, cache, b"")
 
 
 class _Members:
@@ -503,27 +503,25 @@ def _way(folder: str, start: str) -> str:
     return "/".join([*[".."] * (len(other) - shared), *own[shared:], ""])
 
 
-def render_sop_map(instances: Iterable[pa.Table]) -> Iterator[bytes]:
-    """Give sop_map.json, sorted by SOPInstanceUID: its opening, a piece a range, its end.
+def render_sop_map(instances: pa.Table, columns: Sequence[str]) -> Lines:
+    """Give lines of sop_map.json, sorted by SOPInstanceUID; each begins with a comma.
 
     An instance that stands in several series is given to the last of them.
 
     Parameters
     ----------
-    instances : iterable of pyarrow.Table
-        SOPInstanceUID and SeriesInstanceUID of each range of instances, in order of SOPInstanceUID.
+    instances : pyarrow.Table
+        All instances of a range of SOPInstanceUIDs.
+    columns : sequence of str
+        SOPInstanceUID and SeriesInstanceUID.
     """
-    return _object_of(map(_pairs, instances))
-
-
-def _pairs(instances: pa.Table) -> bytes:
-    """Give the members of sop_map.json of one range of instances."""
-    rows = instances.select(["SOPInstanceUID", "SeriesInstanceUID"])
-    rows = rows_with(rows_with(rows, "SOPInstanceUID"), "SeriesInstanceUID")
-    keys = [(name, "ascending") for name in rows.column_names]
+    rows = instances.select(columns)
+    for name in columns:
+        rows = rows_with(rows, name)
+    keys = [(name, "ascending") for name in columns]
     order = pc.sort_indices(rows, sort_keys=keys).to_numpy()
-    starts = starts_of(codes_of(rows["SOPInstanceUID"])[order])
+    starts = starts_of(codes_of(rows[columns[0]])[order])
     last = np.append(starts[1:], len(order)) - 1
     rows = rows.take(order[last[: len(starts)]])
     sops, series = (quoted(large(column)) for column in rows.columns)
-    return bytes(Lines.of(joined(",\n  ", sops, ": ", series)).content)
+    return Lines.of(joined(",\n  ", sops, ": ", series))

@@ -11,7 +11,7 @@ from support import crawl, encode
 
 import dcmdask.assemble
 import dcmdask.formats.parquet
-from dcmdask.synthetic.synthetic import write_synthetic
+from dcmdask.synthetic import write_synthetic
 
 
 def published(out: Path) -> dict[str, bytes]:

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dcmdask.assemble.spill import Key, Shelf, Stream, cut, sort_text
@@ -38,7 +38,6 @@ def test_one_text_sorts_as_several(rows: list[tuple[str | None, str | None]]) ->
             assert (own < its) == (text.encode() < other.encode())
 
 
-@settings(deadline=None)
 @given(ROWS, ROWS, st.integers(1, 12), st.integers(1, 5))
 def test_ranges_hold_every_row_once(
     rows: list[tuple[str | None, str | None]],

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from servers import Server, fill, make_bucket, put_public
 
-from dcmdask.synthetic.synthetic import write_synthetic
+from dcmdask.synthetic import write_synthetic
 
 README = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
 

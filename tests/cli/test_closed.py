@@ -33,7 +33,7 @@ from source.unprivileged import run_unprivileged
 
 from dcmdask.catalog.catalog import Catalog
 from dcmdask.config import ReadOptions, RemoteOptions
-from dcmdask.execution import supervisor
+from dcmdask.execution.messages import Reading
 from dcmdask.execution.supervisor import read_partition
 from dcmdask.types import Partition
 
@@ -333,7 +333,7 @@ def test_secrets_are_in_no_name_and_no_text_of_a_task() -> None:
     task = partial(read_partition, options=reading)
     for text in (repr(task), repr(Task("key", task, partition)), funcname(task), repr(reading)):
         assert _SECRET not in text
-    request = supervisor._Reading(partition, reading, (), False)
+    request = Reading(partition, reading, (), False)
     assert _SECRET not in repr(request)
 
 
@@ -389,7 +389,7 @@ def test_a_scheduler_with_tls_is_used_with_a_secret(command, source: Path, tmp_p
             assert (0, "", "") == (done.code, done.out, done.err)
             hidden = ("--fresh", "--full", "--partition-size", 1)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("dcmdask.execution.pipeline.read_partition", _fails)
+                patch.setattr("dcmdask.execution.reading.read_partition", _fails)
                 done = command("run", source, "--out", tmp_path / "out", *options, *hidden)
             assert 1 == done.code
             assert "a task failed on the cluster (ZeroDivisionError)" in done.line

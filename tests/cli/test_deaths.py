@@ -335,7 +335,8 @@ def test_a_result_that_does_not_arrive_is_a_lost_scheduler() -> None:
     class Future:
         status = "finished"
 
-        def result(self) -> None:
+        def result(self, timeout: float) -> None:
+            assert timeout
             raise ConnectionError
 
     with ExitStack() as stack:
@@ -343,6 +344,34 @@ def test_a_result_that_does_not_arrive_is_a_lost_scheduler() -> None:
         partition = Partition(number=0, piece="/m", start=0, stop=1, position=0)
         with pytest.raises(ClusterError, match="the scheduler at tcp://a:1 is gone"):
             list(where._result(Future(), partition))
+
+
+def test_a_result_whose_worker_died_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The task was done, and there is nobody left to do it again."""
+
+    class Future:
+        status = "pending"
+
+        def result(self, timeout: float) -> None:
+            raise TimeoutError(timeout)
+
+    class Client:
+        status = "closed"
+
+        def scheduler_info(self) -> dict[str, object]:
+            return {"workers": {}}
+
+        def map(self, *_work: object, **_options: object) -> list[object]:
+            return []
+
+    monkeypatch.setattr(computing, "_WORKERLESS", 0)
+    with ExitStack() as stack:
+        where = computing.Computing(RunOptions(scheduler="tcp://a:1"), lambda _: [], stack)
+        where.use(Client())
+        with pytest.raises(ClusterError, match="the scheduler at tcp://a:1 has had no workers"):
+            where._fetched(Future())
 
 
 # -- the run ---------------------------------------------------------------------------------------

@@ -42,8 +42,12 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(command, source: Pat
     assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in lines)
     stages = [line[9:].partition(":")[0] for line in lines]
     assert ["listing", "reading headers", "building the catalog", "publishing"] == stages
-    assert "5 of 5 files, 3 instances, 1 failed, 0 MB" in lines[-1]
+    assert lines[-1].endswith("publishing: 5 files, 3 instances, 1 failed")
     assert "\x1b" not in "".join(lines)
+    # Files that are known are files of the catalog, and none that were to be read.
+    (source / "more.dcm").write_bytes(instance(99))
+    lines = command("run", source).err.splitlines()
+    assert lines[-1].endswith("publishing: 6 files, 4 instances, 1 failed")
 
 
 def test_lines_of_progress_say_how_fast_and_how_long(

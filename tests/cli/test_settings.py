@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+import dcmdask.cli
+from dcmdask.cli.main import _COMMANDS
+from dcmdask.config import RunOptions
+from dcmdask.option import at_least, option, options_of
 
 
 @pytest.fixture
@@ -169,3 +177,92 @@ def test_a_key_of_a_file_that_is_no_setting_is_answered_by_the_nearest(
     (tmp_path / "s.toml").write_text("worker = 2\n")
     done = command("run", source, "--config", tmp_path / "s.toml")
     assert (2, True) == (done.code, "worker is no setting: did you mean workers?" in done.err)
+
+
+# -- one option more -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OneMore(RunOptions):
+    """The options, and one that is declared here and nowhere else."""
+
+    most_slices: int = option(
+        7,
+        "Slices that count.",
+        told=True,
+        also={"plan": "Slices that would count."},
+        letter="z",
+        unit="slices",
+        check=at_least(1),
+    )
+
+
+@pytest.fixture
+def one_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Import the commands anew where one option more is declared."""
+    monkeypatch.setattr("dcmdask.config.RunOptions", OneMore)
+    for name in ("settings", "run", "plan"):
+        module = import_module(f"dcmdask.cli.{name}")
+        monkeypatch.setattr(dcmdask.cli, name, module)
+        monkeypatch.delitem(sys.modules, module.__name__)
+
+
+@pytest.mark.usefixtures("one_more")
+def test_an_option_that_is_declared_can_be_set_in_every_way(
+    command, settled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file, the environment and the command line take it, and the catalog tells it."""
+    assert 7 == settled("")["most_slices"]
+    assert 8 == settled("most-slices = 8")["most_slices"]
+    monkeypatch.setenv("DCMDASK_MOST_SLICES", "9")
+    assert 9 == settled("most_slices = 8")["most_slices"]
+    assert 10 == settled("most_slices = 8", "-z", "10")["most_slices"]
+    assert "-z, --most-slices INTEGER" in command("run", "--help").out
+
+
+@pytest.mark.usefixtures("one_more")
+def test_an_option_that_is_declared_is_in_the_help_of_the_commands_that_take_it(command) -> None:
+    """Each says of it what is declared for that command."""
+    words = {
+        name: " ".join(command(name, "--help").out.split()) for name in ("run", "plan", "show")
+    }
+    assert "-z, --most-slices INTEGER Slices that count. [default: 7]" in words["run"]
+    assert "-z, --most-slices INTEGER Slices that would count. [default: 7]" in words["plan"]
+    assert "--most-slices" not in words["show"]
+
+
+@pytest.mark.usefixtures("one_more")
+def test_an_option_that_is_declared_is_checked_wherever_it_is_set(
+    command, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong value and a name that is nearly right are one line each."""
+    (tmp_path / "s.toml").write_text("most_slices = 2.5")
+    wrong = command("run", source, "--config", tmp_path / "s.toml")
+    assert (2, True) == (wrong.code, wrong.line.endswith("most_slices: write a whole number"))
+    for name in ("run", "plan"):
+        wrong = command(name, source, "--most-slices", "0")
+        assert "dcmdask: --most-slices 0: give a whole number of at least 1" == wrong.line
+    monkeypatch.setenv("DCMDASK_MOST_SLICE", "3")
+    wrong = command("run", source)
+    assert wrong.line.endswith("is no setting: did you mean DCMDASK_MOST_SLICES?")
+
+
+@pytest.mark.parametrize("name", _COMMANDS)
+def test_a_command_takes_the_options_that_are_declared_for_it(name: str) -> None:
+    """And no other one of a run."""
+    taken = {
+        flag for one in import_module(f"dcmdask.cli.{name}").command.params for flag in one.opts
+    }
+    declared = options_of(RunOptions)
+    assert {one.flag for one in declared if name == "run" or name in one.also} == taken & {
+        one.flag for one in declared
+    }
+    assert all(set(one.also) < set(_COMMANDS) for one in declared)
+
+
+@pytest.mark.parametrize("name", ["out", "from-list", "storage-option"])
+def test_help_shows_no_value_that_may_hold_a_secret(command, tmp_path: Path, name: str) -> None:
+    """A settings file is where such a value stands, and help shows what a file settles."""
+    (tmp_path / "s.toml").write_text(f'{name} = "s3:token=HIDDEN"\nworkers = 17\n')
+    shown = command("run", "--config", tmp_path / "s.toml", "--help").out
+    assert ("17]" in shown, "HIDDEN" in shown) == (True, False)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from source.making import instance
 
-from dcmdask.synthetic.synthetic import write_synthetic
+from dcmdask.synthetic import write_synthetic
 from dcmdask.types import Kind
 
 

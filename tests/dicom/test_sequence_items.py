@@ -16,6 +16,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_sequence
 from pydicom.filewriter import write_sequence
 from pydicom.sequence import Sequence
+from support import examples
 
 from dcmdask.dicom.sequence_items import DEEPEST, UNDEFINED, is_sequence, pass_items
 from dcmdask.errors import HeaderError
@@ -34,7 +35,7 @@ def encode(nested: list[Dataset], *, implicit: bool, little: bool) -> bytes:
     return stream.getvalue()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     st.lists(items(2), max_size=4),
     st.sampled_from(((False, True), (True, True), (False, False))),
@@ -119,7 +120,7 @@ def test_too_many_items_are_not_built(value: bytes, monkeypatch: pytest.MonkeyPa
     assert Kind.TOO_LARGE == caught.value.kind
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     st.lists(
         st.one_of(

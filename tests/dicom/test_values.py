@@ -21,6 +21,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.valuerep import DA, TM
+from support import examples
 
 from dcmdask.dicom.texts import plain_text
 from dcmdask.dicom.values import (
@@ -37,7 +38,7 @@ from dcmdask.dicom.values import (
     convert,
 )
 
-quickly = settings(deadline=None, max_examples=60)
+quickly = settings(max_examples=examples(60))
 KINDS = (TEXT, TEXTS, INTEGER, INTEGERS, NUMBER, NUMBERS, DATE, TIME)
 PAD = st.sampled_from(("", " ", "  ", "\0"))
 DEFAULT_TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30)

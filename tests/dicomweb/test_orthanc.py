@@ -15,7 +15,7 @@ from dcmdask.catalog.catalog import Catalog
 from dcmdask.config import RunOptions
 from dcmdask.errors import SourceError
 from dcmdask.execution.pipeline import run
-from dcmdask.synthetic.synthetic import write_synthetic
+from dcmdask.synthetic import write_synthetic
 
 pytestmark = pytest.mark.orthanc
 

@@ -2,142 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
-from running import wait_for
+from execution.readers import HEADER, HOOK, LINUX, POSIX, children, counts, working
 from source.making import instance, noise, tar_of, zip_of
 from support import crawl
 
 from dcmdask.config import ReadOptions, RunOptions
-from dcmdask.errors import (
-    ClusterError,
-    DcmdaskError,
-    OutputError,
-    ReaderLostError,
-    SourceError,
-)
+from dcmdask.errors import ClusterError, DcmdaskError, OutputError, ReaderLostError, SourceError
 from dcmdask.execution import supervisor
 from dcmdask.execution.pipeline import run
 from dcmdask.execution.supervisor import ReaderProcess
-from dcmdask.listing.listing import Listing, open_roots, write_manifest
-from dcmdask.publish.folder_store import Store
 from dcmdask.state.parts import Parts
-from dcmdask.state.previous_runs import Known
-from dcmdask.tables.schema import FAILURES
 from dcmdask.types import Partition, PartitionSummary, Progress
-
-POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-
-# Reading a file of a certain name hangs or dies in the call that opens it, as it does in the kernel
-# on a disk that is gone, or in C code: no exception reaches the reader.
-_HOOK = """
-import os, sys, time
-def audit(event, args):
-    if event == "open" and isinstance(args[0], (str, bytes)):
-        name = os.fsencode(args[0])
-        if name.endswith(b"hangs.dcm"):
-            time.sleep(600)
-        if name.endswith(b"dies.dcm"):
-            os.kill(os.getpid(), 9)
-sys.addaudithook(audit)
-"""
-
-
-class _Reader(ReaderProcess):
-    """A reader for which some files hang, and some kill it."""
-
-    program = f"{_HOOK}\n{ReaderProcess.program}"
-
-
-class Work:
-    """A listing in an output folder, and what reads it."""
-
-    def __init__(self, folder: Path, partition_size: int, reader: ReaderProcess) -> None:
-        self.store = Store(folder / "out")
-        self.store.__enter__()
-        self.reader = reader
-        growing = write_manifest(
-            open_roots([str(folder / "in")]),
-            Known(self.store.parts, ""),
-            self.store.piece_writer(),
-            partition_size=partition_size,
-            leave_out=frozenset(),
-            wanted=lambda _path: True,
-        )
-        self.listing: Listing = list(growing)[-1]
-
-    def read(
-        self, number: int = 0, timeout: float = 60, read_timeout: float = 60
-    ) -> list[PartitionSummary]:
-        """Read one partition."""
-        options = ReadOptions(
-            roots=("in",),
-            parts=str(self.store.parts),
-            desensitize=False,
-            timeout=timeout,
-            read_timeout=read_timeout,
-            settings="",
-        )
-        return self.reader.read(self.listing.partitions[number], options)
-
-    def failures(self, summaries: list[PartitionSummary]) -> dict[str, tuple[str, str]]:
-        """Give path to kind and message of what failed."""
-        parts = Parts(self.store.parts, tuple(one.part for one in summaries))
-        table = pa.Table.from_batches(parts.batches("failures"), FAILURES)
-        return {row["path"]: (row["kind"], row["message"]) for row in table.to_pylist()}
-
-    def close(self) -> None:
-        """End the reader and let go of the output."""
-        self.reader.stop()
-        self.store.__exit__()
-
-
-@contextmanager
-def _work(
-    folder: Path, *names: str, partition_size: int = 100, reader: ReaderProcess | None = None
-) -> Iterator[Work]:
-    (folder / "in").mkdir()
-    for number, name in enumerate(names):
-        (folder / "in" / name).write_bytes(instance(number))
-    work = Work(folder, partition_size, reader or _Reader())
-    try:
-        yield work
-    finally:
-        work.close()
-
-
-def _children() -> set[int]:
-    """Give the processes that this one has started and that still run."""
-    found = set()
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            try:
-                fields = Path(entry.path, "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(fields[1]) == os.getpid() and fields[0] != "Z":
-                found.add(int(entry.name))
-    return found
-
-
-def _counts(summaries: list[PartitionSummary]) -> tuple[int, int, int]:
-    """Give the files, instances and failures of all pieces of a partition."""
-    counts = [(one.files, one.instances, one.failures) for one in summaries]
-    files, instances, failures = (sum(column) for column in zip(*counts, strict=True))
-    return files, instances, failures
 
 
 def _words(failures: dict[str, tuple[str, str]]) -> Counter[str]:
@@ -151,32 +35,32 @@ def _words(failures: dict[str, tuple[str, str]]) -> Counter[str]:
 @LINUX
 def test_a_file_that_hangs_is_ended_and_left_out(tmp_path: Path) -> None:
     """The file at which reading hung is a row; the rest of its task is read, and no child is left."""
-    before = _children()
-    with _work(tmp_path, "a.dcm", "b hangs.dcm", "c.dcm") as work:
+    before = children()
+    with working(tmp_path, "a.dcm", "b hangs.dcm", "c.dcm") as work:
         begun = time.monotonic()
         summary = work.read(timeout=1)
         assert time.monotonic() - begun < 15
-        assert (3, 2, 1) == _counts(summary)
+        assert (3, 2, 1) == counts(summary)
         words = "the task took longer than 1 s while reading it"
         assert {"b hangs.dcm": ("timeout", words)} == work.failures(summary)
-        assert 1 == len(_children() - before)
-    assert set() == _children() - before
+        assert 1 == len(children() - before)
+    assert set() == children() - before
 
 
 @LINUX
 def test_a_file_that_stands_still_is_ended_before_its_task(tmp_path: Path) -> None:
     """Each file that hangs costs the time of one read, not of a task, and all others are read."""
-    before = _children()
+    before = children()
     names = ("0 hangs.dcm", "1.dcm", "2 hangs.dcm", "3 hangs.dcm", "4.dcm")
-    with _work(tmp_path, *names) as work:
+    with working(tmp_path, *names) as work:
         begun = time.monotonic()
         summary = work.read(timeout=60, read_timeout=0.5)
         assert time.monotonic() - begun < 30
-        assert (5, 2, 3) == _counts(summary)
+        assert (5, 2, 3) == counts(summary)
         words = ("timeout", "no progress for 0.5 s while reading it")
         hanging = [name for name in names if "hangs" in name]
         assert dict.fromkeys(hanging, words) == work.failures(summary)
-    assert set() == _children() - before
+    assert set() == children() - before
 
 
 @LINUX
@@ -185,27 +69,27 @@ def test_a_file_that_is_read_beside_a_partition_costs_none_of_its_own(
     tmp_path: Path, beside: str
 ) -> None:
     """What is read for a name in it may hang or kill: the rows of the partition are not to blame."""
-    with _work(tmp_path, "a.dcm", "b.dcm", beside) as work:
+    with working(tmp_path, "a.dcm", "b.dcm", beside) as work:
         (whole,) = work.listing.partitions
         work.listing.partitions[0] = replace(whole, stop=2, beside=(2, 3))
         summary = work.read(read_timeout=0.5)
-        assert (2, 2, 0) == _counts(summary)
+        assert (2, 2, 0) == counts(summary)
 
 
 @LINUX
 def test_a_disk_that_is_gone_comes_to_an_end(tmp_path: Path) -> None:
     """After some files that hang in a row the rest of their partition is not waited for."""
     names = [f"{number:02} hangs.dcm" for number in range(20)]
-    with _work(tmp_path, *names, "20.dcm", "21.dcm", partition_size=10) as work:
+    with working(tmp_path, *names, "20.dcm", "21.dcm", partition_size=10) as work:
         summary = work.read(0, read_timeout=1)
-        assert (10, 0, 10) == _counts(summary)
+        assert (10, 0, 10) == counts(summary)
         patient, less = (f"no progress for {time} s while reading it" for time in ("1", "0.1"))
         untried = "not waited for: too many files before it hung"
         assert {patient: 4, less: 4, untried: 2} == _words(work.failures(summary))
         # The next partition is not waited for as long; and what is there again is read.
         again = work.read(1, read_timeout=1)
         assert {less: 4, untried: 6} == _words(work.failures(again))
-        assert (2, 2, 0) == _counts(work.read(2))
+        assert (2, 2, 0) == counts(work.read(2))
 
 
 def test_a_task_that_hangs_at_no_file_ends_the_run(tmp_path: Path) -> None:
@@ -217,7 +101,7 @@ def test_a_task_that_hangs_at_no_file_ends_the_run(tmp_path: Path) -> None:
             f"worker.process_partition = lambda *_: time.sleep(600)\n{ReaderProcess.program}"
         )
 
-    with _work(tmp_path, "a", "b", reader=Reader()) as work:
+    with working(tmp_path, "a", "b", reader=Reader()) as work:
         begun = time.monotonic()
         with pytest.raises(OutputError, match="a task stood still there"):
             work.read(timeout=0.3)
@@ -226,9 +110,9 @@ def test_a_task_that_hangs_at_no_file_ends_the_run(tmp_path: Path) -> None:
 
 def test_a_time_without_end_is_a_time(tmp_path: Path) -> None:
     """Seconds beyond what the system can wait for are as good as no bound."""
-    with _work(tmp_path, "a") as work:
-        assert (1, 1, 0) == _counts(work.read(timeout=float("inf")))
-        assert (1, 1, 0) == _counts(work.read(timeout=1e300))
+    with working(tmp_path, "a") as work:
+        assert (1, 1, 0) == counts(work.read(timeout=float("inf")))
+        assert (1, 1, 0) == counts(work.read(timeout=1e300))
 
 
 @POSIX
@@ -244,7 +128,7 @@ def test_a_child_of_the_child_does_not_hold_up_the_run(tmp_path: Path) -> None:
             f"{ReaderProcess.program}"
         )
 
-    with _work(tmp_path, "a", reader=Reader()) as work:
+    with working(tmp_path, "a", reader=Reader()) as work:
         begun = time.monotonic()
         with pytest.raises(OutputError):
             work.read(timeout=0.3)
@@ -276,12 +160,12 @@ def test_an_archive_that_goes_on_may_take_longer_than_a_file_may_hang(
     archives = {"zip": zip_of(members), "tar": tar_of(members), "nested": zip_of({"in.zip": b""})}
     archives["nested"] = tar_of({"in.zip": archives["zip"], "b.dcm": instance(99)})
     archives["tar.gz"] = tar_of(members, "w:gz")
-    with _work(tmp_path, "a.dcm", reader=Reader()) as work:
+    with working(tmp_path, "a.dcm", reader=Reader()) as work:
         (tmp_path / "in" / "a.dcm").write_bytes(archives[kind])
         begun = time.monotonic()
         summary = work.read(read_timeout=0.7)
         assert time.monotonic() - begun > 1.4
-        assert (1, 16 + (kind == "nested"), 0) == _counts(summary)
+        assert (1, 16 + (kind == "nested"), 0) == counts(summary)
 
 
 @LINUX
@@ -299,11 +183,11 @@ def test_an_archive_that_stands_still_costs_itself(tmp_path: Path) -> None:
             f"metered_file.Counted.read = read\n{ReaderProcess.program}"
         )
 
-    with _work(tmp_path, "a.dcm", "b.dcm", "c.dcm", reader=Reader()) as work:
+    with working(tmp_path, "a.dcm", "b.dcm", "c.dcm", reader=Reader()) as work:
         members = {f"{number}.dcm": noise(number) for number in range(40)}
         (tmp_path / "in" / "b.dcm").write_bytes(tar_of(members))
         summary = work.read(read_timeout=0.7)
-        assert (3, 2, 1) == _counts(summary)
+        assert (3, 2, 1) == counts(summary)
         words = "no progress for 0.7 s while reading it"
         assert {"b.dcm": ("timeout", words)} == work.failures(summary)
 
@@ -313,12 +197,12 @@ def test_a_task_whose_files_are_only_slow_is_read_in_pieces(tmp_path: Path) -> N
     """Where all of them together take longer than a task may, none is at fault."""
 
     class Reader(ReaderProcess):
-        program = f"{_HOOK.replace('hangs', 'slow').replace('600', '0.2')}\n{ReaderProcess.program}"
+        program = f"{HOOK.replace('hangs', 'slow').replace('600', '0.2')}\n{ReaderProcess.program}"
 
     names = [f"{number:02} slow.dcm" for number in range(16)]
-    with _work(tmp_path, *names, reader=Reader()) as work:
+    with working(tmp_path, *names, reader=Reader()) as work:
         summary = work.read(timeout=1.5)
-        assert (16, 16, 0) == _counts(summary)
+        assert (16, 16, 0) == counts(summary)
         parts = Parts(work.store.parts, tuple(one.part for one in summary))
         urls = [url for batch in parts.instance_batches(["url"]) for url in batch[0].to_pylist()]
         assert names == [url.rpartition("/")[2] for url in urls]
@@ -330,21 +214,21 @@ def test_a_task_whose_files_are_only_slow_is_read_in_pieces(tmp_path: Path) -> N
 @POSIX
 def test_a_file_that_kills_the_reader_is_left_out(tmp_path: Path) -> None:
     """The file at which the child died is a row, the rest is read, and so is the next partition."""
-    with _work(tmp_path, "a.dcm", "b dies.dcm", "c.dcm", "d.dcm", partition_size=3) as work:
+    with working(tmp_path, "a.dcm", "b dies.dcm", "c.dcm", "d.dcm", partition_size=3) as work:
         summary = work.read(0)
-        assert (3, 2, 1) == _counts(summary)
+        assert (3, 2, 1) == counts(summary)
         words = "the reading process ended with signal 9 while reading it"
         assert {"b dies.dcm": ("unexpected", words)} == work.failures(summary)
-        assert (1, 1, 0) == _counts(work.read(1))
+        assert (1, 1, 0) == counts(work.read(1))
 
 
 @POSIX
 def test_many_files_that_kill_the_reader_are_left_out(tmp_path: Path) -> None:
     """However many they are, each is a row, and all between them are read."""
     names = [f"{number} {'dies' if number % 3 else ''}.dcm" for number in range(9)]
-    with _work(tmp_path, *names) as work:
+    with working(tmp_path, *names) as work:
         summary = work.read()
-        assert (9, 3, 6) == _counts(summary)
+        assert (9, 3, 6) == counts(summary)
         assert {name for name in names if "dies" in name} == set(work.failures(summary))
 
 
@@ -376,9 +260,9 @@ def test_a_file_that_never_shows_is_found_by_halves(tmp_path: Path, singly: bool
             f"{ReaderProcess.program}"
         )
 
-    with _work(tmp_path, *"abcdefgh", reader=Reader()) as work:
+    with working(tmp_path, *"abcdefgh", reader=Reader()) as work:
         summary = work.read()
-        assert (8, 7, 1) == _counts(summary)
+        assert (8, 7, 1) == counts(summary)
         words = "the reading process ended with code 9 while reading it"
         assert {"e": ("unexpected", words)} == work.failures(summary)
 
@@ -391,7 +275,7 @@ def test_a_reader_that_cannot_start_ends_the_run(tmp_path: Path) -> None:
 
     words = "it ended with code 7 before it read anything.*the same command goes on"
     with (
-        _work(tmp_path, "a", "b", reader=Reader()) as work,
+        working(tmp_path, "a", "b", reader=Reader()) as work,
         pytest.raises(ReaderLostError, match=words),
     ):
         work.read()
@@ -412,7 +296,7 @@ def test_a_reader_that_dies_whatever_it_reads_ends_the_run(tmp_path: Path, says:
             f"answers = os.dup(1)\n{ReaderProcess.program}"
         )
 
-    with _work(tmp_path, "a", reader=Reader()) as work:
+    with working(tmp_path, "a", reader=Reader()) as work:
         begun = time.monotonic()
         with pytest.raises(ReaderLostError, match="the reading process ended with code 1"):
             work.read()
@@ -429,7 +313,7 @@ def test_a_reader_that_answers_something_else_is_an_error(tmp_path: Path) -> Non
         )
 
     with (
-        _work(tmp_path, "a", reader=Reader()) as work,
+        working(tmp_path, "a", reader=Reader()) as work,
         pytest.raises(ClusterError, match="the reading process answered with int"),
     ):
         work.read()
@@ -445,13 +329,13 @@ def test_a_reader_that_does_not_start_ends_the_run(
     class Reader(ReaderProcess):
         program = f"import time; {says}; time.sleep(600)"
 
-    with _work(tmp_path, "a", reader=Reader()) as work, pytest.raises(ReaderLostError):
+    with working(tmp_path, "a", reader=Reader()) as work, pytest.raises(ReaderLostError):
         work.read()
 
 
 def test_what_the_child_cannot_go_on_without_is_raised_here(tmp_path: Path) -> None:
     """An output folder that is gone under the child is the run's error, not the files'."""
-    with _work(tmp_path, "a") as work:
+    with working(tmp_path, "a") as work:
         for path in (work.store.parts, work.store.staging / "manifest"):
             path.rename(path.with_name("gone " + path.name))
             with pytest.raises(OutputError) as caught:
@@ -462,29 +346,16 @@ def test_what_the_child_cannot_go_on_without_is_raised_here(tmp_path: Path) -> N
 
 def test_a_reader_that_died_between_partitions_is_replaced(tmp_path: Path) -> None:
     """A child that somebody killed while it was idle costs nothing."""
-    with _work(tmp_path, "a", "b", partition_size=1) as work:
-        assert (1, 1, 0) == _counts(work.read(0))
+    with working(tmp_path, "a", "b", partition_size=1) as work:
+        assert (1, 1, 0) == counts(work.read(0))
         child = work.reader._child
         assert child is not None
         child.kill()
         child.wait()
-        assert (1, 1, 0) == _counts(work.read(1))
+        assert (1, 1, 0) == counts(work.read(1))
 
 
 # -- what is wrong with a header -------------------------------------------------------------------
-
-# Deep descriptions are made of one object at a time; this stands for a header that loops in C code,
-# that crashes it, or that raises what nobody thought of.
-_HEADER = """
-import os, time
-from dcmdask.header import reader
-describe = reader.describe_header
-def describe_header(window, *args, **options):
-    if "odd" in window.place.path:
-        {does}
-    return describe(window, *args, **options)
-reader.describe_header = describe_header
-"""
 
 
 @pytest.mark.parametrize(
@@ -507,18 +378,18 @@ def test_a_header_that_is_at_fault_is_found_among_others(
 
     class Reader(ReaderProcess):
         program = (
-            f"from dcmdask.errors import ReaderError\n{_HEADER.format(does=does)}\n"
+            f"from dcmdask.errors import ReaderError\n{HEADER.format(does=does)}\n"
             f"{ReaderProcess.program}"
         )
 
     names = ("a", "b odd", "c", "d")
-    with _work(tmp_path, *names, reader=Reader()) as work:
+    with working(tmp_path, *names, reader=Reader()) as work:
         # A series each, so that each is described.
         for number, name in enumerate(names):
             content = instance(number, SeriesInstanceUID=f"1.2.{number}")
             (tmp_path / "in" / name).write_bytes(content)
         summary = work.read(timeout=1.5)
-        assert (4, 3, 1) == _counts(summary)
+        assert (4, 3, 1) == counts(summary)
         assert {"b odd": outcome} == work.failures(summary)
 
 
@@ -529,7 +400,7 @@ def test_an_interrupted_read_leaves_no_answer_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After an interrupt, the answer to the next request is not that to the one before."""
-    with _work(tmp_path, "a", "b", partition_size=1) as work:
+    with working(tmp_path, "a", "b", partition_size=1) as work:
         work.read(0)
 
         class Interrupting:
@@ -587,7 +458,7 @@ def test_two_crawls_of_one_process_do_not_disturb_each_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that ends leaves the reading processes of the other alone."""
-    program = f"{_HEADER.format(does='time.sleep(3)')}\n{ReaderProcess.program}"
+    program = f"{HEADER.format(does='time.sleep(3)')}\n{ReaderProcess.program}"
     monkeypatch.setattr(ReaderProcess, "program", program)
     for name in ("quick/a", "slow/b odd", "slow/c odd", "slow/d odd"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -618,10 +489,10 @@ def test_whoever_waits_for_a_closed_reader_is_told_at_once(tmp_path: Path) -> No
     class Stuck(ReaderProcess):
         # What holds the pipe open when the child itself is gone.
         program = (
-            f"import subprocess; subprocess.Popen(['sleep', '8'])\n{_HOOK}\n{ReaderProcess.program}"
+            f"import subprocess; subprocess.Popen(['sleep', '8'])\n{HOOK}\n{ReaderProcess.program}"
         )
 
-    with _work(tmp_path, "hangs.dcm", reader=Stuck()) as work:
+    with working(tmp_path, "hangs.dcm", reader=Stuck()) as work:
         timer = threading.Timer(2, work.reader.close)
         timer.start()
         begun = time.monotonic()
@@ -634,12 +505,12 @@ def test_whoever_waits_for_a_closed_reader_is_told_at_once(tmp_path: Path) -> No
 def test_a_run_that_cannot_start_leaves_no_process(tmp_path: Path) -> None:
     """Whatever is wrong with it, the reading process that was started ahead is ended."""
     supervisor.stop_readers()
-    before = _children()
+    before = children()
     supervisor.start_reader()
-    assert _children() - before
+    assert children() - before
     with pytest.raises(SourceError):
         run([str(tmp_path / "gone")], RunOptions(str(tmp_path / "out")))
-    assert set() == _children() - before
+    assert set() == children() - before
 
 
 @LINUX
@@ -660,124 +531,14 @@ def test_a_task_that_begins_as_the_run_ends_leaves_no_process(
         if progress.stage == "read":
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("dcmdask.execution.pipeline.read_partition", slowly)
+    monkeypatch.setattr("dcmdask.execution.reading.read_partition", slowly)
     supervisor.stop_readers()
-    before = _children()
+    before = children()
     with pytest.raises(KeyboardInterrupt):
         run([str(tmp_path / "in")], RunOptions(str(tmp_path / "out"), partition_size=10), end)
-    assert set() == _children() - before
+    assert set() == children() - before
     assert not supervisor._busy
     assert not supervisor._idle
-
-
-# -- when nobody needs it --------------------------------------------------------------------------
-
-_PARENT = f"""
-import sys, time
-from pathlib import Path
-sys.path.insert(0, {str(Path(__file__).parents[1])!r})
-from execution.test_supervisor import Work, _Reader
-work = Work(Path(sys.argv[1]), 100, _Reader())
-work.reader.start()
-print(work.reader._child.pid, flush=True)
-work.read(timeout=600)
-"""
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return "Z" != Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-
-
-@contextmanager
-def _started(script: str, folder: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """Start a process that has a reading process; give it, and the other's number."""
-    parent = subprocess.Popen(
-        [sys.executable, "-c", script, str(folder)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-    )
-    assert parent.stdout is not None
-    with parent, parent.stdout as stream:
-        yield parent, int(stream.readline())
-
-
-@LINUX
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_the_child_ends_with_its_parent(tmp_path: Path, number: int) -> None:
-    """However the parent ends, also in the middle of a read that hangs, its child does too."""
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "hangs.dcm").write_bytes(instance())
-    with _started(_PARENT, tmp_path) as (parent, child):
-        time.sleep(0.7)
-        assert _runs(child)
-        parent.send_signal(number)
-        parent.wait(10)
-    assert wait_for(lambda: not _runs(child), 5)
-
-
-@LINUX
-def test_a_child_that_never_lets_go_ends_with_its_parent(tmp_path: Path) -> None:
-    """Code that holds the interpreter's lock for ever cannot see that the parent is gone."""
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "odd").write_bytes(instance())
-    holds = "__import__('ctypes').PyDLL(None).sleep(600)"
-    program = (
-        f"from dcmdask.execution import supervisor\nsupervisor._UNATTENDED = 1\n{_HEADER.format(does=holds)}\n"
-        f"{ReaderProcess.program}"
-    )
-    script = _PARENT.replace("work = Work", f"_Reader.program = {program!r}\nwork = Work").replace(
-        "timeout=600", "timeout=600, read_timeout=2"
-    )
-    with _started(script, tmp_path) as (parent, child):
-        time.sleep(1)
-        parent.kill()
-    assert _runs(child)
-    assert wait_for(lambda: not _runs(child), 10)
-
-
-@LINUX
-def test_a_child_without_work_leaves(tmp_path: Path) -> None:
-    """On a worker nobody says that a crawl is over; the next partition is read by a new one."""
-
-    class Reader(ReaderProcess):
-        program = f"from dcmdask.execution import supervisor; supervisor._IDLE = 0.2\n{ReaderProcess.program}"
-
-    before = _children()
-    with _work(tmp_path, "a", "b", partition_size=1, reader=Reader()) as work:
-        assert (1, 1, 0) == _counts(work.read(0))
-        deadline = time.monotonic() + 10
-        while _children() - before and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert set() == _children() - before
-        assert (1, 1, 0) == _counts(work.read(1))
-
-
-def test_the_child_imports_nothing_from_the_current_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A file that happens to lie where the user is, and is called like a module, is not run."""
-    (tmp_path / "queue.py").write_text("raise SystemExit('not this one')")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
-    with _work(tmp_path, "a") as work:
-        assert (1, 1, 0) == _counts(work.read())
-
-
-def test_what_parent_and_child_share_has_no_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """There is no file that whoever is killed could leave behind, at no time."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    (tmp_path / "tmp").mkdir()
-    with _work(tmp_path, "a") as work:
-        work.reader.start()
-        assert [] == os.listdir(tmp_path / "tmp")
-        work.read()
 
 
 # -- in a crawl ------------------------------------------------------------------------------------
@@ -791,7 +552,7 @@ def test_a_crawl_goes_on_past_files_that_hang_and_kill(
     """In this process and on Dask workers, each such file is a row and all others are instances."""
     # Every Python that is started from here runs this file first: workers and their readers.
     (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(_HOOK)
+    (tmp_path / "site" / "sitecustomize.py").write_text(HOOK)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
     monkeypatch.setattr(sys, "path", [str(tmp_path / "site"), *sys.path])
     names = [f"{number}.dcm" for number in range(8)] + ["3 hangs.dcm", "5 dies.dcm"]
@@ -800,7 +561,7 @@ def test_a_crawl_goes_on_past_files_that_hang_and_kill(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(instance(number))
     supervisor.stop_readers()
-    before = _children()
+    before = children()
     catalog = crawl(
         tmp_path / "in",
         tmp_path / "out",
@@ -814,9 +575,9 @@ def test_a_crawl_goes_on_past_files_that_hang_and_kill(
     assert {"P1/3 hangs.dcm": "timeout", "P1/5 dies.dcm": "unexpected"} == kinds
     assert 8 == catalog.instances.count_rows()
     deadline = time.monotonic() + 5
-    while _children() - before and time.monotonic() < deadline:
+    while children() - before and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert set() == {pid for pid in _children() - before if not _is_tracker(pid)}
+    assert set() == {pid for pid in children() - before if not _is_tracker(pid)}
 
 
 def _is_tracker(pid: int) -> bool:

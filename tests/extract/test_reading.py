@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from support import examples
 
 from dcmdask.extract.ct import CT
 from dcmdask.extract.mr import MR
@@ -469,7 +470,7 @@ def test_wanted_tags_are_those_of_the_tables(extractor: Extractor) -> None:
     assert len({ref.path[0] for ref in extractor.references if ref.fallback}) == len(bulk)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=examples(50))
 @given(
     st.lists(
         st.tuples(st.sampled_from(("1.1", "1.2", "")), st.lists(st.sampled_from(("5", "6", "7")))),

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dcmdask.formats.csv import render_header, render_lines
@@ -147,7 +147,6 @@ _COLUMNS = {
 
 
 @given(st.data(), st.sets(st.sampled_from(list(_COLUMNS)), min_size=1), st.booleans())
-@settings(deadline=None)
 def test_lines_are_those_of_the_library(data: st.DataObject, names: set[str], excel: bool) -> None:
     """Every byte is what `csv.writer` writes of the same cells, whatever they hold."""
     columns = sorted(names)

@@ -8,7 +8,6 @@ import datetime as dt
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import openpyxl
@@ -18,14 +17,16 @@ import pytest
 from support import crawl, encode
 
 import dcmdask.formats.xlsx
-from dcmdask.assemble.case_files import write_cases
+from dcmdask.assemble.outputs import wanted_outputs
+from dcmdask.assemble.rows import CASE_ROWS
+from dcmdask.assemble.work import Work
 from dcmdask.config import RunOptions
 from dcmdask.errors import OutputError, UsageError
 from dcmdask.formats.csv import render_header, render_lines
 from dcmdask.formats.spreadsheet import is_taken_for_more
 from dcmdask.formats.xlsx import Workbook, check_library
 from dcmdask.publish.staging import Staging
-from dcmdask.tables.schema import CASE_ROWS
+from dcmdask.state.parts import Parts
 
 # -- which texts are protected -------------------------------------------------------------------
 
@@ -199,14 +200,17 @@ def test_the_same_rows_give_the_same_bytes(folder: Path) -> None:
 
 def test_an_error_leaves_no_workbook_open(tmp_path: Path) -> None:
     """Neither of a case that has begun nor of all cases."""
-
-    def ranges() -> Iterator[pa.Table]:
-        yield pa.Table.from_pylist([{"ProjectID": 1}], CASE_ROWS)
-        raise KeyError
-
     options = RunOptions(excel="xlsx", merge_all=True)
+    outputs = wanted_outputs(options)
+    work = Work(Staging(tmp_path), Parts(tmp_path, ()), {"P1": 1}, options, outputs, most=9)
+
+    def begin() -> None:
+        with work.takers(CASE_ROWS) as takers:
+            takers.add(pa.Table.from_pylist([{"ProjectID": 1}], CASE_ROWS.schema))
+            raise KeyError
+
     with pytest.raises(KeyError) as caught:
-        write_cases(Staging(tmp_path), ranges(), {"P1": 1}, options)
+        begin()
     opened = [one.path for one in psutil.Process().open_files()]
     assert [] == [path for path in opened if path.startswith(str(tmp_path))]
     assert {"P1.csv", "P1.xlsx"} <= {one.name for one in (tmp_path / "publish/cases").iterdir()}

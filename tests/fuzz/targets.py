@@ -26,7 +26,7 @@ from dcmdask.extract.registry import EXTRACTORS
 from dcmdask.header import deep
 from dcmdask.header.deep import describe_header
 from dcmdask.header.reader import quiet_pydicom
-from dcmdask.synthetic.synthetic import write_synthetic
+from dcmdask.synthetic import write_synthetic
 from dcmdask.types import Kind, Place, Window
 from fuzz.mutation import changed
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import examples
 
 from fuzz.census import SAME, UNEXPLAINED, count, headers_of
 from fuzz.mutation import changed
@@ -14,7 +15,7 @@ from fuzz.targets import TARGETS, Target, headers_to_change
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**32 - 1))
 def test_what_is_changed_is_dealt_with(target: Target, seed: int) -> None:
     """Whatever was changed in a header or an archive, it is read as it should be."""

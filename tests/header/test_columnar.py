@@ -26,13 +26,13 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEGBaseline8Bit,
 )
-from support import encode
+from support import encode, examples
 
 from dcmdask.dicom.windows import WINDOW
 from dcmdask.header import meaning
 from dcmdask.header.columnar import columns, follow
 from dcmdask.header.reader import quiet_pydicom
-from dcmdask.synthetic.synthetic import write_synthetic
+from dcmdask.synthetic import write_synthetic
 
 
 @pytest.fixture(autouse=True)
@@ -343,7 +343,7 @@ def build(values: dict[str, Any], private: int, depth: int, *, undefined: bool) 
     return dataset
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(
     st.lists(
         st.tuples(VALUES, st.integers(0, 40), st.integers(0, 3), st.booleans(), st.booleans()),
@@ -388,7 +388,7 @@ def vary(dataset: Dataset, chance: random.Random) -> None:
         del dataset.Rows
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(
     seed=st.integers(0, 2**32 - 1),
     kinds=st.lists(
@@ -422,7 +422,7 @@ def test_files_that_are_nearly_alike_read_as_pydicom_reads_them(
     assert damage or set(found.reasons) <= {"unfinished"}
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250))
 @given(seed=st.integers(0, 2**32 - 1), implicit=st.booleans(), depth=st.integers(0, 3))
 def test_damaged_headers_never_crash_nor_differ(seed: int, implicit: bool, depth: int) -> None:
     """Flipped bits, lying lengths, cut files: what is accepted is what pydicom reads."""

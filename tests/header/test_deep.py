@@ -32,6 +32,7 @@ from pydicom.uid import (
     RTStructureSetStorage,
     SegmentationStorage,
 )
+from support import examples
 
 from dcmdask.errors import HeaderError
 from dcmdask.extract.ct import CT
@@ -428,8 +429,7 @@ BASES = [
 
 
 @settings(
-    deadline=None,
-    max_examples=250,
+    max_examples=examples(250),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(

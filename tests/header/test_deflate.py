@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+from support import examples
 
 from dcmdask.errors import HeaderError
 from dcmdask.header.deflate import LARGEST, plain_window
@@ -38,7 +39,7 @@ def meta(*, prefixed: bool = True, counted: bool = True, more: bytes = b"") -> b
 BODY = element(0x00080016, "UI", CT.encode() + b"\0") + element(0x00080018, "UI", b"1.2.3\0")
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=examples(50))
 @given(
     st.one_of(
         st.binary(max_size=3000),

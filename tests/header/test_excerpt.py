@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from support import examples
 
 from dcmdask.errors import HeaderError
 from dcmdask.extract.registry import EXTRACTORS, extractor_for
@@ -67,7 +68,7 @@ def test_the_sample_data_is_described_alike(data: Path) -> None:
     assert plain > 0.9 * files
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     datasets(),
     st.sampled_from(EXTRACTORS),
@@ -84,7 +85,7 @@ def test_generated_files_are_described_alike(
     assert has_excerpt(data) or syntax == ImplicitVRLittleEndian
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     datasets().flatmap(lambda one: damages(file_of(one))),
     st.sampled_from(EXTRACTORS),

@@ -29,11 +29,12 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     MediaStorageDirectoryStorage,
 )
+from support import examples
 
 from dcmdask.errors import HeaderError
 from dcmdask.header.light import LightHeader, scan_header
 from dcmdask.header.notes import Remark
-from dcmdask.synthetic.synthetic import write_synthetic
+from dcmdask.synthetic import write_synthetic
 from dcmdask.tables.schema import INSTANCES, LIGHT
 from dcmdask.types import MOST_READS, Kind, Note, Window
 
@@ -43,8 +44,7 @@ ITEM, ITEM_END, SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\x0d\xe0", b"\xfe\
 OPEN, NONE = b"\xff\xff\xff\xff", b"\0\0\0\0"
 UNDEFINED = 0xFFFFFFFF
 properties = settings(
-    deadline=None,
-    max_examples=120,
+    max_examples=examples(120),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
@@ -201,7 +201,7 @@ def nested() -> Dataset:
 BASES += [file_of(nested(), syntax, undefined=True) for syntax in SYNTAXES]
 
 
-@settings(properties, max_examples=400)
+@settings(properties, max_examples=examples(400))
 @given(st.sampled_from(BASES).flatmap(damages), st.sampled_from((132, 300, 8192)))
 def test_damage_is_a_header_or_an_error_of_ours(content: bytes, head: int) -> None:
     """A damaged file gives an error within its budget, or a row in which nothing is made up."""
@@ -223,7 +223,7 @@ GUESSED = {Note.INVALID_VR, Note.STRAY_DELIMITER, Note.CHARACTER_SET}
 """Where more is read than pydicom reads, or other text."""
 
 
-@settings(properties, max_examples=200)
+@settings(properties, max_examples=examples(200))
 @given(st.binary(max_size=400), st.booleans(), st.booleans())
 @example(b"", False, False)
 @example(b"\x08\x00", False, False)

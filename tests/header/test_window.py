@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 from header.windows import Store, place_of, window_of
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dcmdask.errors import HeaderError
@@ -16,7 +16,6 @@ from dcmdask.types import BLOCK, MOST_READS, Kind, Window
 DATA = bytes(range(256)) * 1024
 
 
-@settings(deadline=None)
 @given(
     st.integers(0, 300_000),
     st.lists(st.tuples(st.integers(0, 400_000), st.integers(0, 200_000)), max_size=12),
@@ -33,7 +32,6 @@ def test_reads_equal_those_of_a_file(size: int, reads: list[tuple[int, int]], he
         assert file.tell() == window.tell()
 
 
-@settings(deadline=None)
 @given(
     st.integers(0, 5 * BLOCK),
     st.lists(st.tuples(st.integers(0, 8 * BLOCK), st.integers(0, 2**32)), max_size=12),

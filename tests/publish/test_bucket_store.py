@@ -41,7 +41,7 @@ from dcmdask.publish.lease import Lease
 from dcmdask.remote import obstores
 from dcmdask.remote.remote import Remote, open_remote
 from dcmdask.state.folder import upload
-from dcmdask.synthetic.synthetic import write_synthetic
+from dcmdask.synthetic import write_synthetic
 from dcmdask.types import Kind
 
 Proxied = Callable[..., FaultProxy]

@@ -20,9 +20,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from source.making import instance
-from support import crawl, encode
+from support import crawl, encode, examples
 
-from dcmdask.assemble.prepare import PUBLISHED, names_written
+from dcmdask.assemble.outputs import PUBLISHED, names_written
 from dcmdask.catalog.catalog import Catalog
 from dcmdask.cli.main import main
 from dcmdask.config import LAYOUTS, RunOptions
@@ -413,8 +413,8 @@ def move(source, target):
 placing.move = move
 with Store(out) as store:
     for name in ("cases/a.csv", "index.csv", "sop_map.json"):
-        folder_store.staged(name).write_text("new")
-    folder_store.publish({"text": "new"}, State("", "", "", "", [], [], {}))
+        store.staged(name).write_text("new")
+    store.publish({"text": "new"}, State("", "", "", "", [], [], {}))
 """
 
 
@@ -510,9 +510,7 @@ def _all_bytes(out: Path, *, private: bool) -> set[bytes]:
     return set(tree(out, private=private).values())
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     before=st.lists(st.sampled_from(_PLACES), max_size=3, unique=True),
     meanwhile=st.lists(st.sampled_from(_PLACES), max_size=2, unique=True),

@@ -11,6 +11,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from source.making import COMPRESSIONS, instance, manifest_of, read_rows, tar_of, zip_of
+from support import examples
 
 from dcmdask.types import Kind
 
@@ -56,7 +57,7 @@ _FILES = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(st.dictionaries(_NAMES.filter(lambda name: "/" not in name), _FILES, max_size=4))
 def test_files_and_members_are_instances_and_failures(files: dict[str, bytes]) -> None:
     """Archives in archives, damaged and misnamed: each file and member has one outcome."""
@@ -72,7 +73,7 @@ def test_files_and_members_are_instances_and_failures(files: dict[str, bytes]) -
     assert (singly.paths, singly.kinds) == (reading.paths, reading.kinds)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(_damaged(_archives(st.one_of(st.just(_INSTANCE), st.just(gzip.compress(_INSTANCE))))))
 def test_damage_of_an_archive_is_never_an_exception(content: bytes) -> None:
     """Any change of any byte of an archive gives rows."""

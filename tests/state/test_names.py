@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import examples
 
 from dcmdask.state.names import KnownSource, Names, known_sources
 
@@ -111,7 +112,7 @@ HISTORY = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(history=HISTORY)
 def test_names_are_distinct_and_stay(history: list[dict[str, list[str]]]) -> None:
     """In every run no two are alike; who had a name first has it whenever it comes again."""

@@ -76,7 +76,7 @@ FILES = st.lists(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=FILES, after=FILES, cut=st.integers(1, 9), held=st.sampled_from([1, 4, 100]))
 def test_a_listing_is_told_apart(
     tmp_path_factory: pytest.TempPathFactory,

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from source.making import instance, tar_of, zip_of
-from support import crawl, encode, published, rows
+from support import crawl, encode, examples, published, rows
 from test_incremental import EDITS, OPTIONS, _edit, assert_as_full
 
 from dcmdask.catalog.catalog import Catalog
@@ -283,9 +283,7 @@ NIGHTS = st.lists(
 )
 
 
-@settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(6), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(nights=NIGHTS, partition_size=st.sampled_from([1, 2, 50]))
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_any_history_with_folders_that_are_away_ends_as_a_full_run(

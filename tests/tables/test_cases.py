@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dcmdask.assemble.case_rows import case_row_ranges
@@ -338,7 +338,6 @@ def test_first_values_of_parts_are_those_of_the_whole(
 
 
 @given(_ROWS, st.integers(1, 9), st.booleans())
-@settings(deadline=None)
 def test_ranges_give_the_rows_of_the_whole(
     rows: list[dict[str, Any]], most: int, by_file: bool
 ) -> None:

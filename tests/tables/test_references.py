@@ -23,6 +23,7 @@ from pydicom.uid import (
     RTStructureSetStorage,
     SegmentationStorage,
 )
+from support import examples
 
 from dcmdask.header.reader import read_headers
 from dcmdask.tables.index import build_index, with_references
@@ -592,7 +593,7 @@ HELD = st.lists(
 FOUND = st.lists(st.tuples(SOP, st.one_of(UID, st.none()), KIND), max_size=8)
 
 
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=examples(120))
 @given(ROWS, FOUND, HELD, st.data())
 def test_no_result_depends_on_order(
     rows: list[dict[str, Any]],
@@ -611,7 +612,7 @@ def test_no_result_depends_on_order(
     assert shown_of(table) == shown_of(shuffled)
 
 
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=examples(120))
 @given(ROWS, FOUND, HELD)
 def test_every_reference_has_an_outcome(
     rows: list[dict[str, Any]], instances: list[tuple[Any, ...]], series: list[dict[str, Any]]

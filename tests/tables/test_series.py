@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import examples
 
 from dcmdask.tables.schema import CRAWL_DB, DESCRIBED, INSTANCES, KEY, VARYING, table_of
 from dcmdask.tables.series import (
@@ -311,7 +312,7 @@ def filled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=examples(60))
 @given(ROWS, st.data())
 def test_no_result_depends_on_order_or_parts(
     drawn: list[dict[str, Any]], data: st.DataObject
@@ -330,7 +331,7 @@ def test_no_result_depends_on_order_or_parts(
     assert whole.equals(merge_series(cut, describe(*data.draw(st.permutations(least)))))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=examples(50))
 @given(ROWS, st.sets(st.sampled_from(["1.3.1", "1.3.2", "1.3.3"])))
 def test_ranges_merge_alike(drawn: list[dict[str, Any]], apart: set[str]) -> None:
     """Series merged range by range are those merged at once."""
@@ -346,7 +347,7 @@ def test_ranges_merge_alike(drawn: list[dict[str, Any]], apart: set[str]) -> Non
     assert whole.combine_chunks().equals(merged.combine_chunks())
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=examples(50))
 @given(ROWS.filter(len), st.lists(st.integers(0, 2), min_size=12, max_size=12))
 def test_pieces_merge_alike(drawn: list[dict[str, Any]], numbers: list[int]) -> None:
     """Series cut into pieces, an instance at several places in one, are those merged at once."""
@@ -361,7 +362,7 @@ def test_pieces_merge_alike(drawn: list[dict[str, Any]], numbers: list[int]) -> 
     assert merge_series(table(*rows), describe(*rows)).equals(cut.combine_chunks())
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=examples(50))
 @given(ROWS)
 def test_a_series_counts_each_instance_once(drawn: list[dict[str, Any]]) -> None:
     """Over all its acquisitions, of which one instance may be in two, and however it is cut."""
@@ -378,7 +379,7 @@ def test_a_series_counts_each_instance_once(drawn: list[dict[str, Any]]) -> None
         assert len(expected) == row["series_instances"]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=examples(50))
 @given(ROWS)
 def test_what_a_merge_says_is_so(drawn: list[dict[str, Any]]) -> None:
     """Keys, counts, folders and what varies are those of the instances, counted by hand."""

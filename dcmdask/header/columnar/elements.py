@@ -14,6 +14,7 @@ from dcmdask.tables.schema import LIGHT
 Int = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 Bytes = npt.NDArray[np.uint8]
+Slots = npt.NDArray[np.int8]
 Words = npt.NDArray[np.uint64]
 
 DEEPEST: Final = 16
@@ -67,7 +68,7 @@ def _hash(tags: Int) -> Int:
     return ((tags >> 16) * 419 + tags) & 0xFFFF
 
 
-def _slots() -> npt.NDArray[np.int8]:
+def _slots() -> Slots:
     """Give, for the hash of a tag, the one slot whose tag it may be."""
     table = np.full(1 << 16, -1, np.int8)
     hashes = _hash(TAGS)
@@ -81,7 +82,7 @@ _SLOT_OF_HASH = _slots()
 _SLOT_OF_TAG = {int(tag): number for number, tag in enumerate(TAGS)}
 
 
-def slots_of(tags: Int, *, meta: bool) -> tuple[npt.NDArray[np.int8], Flags]:
+def slots_of(tags: Int, *, meta: bool) -> tuple[Slots, Flags]:
     """Give the slots of tags, and which of them are wanted of the meta group or of the dataset."""
     slot = _SLOT_OF_HASH[_hash(tags)]
     wanted = slot >= 0

@@ -25,6 +25,7 @@ from dcmdask.header.columnar.elements import (
     VRS,
     Flags,
     Int,
+    Slots,
     is_public_sequence,
     slots_of,
 )
@@ -129,7 +130,6 @@ class Lockstep:
         """Move every active file one element on; give those that go on."""
         state = self.state
         tag, length = elements.tag, elements.length
-        position = state.position[active]
         depth = state.depth[active]
         delimiter = (tag >> 16) == DELIMITERS
         top = depth == 0
@@ -147,28 +147,37 @@ class Lockstep:
         if special.any():
             vr = None if elements.vr is None else elements.vr[special]
             self._pass_special(active[special], tag[special], length[special], vr)
-        plain = ~(special | finished | nested)
+        plain = self._pass_plain(active, elements, slot, ~(special | finished | nested), wanted)
+        going_on: Int = active[plain | (special & (state.reason[active] == ""))]
+        return going_on
+
+    def _pass_plain(
+        self, active: Int, elements: _Elements, slot: Slots, plain: Flags, wanted: Flags
+    ) -> Flags:
+        """Move files on whose element is plain, and record wanted values; give which moved on."""
+        state = self.state
+        length = elements.length
+        position = state.position[active]
         odd = plain & ((length & 1) == 1)
         if odd.any():
             state.reason[active[odd]] = "odd_length"
-            plain &= ~odd
-        wanted &= plain
+            plain = plain & ~odd
+        wanted = wanted & plain
         begin = position + elements.header
         after = begin + length
         over = plain & (after > state.end[active])
         if over.any():
             # A wanted value is read again from its element on, any other is passed over.
             self._over_end(active[over], np.where(wanted, position, after)[over])
-            plain &= ~over
-            wanted &= plain
+            plain = plain & ~over
+            wanted = wanted & plain
         if wanted.any():
             files, slots = active[wanted], slot[wanted]
             state.offsets[slots, files] = begin[wanted]
             state.lengths[slots, files] = length[wanted]
             state.vr[slots, files] = VRS[slots] if elements.vr is None else elements.vr[wanted]
         state.position[active[plain]] = after[plain]
-        going_on: Int = active[plain | (special & (state.reason[active] == ""))]
-        return going_on
+        return plain
 
     def _leave_items(self, files: Int) -> None:
         """Leave items of defined length that have been walked to their end.

@@ -70,39 +70,16 @@ class Bucket:
         room = Windows.empty(len(numbers), self._buffers.popleft())
         self._buffers.append(room.buffer)
         chosen = [spot for spot, number in enumerate(numbers) if number is not None]
-        columns = (rows[name].to_pylist() for name in ("size", "etag"))
-        listed = list(zip(self.keys(rows), *columns, strict=True))
-        reads = [_first_read(*row) for row in listed]
-        kept: list[int] = []
-        heads: dict[int, bytes | HeaderError] = {}
-        lock = threading.Lock()
-
-        def take(number: int, found: bytes | HeaderError) -> None:
-            spot = chosen[number]
-            observer.beat()
-            if not isinstance(found, HeaderError):
-                observer.count(len(found))
-                if _is_other(len(found), listed[spot][1]):
-                    found = changed()
-            if isinstance(found, HeaderError):
-                heads[spot] = found
-                return
-            if len(found) > META_AT and has_prefix(found):
-                with lock:
-                    place = len(kept)
-                    kept.append(spot)
-                room.row(place)[: len(found)] = found
-                room.filled[place] = len(found)
-                room.whole[place] = len(found) < WINDOW
-            else:
-                heads[spot] = found
-
-        done = self.remote.get_many((reads[spot] for spot in chosen), take)
+        sizes, etags = (rows[name].to_pylist() for name in ("size", "etag"))
+        listed = list(zip(self.keys(rows), sizes, etags, strict=True))
+        arriving = _Arriving(room, chosen, sizes, observer)
+        reads = (_first_read(*listed[spot]) for spot in chosen)
+        done = self.remote.get_many(reads, arriving.take)
 
         def wait() -> FirstWindows:
             for future in done:
                 future.result()
-            return FirstWindows(_in_order(room, kept), sorted(kept), heads)
+            return arriving.in_order()
 
         return wait
 
@@ -146,6 +123,60 @@ class Bucket:
     def check(self) -> None:
         """Raise `StoreError` where the store was down."""
         self.remote.check()
+
+
+class _Arriving:
+    """First windows that come in any order, from any thread.
+
+    Parameters
+    ----------
+    room : Windows
+        Where those are put that begin as DICOM does.
+    chosen : list of int
+        The positions of the rows that are read, in the order of the reads.
+    sizes : list
+        Of all rows, as they were listed.
+    observer : ReadObserver
+        Whom to tell.
+    """
+
+    def __init__(
+        self, room: Windows, chosen: list[int], sizes: list[int | None], observer: ReadObserver
+    ) -> None:
+        self._room = room
+        self._chosen = chosen
+        self._sizes = sizes
+        self._observer = observer
+        self._kept: list[int] = []
+        self._heads: dict[int, bytes | HeaderError] = {}
+        self._lock = threading.Lock()
+
+    def take(self, number: int, found: bytes | HeaderError) -> None:
+        """Take what came of a read."""
+        spot = self._chosen[number]
+        self._observer.beat()
+        if not isinstance(found, HeaderError):
+            self._observer.count(len(found))
+            if _is_other(len(found), self._sizes[spot]):
+                found = changed()
+        if isinstance(found, HeaderError):
+            self._heads[spot] = found
+        elif len(found) > META_AT and has_prefix(found):
+            self._keep(spot, found)
+        else:
+            self._heads[spot] = found
+
+    def _keep(self, spot: int, found: bytes) -> None:
+        with self._lock:
+            place = len(self._kept)
+            self._kept.append(spot)
+        self._room.row(place)[: len(found)] = found
+        self._room.filled[place] = len(found)
+        self._room.whole[place] = len(found) < WINDOW
+
+    def in_order(self) -> FirstWindows:
+        """Return what came, in the order of the rows; when all has come."""
+        return FirstWindows(_in_order(self._room, self._kept), sorted(self._kept), self._heads)
 
 
 def _in_order(room: Windows, kept: list[int]) -> Windows:

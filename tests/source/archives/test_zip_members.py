@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from source.making import instance, manifest_of, read_folder, zip_of
+from support import examples
 
 from dcmdask.dicom.windows import WINDOW, Heads
 from dcmdask.source.archives import walk, zip_members
@@ -45,7 +46,6 @@ def test_a_large_member_is_read_at_once(method: int, name: str) -> None:
     assert large(1)[:WINDOW] == quick(content, 1)
 
 
-@settings(deadline=None)
 @given(
     method=st.sampled_from(METHODS),
     size=st.integers(WINDOW - 300, WINDOW + 300),
@@ -64,7 +64,7 @@ def test_what_is_read_at_once_is_what_zipfile_reads(method: int, size: int, extr
     assert (found is not None) == (size > WINDOW) or extra > 60
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.data())
 def test_damage_is_left_to_zipfile(data: st.DataObject) -> None:
     """Whatever is flipped: what is read is what zipfile reads, if it reads it."""

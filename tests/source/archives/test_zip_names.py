@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from source.making import Reading, instance, manifest_of, read_file, read_rows, tar_of, zip_of
+from support import examples
 
 from dcmdask.source.archives import zip_directory, zip_names
 
@@ -248,7 +249,7 @@ _MEMBER = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=50, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(50), suppress_health_check=list(HealthCheck))
 @given(st.lists(_MEMBER, min_size=1, max_size=6), st.integers(1, 3))
 def test_whatever_the_bytes_of_names_every_member_is_an_instance(
     tmp_path_factory: pytest.TempPathFactory,
@@ -281,7 +282,6 @@ def test_whatever_the_bytes_of_names_every_member_is_an_instance(
     )
 
 
-@settings(deadline=None)
 @given(st.lists(_MEMBER, max_size=8))
 def test_a_survey_of_entries_says_what_zipfile_would(
     members: list[tuple[bytes, int, int, bytes]],

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import examples
 
 from dcmdask.config import AS_USUAL
 from dcmdask.errors import UsageError
@@ -385,9 +386,7 @@ def test_names_that_are_no_text_are_listed(tmp_path: Path) -> None:
 # -- order -----------------------------------------------------------------------------------------
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     names=st.lists(
         st.text("abP/ .#\u00e4", min_size=1, max_size=6).filter(lambda text: text.strip("/ .#")),

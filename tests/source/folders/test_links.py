@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import examples
 
 from dcmdask.source.entries import Entry
 from dcmdask.source.folders.kernel import kernel_folders
@@ -245,7 +246,7 @@ def _is_inside(path: str, top: Path) -> bool:
     return f"{path}/".startswith(f"{os.path.realpath(top / 'in')}/")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(links=LINKS, mode=st.sampled_from(MODES))
 def test_any_tree_is_walked_once_and_every_link_is_accounted_for(
     links: dict[tuple[str, str], tuple[str, bool]], mode: str

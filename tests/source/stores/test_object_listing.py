@@ -12,6 +12,7 @@ import fsspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import examples
 
 from dcmdask.config import RemoteOptions
 from dcmdask.errors import HeaderError, SourceError
@@ -56,7 +57,7 @@ names = st.lists(segments, min_size=1, max_size=5).map("/".join)
 trees = st.sets(names, max_size=60)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     names=trees,
     long=st.integers(1, 30),
@@ -74,7 +75,7 @@ def test_every_key_is_listed_once(
     assert Counter(name for name in names if name.startswith(prefix)) == found
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     names=st.sets(
         st.lists(st.sampled_from("abcd"), min_size=2, max_size=4).map("/".join), max_size=40

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import examples
 
 from dcmdask.errors import HeaderError
 from dcmdask.remote.client import changed
@@ -82,9 +83,7 @@ steps = st.lists(
 
 
 @pytest.mark.usefixtures("small")
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(300), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(size=st.integers(0, 1200), gap=st.sampled_from([0, 1, 10, 100]), steps=steps)
 def test_what_is_read_are_the_bytes_of_the_object(
     size: int, gap: int, steps: list[tuple[str, Any]]

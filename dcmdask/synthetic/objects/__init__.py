@@ -1,0 +1,1 @@
+"""What each kind of instance holds: a file a kind, and in it tables of values."""
