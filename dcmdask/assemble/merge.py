@@ -19,6 +19,7 @@ from dcmdask.assemble.spill import Key, Shelf, Stream, cut, one_by_one, sort_tex
 from dcmdask.assemble.work import Takers, Work
 from dcmdask.formats import imgtools
 from dcmdask.tables import index, notes, references, series
+from dcmdask.tables.arrow import Array, values_of
 from dcmdask.tables.schema import DEFAULT_SUBSERIES, DESCRIBED
 
 _SERIES_WEIGHT = 16
@@ -47,7 +48,7 @@ class Merged:
     ranges: list[tuple[list[Stream], Stream]]
     series: Stream
     asked: pa.Table
-    representatives: pa.Array
+    representatives: Array
 
 
 def merge_instances(work: Work, instances: Stream, named: Stream) -> Merged:
@@ -81,7 +82,7 @@ def merge_instances(work: Work, instances: Stream, named: Stream) -> Merged:
     ranges = cut(streams, Key.by("SeriesInstanceUID"), most, work.scratch("series"))
     shelf = Shelf(work.scratch("merged"), series.WHOLE, most, weight=_SERIES_WEIGHT)
     kept, asked = [], []
-    urls = [pa.array([], pa.string())]
+    urls: list[Array] = [pa.array([], pa.string())]
     for number, one in enumerate(one_by_one(ranges)):
         pieces, merged = _merge_range(work, number, one)
         kept.append((pieces, shelf.put(merged)))
@@ -95,7 +96,7 @@ def merge_instances(work: Work, instances: Stream, named: Stream) -> Merged:
     return Merged(kept, shelf.stream(), pa.concat_tables(asked), pa.concat_arrays(urls))
 
 
-def distinct(arrays: Iterable[pa.Array], most: int) -> pa.Array:
+def distinct(arrays: Iterable[Array], most: int) -> Array:
     """Give every text of some arrays once, in linear time: duplicates go when they may be half.
 
     Parameters
@@ -105,7 +106,7 @@ def distinct(arrays: Iterable[pa.Array], most: int) -> pa.Array:
     most : int
         Duplicates that may be held in any case.
     """
-    held = [pa.array([], pa.string())]
+    held: list[Array] = [pa.array([], pa.string())]
     size = room = 0
     for array in arrays:
         held.append(array)
@@ -113,7 +114,8 @@ def distinct(arrays: Iterable[pa.Array], most: int) -> pa.Array:
         if size > 2 * room + most:
             held = [pc.unique(pa.concat_arrays(held))]
             size = room = len(held[0])
-    return pc.unique(pa.concat_arrays(held))
+    once: Array = pc.unique(pa.concat_arrays(held))
+    return once
 
 
 def _merge_range(
@@ -175,7 +177,7 @@ class Counted:
 
     def add(self, table: pa.Table) -> None:
         """Count the next series, which are sorted by study."""
-        self.cases.update(table["case"].to_pylist())
+        self.cases.update(values_of(table["case"]))
         self.modalities.update(m or "" for m in table["Modality"].to_pylist())
         studies = pc.unique(table["StudyInstanceUID"]).to_pylist()
         # A study may begin in one range and end in the next.

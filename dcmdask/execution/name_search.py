@@ -377,7 +377,7 @@ def withhold(found: Unsearched, parts: Standing) -> list[PartitionSummary]:
 def _without_texts(folder: Folder, stem: str, chosen: Codes) -> HeaderTables:
     instances = read_part_instances(folder, stem)
     kinds = ("seen", "described", "references", "failures", "notes")
-    tables = {kind: read_part(folder, stem, kind) for kind in kinds}
+    tables: dict[str, Any] = {kind: read_part(folder, stem, kind) for kind in kinds}
     flags = np.zeros(instances.num_rows, bool)
     flags[chosen] = True
     described = tables["described"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +20,7 @@ from dcmdask.state.fingerprint import NEVER, fingerprints
 from dcmdask.state.folder import opened
 from dcmdask.state.manifest import read_beside, read_manifest
 from dcmdask.state.parts import write_part
+from dcmdask.tables.arrow import values_of
 from dcmdask.tables.schema import READ
 from dcmdask.types import PASSING, REFUSED, Partition, PartitionSummary
 
@@ -94,7 +97,7 @@ def _read(
     fetcher: Fetcher,
 ) -> pa.Table:
     """Give `dcmdask.tables.schema.READ`: what a later run must know to read only what has changed."""
-    columns = {name: manifest[name].to_pylist() for name in manifest.column_names}
+    columns: dict[str, Any] = {name: manifest[name].to_pylist() for name in manifest.column_names}
     columns["root"] = [roots[number] for number in columns["root"]]
     prints = fingerprints(
         zip(*(columns[name] for name in ("root", "path", "case", "location")), strict=True),
@@ -105,7 +108,7 @@ def _read(
         (columns["piece"], columns["pieces"]),
     )
     passing = failures.filter(pc.is_in(failures["kind"], value_set=pa.array(PASSING, pa.string())))
-    again = fetcher.refused.union(passing["row"].to_pylist())
+    again = fetcher.refused.union(values_of(passing["row"]))
     # What the listing itself says is seen again by listing again.
     prints.facts[sorted(row for row in again if columns["kind"][row] is None)] = NEVER
     counts = np.zeros((2, manifest.num_rows), np.int32)

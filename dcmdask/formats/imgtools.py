@@ -33,6 +33,7 @@ from dcmdask.formats.json import (
     quoted_in_ascii,
 )
 from dcmdask.formats.text import LARGE, Lines, joined, large
+from dcmdask.tables.arrow import Array, Column, values_of
 from dcmdask.tables.factorize import Codes, codes_of, first_rows, rows_with, starts_of
 from dcmdask.tables.schema import DEFAULT_SUBSERIES, INDEX, KEY, in_archive
 
@@ -175,8 +176,8 @@ class _Form:
     indent: str
     empty: bytes
     end: bytes
-    quoted: Callable[[pa.Array], pa.Array]
-    texts: Callable[[pa.ChunkedArray], pa.Array]
+    quoted: Callable[[Array], Array]
+    texts: Callable[[Column], Array]
     encode: Callable[[str], str]
 
     def start(self, depth: int) -> str:
@@ -466,7 +467,7 @@ def _named(rows: dict[Key, int]) -> dict[str, int]:
     return named
 
 
-def _ways(column: pa.ChunkedArray, chosen: Codes, starts: Codes, folders: list[str]) -> pa.Array:
+def _ways(column: Column, chosen: Codes, starts: Codes, folders: list[str]) -> Array:
     """Give the ways from the folders of series to those of their instances.
 
     Parameters
@@ -483,7 +484,7 @@ def _ways(column: pa.ChunkedArray, chosen: Codes, starts: Codes, folders: list[s
     series = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(chosen)))
     pairs = codes_of(series, codes_of(column)[chosen])
     first = first_rows(pairs)
-    own = column.take(pa.array(chosen[first])).to_pylist()
+    own = values_of(column.take(pa.array(chosen[first])))
     ways = [
         _way(folder, folders[number]) for folder, number in zip(own, series[first], strict=True)
     ]

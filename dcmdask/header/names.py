@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcmdask.header.notes import Notes, Remark
+from dcmdask.tables.arrow import Array
 from dcmdask.tables.factorize import Codes
 from dcmdask.tables.privacy.tables import (
     GROUPS,
@@ -69,8 +70,9 @@ def described_instances(described: pa.Table, instances: pa.Table) -> Codes:
     return rows
 
 
-def _identity(table: pa.Table) -> pa.Array:
+def _identity(table: pa.Table) -> Array:
     # Members of an archive may share a URL. Where they share these UIDs too, each knows the names of
     # the other.
     columns = (pc.fill_null(table[name], "") for name in ("url", *GROUPS))
-    return pc.binary_join_element_wise(*columns, "\n").combine_chunks()
+    joined: Array = pc.binary_join_element_wise(*columns, "\n").combine_chunks()
+    return joined

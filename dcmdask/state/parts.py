@@ -38,6 +38,7 @@ from dcmdask.state.folder import (
 )
 from dcmdask.system.modes import private_file, private_folder
 from dcmdask.system.writing import writing
+from dcmdask.tables.arrow import Column
 from dcmdask.tables.schema import (
     DESCRIBED,
     FAILURES,
@@ -139,7 +140,7 @@ def _path(folder: Folder, stem: str, kind: str) -> Path:
 
 
 def _summary(stem: str, position: int, tables: HeaderTables, read: pa.Table) -> PartitionSummary:
-    def total(column: pa.ChunkedArray) -> int:
+    def total(column: Column) -> int:
         return int(pc.sum(column).as_py() or 0)
 
     skips = total(pc.is_in(tables.failures["kind"], value_set=pa.array(SKIPS, pa.string())))

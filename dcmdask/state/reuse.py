@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from dcmdask.state.fingerprint import NEVER
 from dcmdask.state.folder import Folder
 from dcmdask.state.parts import read_part, read_part_instances, remove_parts, write_part
 from dcmdask.state.previous_runs import Changes, Known
+from dcmdask.tables.arrow import Array, values_of
 from dcmdask.tables.schema import KEY, MANIFEST, READ, ROW
 from dcmdask.tables.series import identity_of, representatives, with_subseries
 from dcmdask.types import HeaderTables, PartitionSummary
@@ -109,7 +110,7 @@ def rows_to_describe(known: Known, read_again: Iterable[str] = ()) -> Iterator[p
         yield read_part(known.folder, summary.part, "read").slice(row, 1).select(_LISTED)
 
 
-def _lost_series(known: Known) -> pa.Array:
+def _lost_series(known: Known) -> Array:
     """Give the series of which a described instance is gone."""
     found = pa.chunked_array([], pa.string())
     for rest in _rests(known):
@@ -120,10 +121,11 @@ def _lost_series(known: Known) -> pa.Array:
             found = pa.chunked_array(
                 [*found.chunks, *gone["SeriesInstanceUID"].chunks], pa.string()
             )
-    return pc.unique(found).drop_null()
+    series: Array = pc.unique(found).drop_null()
+    return series
 
 
-def _undescribed(known: Known, lost: pa.Array, read_again: Iterable[str]) -> list[tuple[int, int]]:
+def _undescribed(known: Known, lost: Array, read_again: Iterable[str]) -> list[tuple[int, int]]:
     """Give part and row of the least instance left of some series, where it is not described."""
     if not len(lost):
         return []
@@ -137,11 +139,11 @@ def _undescribed(known: Known, lost: pa.Array, read_again: Iterable[str]) -> lis
     if least is None:
         return []
     missing = least.filter(pc.invert(least["described"]))
-    return sorted(set(zip(missing["part"].to_pylist(), missing["row"].to_pylist(), strict=True)))
+    return sorted(set(zip(values_of(missing["part"]), values_of(missing["row"]), strict=True)))
 
 
 def _of_series(
-    known: Known, stem: str, series: pa.Array, kept: npt.NDArray[np.bool_] | None
+    known: Known, stem: str, series: Array, kept: npt.NDArray[np.bool_] | None
 ) -> pa.Table:
     """Give the instances of some series in a part, of rows that are kept; whether each is described."""
     instances = read_part_instances(known.folder, stem, _RANKED)
@@ -153,13 +155,14 @@ def _of_series(
     return table.append_column("described", _described(known, stem, table))
 
 
-def _described(known: Known, stem: str, instances: pa.Table) -> pa.Array:
+def _described(known: Known, stem: str, instances: pa.Table) -> Array:
     """Tell which of some instances of a part are described there."""
     if not instances.num_rows:
         return pa.array([], pa.bool_())
     described = read_part(known.folder, stem, "described", ("url", *KEY))
     own = with_subseries(instances)
-    return pc.is_in(identity_of(own), value_set=identity_of(described))
+    there: Array = pc.is_in(identity_of(own), value_set=identity_of(described))
+    return there
 
 
 def carry(known: KnownRows, *, partition_size: int) -> list[PartitionSummary]:
@@ -239,7 +242,7 @@ def _rewrite(known: KnownRows, rests: list[_Rest]) -> PartitionSummary:
                 tables["instances"].append(read_part_instances(known.folder, stem).filter(left))
         tables["read"].append(_listing(known, rest).filter(pa.array(rest.kept)))
         first += int(np.count_nonzero(rest.kept))
-    joined = {kind: pa.concat_tables(pieces) for kind, pieces in tables.items()}
+    joined: dict[str, Any] = {kind: pa.concat_tables(pieces) for kind, pieces in tables.items()}
     read = joined.pop("read")
     position = known.position(rests[0].number)
     return write_part(known.folder, position, HeaderTables(**joined), read, known.reading)

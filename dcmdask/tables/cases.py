@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcmdask.dicom.values import INTEGER, TEXT
+from dcmdask.tables.arrow import Column, Order, nulls, values_of
 from dcmdask.tables.factorize import Codes, codes_of, first_rows, map_distinct, rows_with
 from dcmdask.tables.privacy import hide, pseudonym
 from dcmdask.tables.schema import CASE_ROWS, CASES, INSTANCES
@@ -48,8 +49,8 @@ PLACE_COLUMNS = ("case", "archive", "file_name", "path")
 FIRSTS = pa.schema(
     [
         *(INSTANCES.field(name) for name in COLUMNS if name != "PatientAge"),
-        ("PatientAge", INTEGER),
-        ("count", INTEGER),
+        pa.field("PatientAge", INTEGER),
+        pa.field("count", INTEGER),
     ]
 )
 """Instances of which some row takes a value, and how many others each stands for."""
@@ -188,7 +189,7 @@ def first_values(rows: pa.Table) -> pa.Table:
     return rows.take(pa.array(chosen)).cast(FIRSTS)
 
 
-def _first_there(column: pa.ChunkedArray, group: Codes) -> Codes:
+def _first_there(column: Column, group: Codes) -> Codes:
     """Return the first row of every group, of those that have one, in which a value stands."""
     there = np.flatnonzero(pc.is_valid(column).to_numpy(zero_copy_only=False))
     _, first = np.unique(group[there], return_index=True)
@@ -214,8 +215,8 @@ def count_series(series: pa.Table) -> pa.Table:
 
 def _placed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """Return rows with the place columns that a row of many instances does not have."""
-    columns = {
-        name: rows[name] if name in rows.column_names else pa.nulls(rows.num_rows, TEXT)
+    columns: dict[str, Any] = {
+        name: rows[name] if name in rows.column_names else nulls(rows.num_rows, TEXT)
         for name in schema.names
     }
     return pa.table(columns, schema)
@@ -248,8 +249,8 @@ def _joint_rows(rows: pa.Table, counts: pa.Table) -> pa.Table:
     """Return a row for the members of each archive, and for the loose files of each case."""
     group = codes_of(*(rows[name] for name in _ROW))
     heads = rows.take(pa.array(first_rows(group)))
-    cases, archives = (heads[name].to_pylist() for name in _ROW)
-    roots = [folder.partition("/")[0] for folder in heads["folder"].to_pylist()]
+    cases, archives = (values_of(heads[name]) for name in _ROW)
+    roots = [folder.partition("/")[0] for folder in values_of(heads["folder"])]
     ways = [posixpath.dirname(archive or "") for archive in archives]
     columns: dict[str, Any] = {
         "case": cases,
@@ -286,7 +287,7 @@ def _loose_rows(rows: pa.Table) -> pa.Table:
 
 
 def _case_rows(columns: Mapping[str, Any], count: int) -> pa.Table:
-    none = {name: pa.nulls(count, CASE_ROWS.field(name).type) for name in CASE_ROWS.names}
+    none = {name: nulls(count, CASE_ROWS.field(name).type) for name in CASE_ROWS.names}
     return pa.table({**none, **columns}, CASE_ROWS)
 
 
@@ -307,11 +308,11 @@ def row_keys(rows: Any, project_ids: Mapping[str, int], *, by_file: bool = False
     ]
 
 
-def _ascending(*names: str) -> list[tuple[str, str]]:
+def _ascending(*names: str) -> Order:
     return [(name, "ascending") for name in names]
 
 
-def _first_values(column: pa.ChunkedArray, group: Codes, groups: int) -> pa.Array:
+def _first_values(column: Column, group: Codes, groups: int) -> Column:
     spots = _first_there(column, group)
     take = np.full(groups, -1, dtype=np.int64)
     take[group[spots]] = spots

@@ -8,10 +8,11 @@ from typing import Any
 import pyarrow as pa
 
 from dcmdask.dicom.values import TEXTS
+from dcmdask.tables.arrow import Order, values_of
 from dcmdask.tables.schema import CRAWL_DB, INDEX, KEY
 
 Targets = dict[tuple[Any, ...], list[tuple[str, str]]]
-_ORDER = [(name, "ascending") for name in KEY]
+_ORDER: Order = [(name, "ascending") for name in KEY]
 
 
 def with_references(series: pa.Table, targets: Targets) -> pa.Table:
@@ -55,7 +56,7 @@ def build_index(series: pa.Table, project_ids: Mapping[str, int]) -> pa.Table:
     project_ids : mapping
         ProjectID of every case.
     """
-    numbers = pa.array([project_ids[case] for case in series["case"].to_pylist()], pa.int64())
+    numbers = pa.array([project_ids[case] for case in values_of(series["case"])], pa.int64())
     table = series.append_column("ProjectID", numbers)
     table = table.rename_columns(
         ["instances" if name == "instance_count" else name for name in table.column_names]

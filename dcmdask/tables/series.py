@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcmdask.dicom.values import INTEGER, TEXT, TEXTS
+from dcmdask.tables.arrow import Array, Column, values_of
 from dcmdask.tables.factorize import (
     Codes,
     codes_of,
@@ -48,9 +49,9 @@ _LATER = ("ReferencedModality", "ReferencedSeriesUID")
 MERGED = pa.schema(
     [
         *(field for field in CRAWL_DB if field.name not in _LATER),
-        ("case", TEXT),
-        ("folder", TEXT),
-        ("archived", pa.bool_()),
+        pa.field("case", TEXT),
+        pa.field("folder", TEXT),
+        pa.field("archived", pa.bool_()),
     ]
 )
 """A merged series: `dcmdask.tables.schema.CRAWL_DB` without what is resolved later, and where it lies.
@@ -152,7 +153,7 @@ def merge_pieces(pieces: Callable[[], Iterator[pa.Table]], described: pa.Table) 
         [name for name in VARYING if name in found]
         for found in _united([one["varying"] for one in merged])
     ]
-    columns = dict(zip(MERGED.names, merged[0].columns, strict=True))
+    columns: dict[str, Any] = dict(zip(MERGED.names, merged[0].columns, strict=True))
     columns["instance_count"] = counts - named * (len(merged) - 1)
     columns["folders"] = folders
     columns["varying"] = varying
@@ -163,7 +164,7 @@ def merge_pieces(pieces: Callable[[], Iterator[pa.Table]], described: pa.Table) 
 
 
 def _places(merged: pa.Table) -> list[tuple[bool, str]]:
-    return list(zip(merged["archived"].to_pylist(), merged["folder"].to_pylist(), strict=True))
+    return list(zip(values_of(merged["archived"]), values_of(merged["folder"]), strict=True))
 
 
 def with_whole_series(merged: pa.Table, pieces: Callable[[], Iterator[pa.Table]]) -> pa.Table:
@@ -194,7 +195,7 @@ def with_whole_series(merged: pa.Table, pieces: Callable[[], Iterator[pa.Table]]
     return merged.append_column("series_instances", counts)
 
 
-def _united(columns: list[pa.ChunkedArray]) -> list[list[str]]:
+def _united(columns: list[Column]) -> list[list[str]]:
     rows = zip(*(column.to_pylist() for column in columns), strict=True)
     return [sorted(set().union(*lists)) for lists in rows]
 
@@ -210,7 +211,7 @@ def _grouped(rows: pa.Table) -> tuple[Codes, Codes]:
     return group, order[starts]
 
 
-def _varying(rows: pa.Table, group: Codes, chosen: Codes) -> pa.Array:
+def _varying(rows: pa.Table, group: Codes, chosen: Codes) -> Array:
     """Name, for every series, the attributes that are not the same in all its instances."""
     found: list[list[str]] = [[] for _ in chosen]
     for name in VARYING:
@@ -221,7 +222,7 @@ def _varying(rows: pa.Table, group: Codes, chosen: Codes) -> pa.Array:
     return pa.array(found, TEXTS)
 
 
-def _folders(rows: pa.Table, group: Codes) -> tuple[pa.Array, pa.Array, pa.Array]:
+def _folders(rows: pa.Table, group: Codes) -> tuple[Array, Array, Array]:
     """List the folders of every group, each once, sorted; give one of each, and if it is archived."""
     places = rows.select(["folder", "path", "url"])
     first = first_rows(codes_of(group, places["folder"]))
@@ -237,7 +238,7 @@ def _folders(rows: pa.Table, group: Codes) -> tuple[pa.Array, pa.Array, pa.Array
     return folders, _one(least["folder"]), _one(least["archived"])
 
 
-def _one(column: Any) -> pa.Array:
+def _one(column: Array | Column) -> Array:
     if not isinstance(column, pa.ChunkedArray):
         return column
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
@@ -251,7 +252,7 @@ def _deep_columns(first: pa.Table, described: pa.Table) -> dict[str, Any]:
     return {name: rows[name] for name in described.column_names if name not in (*KEY, "url")}
 
 
-def identity_of(table: pa.Table) -> pa.Array:
+def identity_of(table: pa.Table) -> Array:
     """Give what tells one described instance from another: its URL and `dcmdask.tables.schema.KEY`.
 
     With the whole key: members of an archive may share a name.

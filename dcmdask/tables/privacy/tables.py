@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dcmdask.dicom.values import TEXT, TEXTS
+from dcmdask.tables.arrow import Array, Column
 from dcmdask.tables.factorize import Codes, codes_of, first_rows, map_distinct
 from dcmdask.tables.privacy.hiding import gives_away, hide, pseudonym
 
@@ -148,13 +149,13 @@ class Names:
         numbers: dict[tuple[str, ...], int] = {}
         found = [self.of(*row) for row in rows]
         spots = np.array([numbers.setdefault(names, len(numbers)) for names in found], np.int64)
-        beside = [
+        digests = [
             digest_of_names(map(str, map(pseudonym, names[int(own is not None) :])))
             for names, own in zip(found, columns[0].take(first).to_pylist(), strict=True)
         ]
         self.sets = list(numbers)
         self.row: Codes = spots[codes]
-        self.others = pa.array(np.array(beside, np.uint64)[codes])
+        self.others = pa.array(np.array(digests, np.uint64)[codes])
 
     def of(self, own: str | None, *groups: str | None) -> tuple[str, ...]:
         """Return the names to be hidden in an instance of some groups."""
@@ -188,7 +189,7 @@ class Names:
                 left.append((word, doubtful))
         return Hidden(table, left)
 
-    def _hide_column(self, column: pa.ChunkedArray, row: Codes) -> tuple[pa.Array | None, Any]:
+    def _hide_column(self, column: Column, row: Codes) -> tuple[Array | None, Any]:
         codes = codes_of(row, column)
         first = first_rows(codes)
         values = column.take(pa.array(first)).to_pylist()
@@ -211,12 +212,12 @@ def _hide_value(value: Any, names: Sequence[str]) -> tuple[Any, bool]:
     return [item for item, _ in found], any(left for _, left in found)
 
 
-def pseudonyms(column: pa.ChunkedArray) -> pa.Array:
+def pseudonyms(column: Column) -> Array:
     """Return a column of names as pseudonyms."""
     return map_distinct(pseudonym, TEXT, column)
 
 
-def rows_with_named_paths(names: Names, *columns: pa.ChunkedArray) -> Codes:
+def rows_with_named_paths(names: Names, *columns: Column) -> Codes:
     """Return the rows that have a path that holds part of one of their names.
 
     Parameters
