@@ -28,6 +28,7 @@ from dcmdask.config import RunOptions
 from dcmdask.publish.output import Check
 from dcmdask.publish.staging import Staging
 from dcmdask.state.parts import Parts
+from dcmdask.table_types import NotedTable
 from dcmdask.tables import cases, notes, references
 from dcmdask.tables.arrow import Array, values_of
 from dcmdask.tables.schema import FAILURES, INSTANCES, NOTED
@@ -191,7 +192,7 @@ def _give_notes(work: Work, representatives: Array) -> tuple[Counter[str], Count
     streams = {"notes": work.stream_of("notes", NOTED)}
     with work.takers(rows.NOTES) as takers:
         for one in work.ranges("notes", streams, Key.by(*rows.NOTES.key)):
-            table = notes.published(one["notes"].table(), representatives)
+            table = notes.published(NotedTable(one["notes"].table()), representatives)
             takers.add(table)
             said.update(values_of(table["note"]))
             instances.update(notes.instances_of_each(table))

@@ -19,6 +19,7 @@ from dcmdask.state.fingerprint import NEVER
 from dcmdask.state.folder import Folder
 from dcmdask.state.parts import read_part, read_part_instances, remove_parts, write_part
 from dcmdask.state.previous_runs import Changes, Known
+from dcmdask.table_types import DescribedTable, InstancesTable, ReadTable
 from dcmdask.tables.arrow import Array, values_of
 from dcmdask.tables.schema import KEY, MANIFEST, READ, ROW
 from dcmdask.tables.series import identity_of, representatives, with_subseries
@@ -130,11 +131,11 @@ def _undescribed(known: Known, lost: Array, read_again: Iterable[str]) -> list[t
     if not len(lost):
         return []
     kept = ((one.number, one.summary.part, one.kept) for one in _rests(known) if one.kept.any())
-    least: pa.Table | None = None
+    least: InstancesTable | None = None
     for number, stem, rows in (*kept, *((-1, stem, None) for stem in read_again)):
         table = _of_series(known, stem, lost, rows)
         table = table.append_column("part", pa.repeat(number, table.num_rows))
-        both = table if least is None else pa.concat_tables([least, table])
+        both = table if least is None else InstancesTable(pa.concat_tables([least, table]))
         least = both.take(pa.array(representatives(both)))
     if least is None:
         return []
@@ -144,7 +145,7 @@ def _undescribed(known: Known, lost: Array, read_again: Iterable[str]) -> list[t
 
 def _of_series(
     known: Known, stem: str, series: Array, kept: npt.NDArray[np.bool_] | None
-) -> pa.Table:
+) -> InstancesTable:
     """Give the instances of some series in a part, of rows that are kept; whether each is described."""
     instances = read_part_instances(known.folder, stem, _RANKED)
     chosen = np.asarray(pc.is_in(instances["SeriesInstanceUID"], series))
@@ -155,11 +156,11 @@ def _of_series(
     return table.append_column("described", _described(known, stem, table))
 
 
-def _described(known: Known, stem: str, instances: pa.Table) -> Array:
+def _described(known: Known, stem: str, instances: InstancesTable) -> Array:
     """Tell which of some instances of a part are described there."""
     if not instances.num_rows:
         return pa.array([], pa.bool_())
-    described = read_part(known.folder, stem, "described", ("url", *KEY))
+    described = DescribedTable(read_part(known.folder, stem, "described", ("url", *KEY)))
     own = with_subseries(instances)
     there: Array = pc.is_in(identity_of(own), value_set=identity_of(described))
     return there
@@ -248,8 +249,8 @@ def _rewrite(known: KnownRows, rests: list[_Rest]) -> PartitionSummary:
     return write_part(known.folder, position, HeaderTables(**joined), read, known.reading)
 
 
-def _listing(known: KnownRows, rest: _Rest) -> pa.Table:
+def _listing(known: KnownRows, rest: _Rest) -> ReadTable:
     """Return the listing of a part, in which rows to be read later are such as no file is."""
-    read = read_part(known.folder, rest.summary.part, "read")
+    read = ReadTable(read_part(known.folder, rest.summary.part, "read"))
     facts = np.where(rest.later, np.uint64(NEVER), read["facts"].to_numpy())
     return read.set_column(READ.get_field_index("facts"), READ.field("facts"), pa.array(facts))

@@ -8,7 +8,7 @@ are those of pyarrow for which the stubs are too narrow.
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy.typing as npt
 import pyarrow as pa
@@ -21,6 +21,10 @@ Column: TypeAlias = "pa.ChunkedArray[Any]"
 
 Order: TypeAlias = list[tuple[str, Literal["ascending", "descending"]]]
 """What a table is sorted by."""
+
+
+AnyTable = TypeVar("AnyTable", bound="pa.Table")
+"""A table of whichever name, which is kept (`dcmdask.table_types`)."""
 
 
 def values_of(column: Array | Column) -> list[Any]:

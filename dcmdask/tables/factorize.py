@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dcmdask.tables.arrow import Array, Column, buffer_of
+from dcmdask.tables.arrow import AnyTable, Array, Column, buffer_of
 
 Codes = npt.NDArray[np.int64]
 
@@ -121,7 +121,7 @@ def map_distinct(function: Callable[..., Any], kind: pa.DataType, *columns: Any)
     return pa.array([function(*row) for row in rows], kind).take(pa.array(codes))
 
 
-def rows_with(table: pa.Table, name: str) -> pa.Table:
+def rows_with(table: AnyTable, name: str) -> AnyTable:
     """Give the rows that have a value in a column; where all have, nothing is copied."""
     column = table[name]
     return table.filter(pc.is_valid(column)) if column.null_count else table

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from dcmdask.dicom.values import TEXTS
+from dcmdask.table_types import CrawlDbTable, IndexTable, SeriesTable, WholeTable
 from dcmdask.tables.arrow import Order, values_of
 from dcmdask.tables.schema import CRAWL_DB, INDEX, KEY
 
@@ -15,7 +16,7 @@ Targets = dict[tuple[Any, ...], list[tuple[str, str]]]
 _ORDER: Order = [(name, "ascending") for name in KEY]
 
 
-def with_references(series: pa.Table, targets: Targets) -> pa.Table:
+def with_references(series: WholeTable, targets: Targets) -> SeriesTable:
     """Give the merged series with the series each of them refers to.
 
     Parameters
@@ -38,15 +39,15 @@ def with_references(series: pa.Table, targets: Targets) -> pa.Table:
     # A target without Modality sorts as empty text; in a table what is missing is null.
     modalities = [[modality or None for _, modality in pairs] if pairs else None for pairs in found]
     series = series.append_column("ReferencedModality", pa.array(modalities, TEXTS))
-    return series.append_column("ReferencedSeriesUID", pa.array(uids, TEXTS))
+    return SeriesTable(series.append_column("ReferencedSeriesUID", pa.array(uids, TEXTS)))
 
 
-def build_crawl_db(series: pa.Table) -> pa.Table:
+def build_crawl_db(series: SeriesTable) -> CrawlDbTable:
     """Give `dcmdask.tables.schema.CRAWL_DB` of what `with_references` gives."""
-    return series.select(CRAWL_DB.names).cast(CRAWL_DB)
+    return CrawlDbTable(series.select(CRAWL_DB.names).cast(CRAWL_DB))
 
 
-def build_index(series: pa.Table, project_ids: Mapping[str, int]) -> pa.Table:
+def build_index(series: SeriesTable, project_ids: Mapping[str, int]) -> IndexTable:
     """Give `dcmdask.tables.schema.INDEX` of what `with_references` gives.
 
     Parameters
@@ -61,4 +62,4 @@ def build_index(series: pa.Table, project_ids: Mapping[str, int]) -> pa.Table:
     table = table.rename_columns(
         ["instances" if name == "instance_count" else name for name in table.column_names]
     )
-    return table.select(INDEX.names).cast(INDEX)
+    return IndexTable(table.select(INDEX.names).cast(INDEX))

@@ -7,6 +7,7 @@ from collections import Counter
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dcmdask.table_types import NotedTable, NotesTable
 from dcmdask.tables.arrow import Array, values_of
 from dcmdask.tables.schema import NOTES
 
@@ -19,7 +20,7 @@ def urls_of_series(noted: pa.RecordBatch) -> Array:
     return urls
 
 
-def published(noted: pa.Table, representatives: Array) -> pa.Table:
+def published(noted: NotedTable, representatives: Array) -> NotesTable:
     """Return `dcmdask.tables.schema.NOTES`, sorted by all of its columns.
 
     Parameters
@@ -31,10 +32,10 @@ def published(noted: pa.Table, representatives: Array) -> pa.Table:
     """
     chosen = pc.is_in(noted["url"], value_set=representatives)
     said = noted.filter(pc.or_(pc.invert(noted["of_series"]), chosen)).select(NOTES.names)
-    return said.sort_by([(name, "ascending") for name in NOTES.names])
+    return NotesTable(said.sort_by([(name, "ascending") for name in NOTES.names]))
 
 
-def instances_of_each(notes: pa.Table) -> Counter[str]:
+def instances_of_each(notes: NotesTable) -> Counter[str]:
     """Count the instances that have a note of each kind; all notes of an instance are here."""
     once = notes.select(_INSTANCE).group_by(list(_INSTANCE)).aggregate([])
     return Counter(values_of(once["note"]))

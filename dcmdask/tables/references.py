@@ -20,6 +20,15 @@ import pyarrow.compute as pc
 from dcmdask.dicom.values import TEXT
 from dcmdask.extract.chains import IMAGES, hangs_on, is_root, preference, step_of
 from dcmdask.extract.table import ASIDE
+from dcmdask.table_types import (
+    FoundTable,
+    InstancesTable,
+    ListedTable,
+    NumberedTable,
+    ReferencesTable,
+    ResolvedTable,
+    WholeTable,
+)
 from dcmdask.tables.arrow import Array, Column, values_of
 from dcmdask.tables.factorize import Codes, codes_of, first_rows
 from dcmdask.tables.schema import KEY, NAMED, REFERENCES
@@ -135,7 +144,7 @@ def listed_instances(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBat
         row += batch.num_rows
 
 
-def count_found(listed: pa.Table, instances: pa.Table) -> pa.Table:
+def count_found(listed: ListedTable, instances: InstancesTable) -> FoundTable:
     """Count, for every reference, the instances it lists that the crawl holds.
 
     Parameters
@@ -162,7 +171,7 @@ def count_found(listed: pa.Table, instances: pa.Table) -> pa.Table:
     first = lying.take(pa.array(first_rows(series)[pairs[1]]))
     numbers, where = np.unique(listed["row"].to_numpy(), return_index=True)
     sources = listed[_SOP.name].take(pa.array(where[np.searchsorted(numbers, pairs[0])]))
-    return pa.table([pairs[0], sources, *first.columns, sizes], schema=FOUND)
+    return FoundTable(pa.table([pairs[0], sources, *first.columns, sizes], schema=FOUND))
 
 
 def _joined(rows: Codes, wanted: Codes, held: Codes, series: Codes) -> tuple[Codes, Codes]:
@@ -175,13 +184,13 @@ def _joined(rows: Codes, wanted: Codes, held: Codes, series: Codes) -> tuple[Cod
     return np.repeat(wishes[0], sizes), places[1][np.repeat(start, sizes) + within]
 
 
-def of_representatives(named: pa.Table, urls: Array) -> pa.Table:
+def of_representatives(named: NumberedTable, urls: Array) -> NumberedTable:
     """Drop the references that partitions noted of an instance that is no representative.
 
     Parameters
     ----------
     named : pyarrow.Table
-        `dcmdask.tables.schema.NAMED` or `NUMBERED`.
+        `NUMBERED`.
     urls : pyarrow.Array
         Of at least the representatives that `noted_of` gives.
     """
@@ -189,20 +198,20 @@ def of_representatives(named: pa.Table, urls: Array) -> pa.Table:
     return named.filter(pc.or_(pc.invert(named["of_series"]), chosen))
 
 
-def noted_of(named: pa.Table | pa.RecordBatch) -> Array:
+def noted_of(named: NumberedTable | pa.RecordBatch) -> Array:
     """Give the URLs of instances whose references count only if they are representatives."""
     urls: Array = pc.unique(named["source_url"].filter(named["of_series"]))
     return urls
 
 
-def frames_named(named: pa.Table | pa.RecordBatch) -> Array:
+def frames_named(named: NumberedTable | pa.RecordBatch) -> Array:
     """Give the frames of reference that are targets."""
     inferred = pc.equal(named["target_level"], INFERRED)
     frames: Array = pc.unique(named["target_uid"].filter(inferred))
     return frames
 
 
-def named_on_the_way(named: pa.Table | pa.RecordBatch) -> Array:
+def named_on_the_way(named: NumberedTable | pa.RecordBatch) -> Array:
     """Give the SOP Instance UIDs of plans and structure sets that other objects name."""
     chained = pc.is_in(named["role"], value_set=pa.array(_ON_THE_WAY))
     uids: Array = pc.unique(named["target_uid"].filter(chained))
@@ -220,7 +229,7 @@ class Resolver:
         `NUMBERED` and `FOUND` of at least the sources that `named_on_the_way` gives.
     """
 
-    def __init__(self, series: pa.Table, named: pa.Table, found: pa.Table) -> None:
+    def __init__(self, series: WholeTable, named: NumberedTable, found: FoundTable) -> None:
         columns = (_shared(series[name]) for name in SERIES_COLUMNS)
         held = [_Series(*values) for values in zip(*columns, strict=True)]
         self._modalities = _modalities(held)
@@ -233,7 +242,7 @@ class Resolver:
             if reference.resolved and reference.sop is not None:
                 self._on_the_way[(reference.sop, reference.role)].append(reference)
 
-    def resolve(self, named: pa.Table, found: pa.Table) -> pa.Table:
+    def resolve(self, named: NumberedTable, found: FoundTable) -> ResolvedTable:
         """Resolve the references of some sources.
 
         Parameters
@@ -254,7 +263,7 @@ class Resolver:
         return _table(resolved)
 
 
-def _as_objects(named: pa.Table) -> Named:
+def _as_objects(named: NumberedTable) -> Named:
     """Give number, reference and preferred modalities of every row; equal texts are one object."""
     codes = codes_of(*(named[name] for name in _SOURCE))
     sources = named.select(_SOURCE).take(pa.array(first_rows(codes)))
@@ -276,7 +285,7 @@ def _shared(column: Column) -> list[Any]:
     return [distinct[code] for code in codes]
 
 
-def _hits(found: pa.Table) -> Hits:
+def _hits(found: FoundTable) -> Hits:
     """Add up, for every row, how many of its instances lie in which (series, modality)."""
     hits: Hits = defaultdict(Counter)
     columns = (_shared(found[name]) for name in FOUND.names)
@@ -431,7 +440,7 @@ def _sharing(
     return []
 
 
-def _table(references: list[_Reference]) -> pa.Table:
+def _table(references: list[_Reference]) -> ResolvedTable:
     distinct = {
         (r.sop, r.key, r.role, r.level, r.uid, r.target_series, r.target_modality): r
         for r in sorted(
@@ -456,16 +465,16 @@ def _table(references: list[_Reference]) -> pa.Table:
         "_sub_series": [r.key[3] for r in rows],
     }
     schema = pa.schema([*REFERENCES, ("_study", TEXT), ("_sub_series", pa.int64())])
-    table = pa.table(columns, schema=schema)
+    table = ResolvedTable(pa.table(columns, schema=schema))
     return table.sort_by([(name, "ascending") for name in schema.names])
 
 
-def published(references: pa.Table) -> pa.Table:
+def published(references: ResolvedTable) -> ReferencesTable:
     """Give the references without what only the index needs."""
-    return references.drop_columns(list(_INTERNAL))
+    return ReferencesTable(references.drop_columns(list(_INTERNAL)))
 
 
-def referred_series(references: pa.Table) -> dict[Key, Targets]:
+def referred_series(references: ResolvedTable) -> dict[Key, Targets]:
     """Give, for every series that refers to others, the series that its objects refer to.
 
     Of each object direct references outrank those found through a plan or structure set, and these

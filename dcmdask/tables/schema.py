@@ -16,6 +16,7 @@ from dcmdask._version import __version__
 from dcmdask.config import digest_of
 from dcmdask.dicom.values import DATE, INTEGER, TEXT, TEXTS, arrow_type
 from dcmdask.extract.registry import all_attributes
+from dcmdask.table_types import InstancesTable
 from dcmdask.tables.arrow import Column
 
 VERSION = 3
@@ -319,7 +320,7 @@ def reading_digest(settings: Mapping[str, Any]) -> str:
     return digest_of({**settings, **own})
 
 
-def in_archive(rows: pa.Table) -> Column:
+def in_archive(rows: InstancesTable) -> Column:
     """Tell which instances are members of an archive, by their ``path`` and ``url``."""
     # Either may stand in the name of a file on disk.
     named, opened = pc.match_substring(rows["path"], "!"), pc.match_substring(rows["url"], "::")

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dcmdask.dicom.values import TEXT, TEXTS
+from dcmdask.table_types import InstancesTable
 from dcmdask.tables.arrow import Array, Column
 from dcmdask.tables.factorize import Codes, codes_of, first_rows, map_distinct
 from dcmdask.tables.privacy.hiding import gives_away, hide, pseudonym
@@ -45,7 +46,7 @@ class OtherNames:
         self._groups = groups
 
     @classmethod
-    def of_instances(cls, instances: pa.Table) -> OtherNames:
+    def of_instances(cls, instances: InstancesTable) -> OtherNames:
         """Find them in instances: a table of at least `NAME` and `GROUPS`."""
         return cls([dict(names_of_groups(instances, group)) for group in GROUPS])
 
@@ -62,7 +63,7 @@ class OtherNames:
         return tuple(sorted(found - {own}))
 
 
-def names_of_groups(instances: pa.Table, group: str) -> Iterator[tuple[str, list[str]]]:
+def names_of_groups(instances: InstancesTable, group: str) -> Iterator[tuple[str, list[str]]]:
     """Return groups whose instances do not all have one name, and their names, sorted.
 
     Of one that has more than `MOST_NAMES` one more than so many.
@@ -136,10 +137,12 @@ class Names:
         Digest of the pseudonyms of the other names of each row (`digest_of_names`).
     """
 
-    def __init__(self, instances: pa.Table, beside: pa.Table | None = None) -> None:
+    def __init__(self, instances: InstancesTable, beside: InstancesTable | None = None) -> None:
         asked = instances.select([NAME, *GROUPS])
         known = (
-            asked if beside is None else pa.concat_tables([asked, beside.select([NAME, *GROUPS])])
+            asked
+            if beside is None
+            else InstancesTable(pa.concat_tables([asked, beside.select([NAME, *GROUPS])]))
         )
         self._others = OtherNames.of_instances(known)
         columns = asked.columns
