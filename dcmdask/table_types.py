@@ -1,8 +1,9 @@
 """Which table it is, in signatures: a name for each table that is declared, for type checkers.
 
 At run time each is a `pyarrow.Table`. A name says which rows stand there, and of which schema the
-columns are: all of them, or those that the function's text asks for. What `filter`, `take`, `select`
-and `sort_by` give bears the name of what it was taken from; where a table is made, it is given one.
+columns are: all of them, or those that the function's text asks for; tables of a partition have
+``row`` beside them. What `filter`, `take`, `select` and `sort_by` give bears the name of what it was
+taken from; where a table is made, or comes out of a stream, it is given one.
 """
 
 from __future__ import annotations

@@ -55,8 +55,7 @@ def case_row_ranges(
         Rows that are held.
     """
     if instances.rows <= most:
-        held = InstancesTable(instances.table())
-        yield cases.build_case_rows(held, project_ids, by_file=by_file)
+        yield cases.build_case_rows(InstancesTable(instances.table()), project_ids, by_file=by_file)
         return
 
     def key_of(rows: Any) -> Any:
@@ -67,8 +66,12 @@ def case_row_ranges(
     streams["loose"] = _loose(instances) if by_file else Stream.of(cases.FIRSTS.empty_table())
     for one in ranges("cases", streams, Key(cases.PLACE_COLUMNS, key_of)):
         few = _folded(one["firsts"].read(cases.FIRSTS.names), most)
-        counts, loose = CountsTable(one["counts"].table()), FirstsTable(one["loose"].table())
-        yield cases.join_case_rows(few, counts, loose, project_ids)
+        yield cases.join_case_rows(
+            few,
+            CountsTable(one["counts"].table()),
+            FirstsTable(one["loose"].table()),
+            project_ids,
+        )
 
 
 def _reduced(

@@ -68,8 +68,9 @@ def resolve_references(work: Work, instances: Stream, named: Stream, merged: Mer
     streams = {"named": named, "found": found}
     with work.takers(rows.REFERENCES) as takers:
         for one in work.ranges("references", streams, Key.by(*rows.REFERENCES.key)):
-            named_here = NumberedTable(one["named"].table())
-            own = references.of_representatives(named_here, merged.representatives)
+            own = references.of_representatives(
+                NumberedTable(one["named"].table()), merged.representatives
+            )
             table = resolver.resolve(own, FoundTable(one["found"].table()))
             takers.add(references.published(table))
             resolved.rows += table.num_rows
@@ -97,8 +98,7 @@ def _look_up(work: Work, instances: Stream) -> Stream:
             for one in work.ranges("sops", streams, Key.by(*rows.NAMED_INSTANCES.key)):
                 table = InstancesTable(one["instances"].table())
                 if one["listed"].rows:
-                    own = ListedTable(one["listed"].table())
-                    found.put(references.count_found(own, table))
+                    found.put(references.count_found(ListedTable(one["listed"].table()), table))
                 takers.add(table)
     return found.stream()
 

@@ -148,8 +148,10 @@ def merge_pieces(
     few = (piece.take(pa.array(representatives(piece))) for piece in pieces())
     least = InstancesTable(pa.concat_tables(few))
     least = least.take(pa.array(representatives(least)))
-    both = (InstancesTable(pa.concat_tables([piece, least])) for piece in pieces())
-    merged = [merge_series(rows, described) for rows in both]
+    merged = [
+        merge_series(InstancesTable(pa.concat_tables([piece, least])), described)
+        for piece in pieces()
+    ]
     counts = np.sum([one["instance_count"].to_numpy() for one in merged], axis=0)
     # A representative was counted with every piece.
     named = pc.is_valid(least["SOPInstanceUID"]).to_numpy(zero_copy_only=False)
