@@ -14,9 +14,17 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NoReturn
 
 from dcmdask.errors import HeaderError
+from dcmdask.table_types import (
+    DescribedTable,
+    FailuresTable,
+    InstancesTable,
+    NamedTable,
+    NotedTable,
+    SeenTable,
+)
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 
 class Kind(StrEnum):
@@ -471,12 +479,12 @@ class HeaderTables:
     All but the instances have a column ``row`` more: that of the manifest in its partition.
     """
 
-    instances: pa.Table
-    seen: pa.Table
-    described: pa.Table
-    references: pa.Table
-    failures: pa.Table
-    notes: pa.Table
+    instances: InstancesTable
+    seen: SeenTable
+    described: DescribedTable
+    references: NamedTable
+    failures: FailuresTable
+    notes: NotedTable
     scanned: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
 

@@ -15,6 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcmdask.assemble.spill import Key, Shelf, Stream, sort_text
+from dcmdask.table_types import (
+    CaseRowsTable,
+    CaseSeriesTable,
+    CountsTable,
+    FirstsTable,
+    InstancesTable,
+)
 from dcmdask.tables import cases
 
 Ranges = Callable[[str, Mapping[str, Stream], Key], Iterator[dict[str, Stream]]]
@@ -29,7 +36,7 @@ def case_row_ranges(
     *,
     by_file: bool,
     most: int,
-) -> Iterator[pa.Table]:
+) -> Iterator[CaseRowsTable]:
     """Give `dcmdask.tables.schema.CASE_ROWS`, sorted by ProjectID, FileName and path over all ranges.
 
     Parameters
@@ -48,7 +55,7 @@ def case_row_ranges(
         Rows that are held.
     """
     if instances.rows <= most:
-        yield cases.build_case_rows(instances.table(), project_ids, by_file=by_file)
+        yield cases.build_case_rows(InstancesTable(instances.table()), project_ids, by_file=by_file)
         return
 
     def key_of(rows: Any) -> Any:
@@ -59,7 +66,12 @@ def case_row_ranges(
     streams["loose"] = _loose(instances) if by_file else Stream.of(cases.FIRSTS.empty_table())
     for one in ranges("cases", streams, Key(cases.PLACE_COLUMNS, key_of)):
         few = _folded(one["firsts"].read(cases.FIRSTS.names), most)
-        yield cases.join_case_rows(few, one["counts"].table(), one["loose"].table(), project_ids)
+        yield cases.join_case_rows(
+            few,
+            CountsTable(one["counts"].table()),
+            FirstsTable(one["loose"].table()),
+            project_ids,
+        )
 
 
 def _reduced(
@@ -69,7 +81,7 @@ def _reduced(
     firsts = Shelf(scratch("firsts"), cases.FIRSTS, most)
     series = Shelf(scratch("case-series"), cases.SERIES, most)
     for piece in _pieces(instances.read(cases.COLUMNS), instances.schema, most):
-        rows = cases.with_ages(piece)
+        rows = cases.with_ages(InstancesTable(piece))
         joint = cases.parted(rows)[0] if by_file else rows
         firsts.put(cases.first_values(joint))
         series.put(cases.series_of(joint))
@@ -95,7 +107,7 @@ def _counted(series: Stream, ranges: Ranges, scratch: Callable[[str], Path], mos
     for one in ranges(
         "case-ranges", {"series": series}, Key.by("case", "archive", "SeriesInstanceUID")
     ):
-        counts.put(cases.count_series(one["series"].table()))
+        counts.put(cases.count_series(CaseSeriesTable(one["series"].table())))
     return counts.stream()
 
 
@@ -105,15 +117,15 @@ def _loose(instances: Stream) -> Stream:
     def read(columns: Any) -> Iterator[pa.RecordBatch]:
         for batch in instances.read(cases.COLUMNS):
             loose = batch.filter(pc.is_null(batch["archive"]))
-            rows = cases.with_ages(pa.Table.from_batches([loose]))
+            rows = cases.with_ages(InstancesTable(pa.Table.from_batches([loose])))
             yield from rows.select(list(columns)).to_batches()
 
     return Stream(cases.FIRSTS, instances.rows, read)
 
 
-def _folded(batches: Iterable[pa.RecordBatch], most: int) -> pa.Table:
+def _folded(batches: Iterable[pa.RecordBatch], most: int) -> FirstsTable:
     """Reduce some batches, few at a time: a row of a crawl of many pieces has many."""
-    folded = cases.FIRSTS.empty_table()
+    folded = FirstsTable(cases.FIRSTS.empty_table())
     for piece in _pieces(batches, cases.FIRSTS, most):
-        folded = cases.first_values(pa.concat_tables([folded, piece]))
+        folded = cases.first_values(FirstsTable(pa.concat_tables([folded, piece])))
     return folded

@@ -18,7 +18,9 @@ from dcmdask.assemble import rows
 from dcmdask.assemble.spill import Key, Shelf, Stream, cut, one_by_one, sort_text
 from dcmdask.assemble.work import Takers, Work
 from dcmdask.formats import imgtools
+from dcmdask.table_types import DescribedTable, InstancesTable, SeriesTable, WholeTable
 from dcmdask.tables import index, notes, references, series
+from dcmdask.tables.arrow import Array, values_of
 from dcmdask.tables.schema import DEFAULT_SUBSERIES, DESCRIBED
 
 _SERIES_WEIGHT = 16
@@ -46,8 +48,8 @@ class Merged:
 
     ranges: list[tuple[list[Stream], Stream]]
     series: Stream
-    asked: pa.Table
-    representatives: pa.Array
+    asked: WholeTable
+    representatives: Array
 
 
 def merge_instances(work: Work, instances: Stream, named: Stream) -> Merged:
@@ -81,7 +83,7 @@ def merge_instances(work: Work, instances: Stream, named: Stream) -> Merged:
     ranges = cut(streams, Key.by("SeriesInstanceUID"), most, work.scratch("series"))
     shelf = Shelf(work.scratch("merged"), series.WHOLE, most, weight=_SERIES_WEIGHT)
     kept, asked = [], []
-    urls = [pa.array([], pa.string())]
+    urls: list[Array] = [pa.array([], pa.string())]
     for number, one in enumerate(one_by_one(ranges)):
         pieces, merged = _merge_range(work, number, one)
         kept.append((pieces, shelf.put(merged)))
@@ -92,10 +94,11 @@ def merge_instances(work: Work, instances: Stream, named: Stream) -> Merged:
         asked.append(merged.select(references.SERIES_COLUMNS).filter(is_asked))
         own = merged["representative_url"]
         urls += own.filter(pc.is_in(own, noted)).chunks
-    return Merged(kept, shelf.stream(), pa.concat_tables(asked), pa.concat_arrays(urls))
+    series_asked = WholeTable(pa.concat_tables(asked))
+    return Merged(kept, shelf.stream(), series_asked, pa.concat_arrays(urls))
 
 
-def distinct(arrays: Iterable[pa.Array], most: int) -> pa.Array:
+def distinct(arrays: Iterable[Array], most: int) -> Array:
     """Give every text of some arrays once, in linear time: duplicates go when they may be half.
 
     Parameters
@@ -105,7 +108,7 @@ def distinct(arrays: Iterable[pa.Array], most: int) -> pa.Array:
     most : int
         Duplicates that may be held in any case.
     """
-    held = [pa.array([], pa.string())]
+    held: list[Array] = [pa.array([], pa.string())]
     size = room = 0
     for array in arrays:
         held.append(array)
@@ -113,21 +116,22 @@ def distinct(arrays: Iterable[pa.Array], most: int) -> pa.Array:
         if size > 2 * room + most:
             held = [pc.unique(pa.concat_arrays(held))]
             size = room = len(held[0])
-    return pc.unique(pa.concat_arrays(held))
+    once: Array = pc.unique(pa.concat_arrays(held))
+    return once
 
 
 def _merge_range(
     work: Work, number: int, streams: dict[str, Stream]
-) -> tuple[list[Stream], pa.Table]:
+) -> tuple[list[Stream], WholeTable]:
     """Merge a range of series; give their instances in pieces, and `dcmdask.tables.series.WHOLE`."""
-    instances, described = streams["instances"], streams["described"].table()
+    instances, described = streams["instances"], DescribedTable(streams["described"].table())
     pieces = _pieces(work, instances, work.scratch(f"series/pieces-{number}"))
     if len(pieces) == 1:
-        merged = series.merge_series(pieces[0].table(), described)
+        merged = series.merge_series(InstancesTable(pieces[0].table()), described)
     else:
 
-        def tables() -> Iterator[pa.Table]:
-            return (piece.table() for piece in one_by_one(pieces))
+        def tables() -> Iterator[InstancesTable]:
+            return (InstancesTable(piece.table()) for piece in one_by_one(pieces))
 
         merged = series.merge_pieces(tables, described)
     by_instance = partial(_by_instance, work, instances, work.scratch(f"series/sops-{number}"))
@@ -149,11 +153,11 @@ def _pieces(work: Work, instances: Stream, folder: Path) -> list[Stream]:
     return [one["instances"] for one in cuts]
 
 
-def _by_instance(work: Work, instances: Stream, folder: Path) -> Iterator[pa.Table]:
+def _by_instance(work: Work, instances: Stream, folder: Path) -> Iterator[InstancesTable]:
     """Give what counting a range of series needs; those of one SOPInstanceUID in one piece."""
     streams = {"instances": instances.only(*series.COUNTED)}
     ranges = cut(streams, Key.by("SOPInstanceUID"), work.most, folder)
-    return (one["instances"].table() for one in one_by_one(ranges))
+    return (InstancesTable(one["instances"].table()) for one in one_by_one(ranges))
 
 
 @dataclass(slots=True)
@@ -173,9 +177,9 @@ class Counted:
     studies: int = 0
     last: list[Any] = field(default_factory=list)
 
-    def add(self, table: pa.Table) -> None:
+    def add(self, table: SeriesTable) -> None:
         """Count the next series, which are sorted by study."""
-        self.cases.update(table["case"].to_pylist())
+        self.cases.update(values_of(table["case"]))
         self.modalities.update(m or "" for m in table["Modality"].to_pylist())
         studies = pc.unique(table["StudyInstanceUID"]).to_pylist()
         # A study may begin in one range and end in the next.
@@ -190,14 +194,14 @@ def give_series(work: Work, merged: Merged, referred: index.Targets) -> Counted:
     with ExitStack() as stack:
         takers = [stack.enter_context(work.takers(kind)) for kind in kinds]
         for one in work.ranges("studies", {"series": merged.series}, Key.by(*rows.SERIES.key)):
-            table = index.with_references(one["series"].table(), referred)
+            table = index.with_references(WholeTable(one["series"].table()), referred)
             counted.add(table)
             _give_range(work, table, *takers)
     return counted
 
 
 def _give_range(
-    work: Work, table: pa.Table, by_series: Takers, by_index: Takers, by_line: Takers
+    work: Work, table: SeriesTable, by_series: Takers, by_index: Takers, by_line: Takers
 ) -> None:
     if by_series:
         by_series.add(index.build_crawl_db(table))
@@ -214,7 +218,7 @@ def give_series_and_instances(work: Work, merged: Merged, referred: index.Target
         if takers:
             for instances, own in one_by_one(merged.ranges):
                 # Not in a variable, which would hold one range while the next is read.
-                takers.add(index.with_references(own.table(), referred), instances)
+                takers.add(index.with_references(WholeTable(own.table()), referred), instances)
 
 
 def count_patients(work: Work, merged: Merged) -> int:

@@ -28,7 +28,9 @@ from dcmdask.config import RunOptions
 from dcmdask.publish.output import Check
 from dcmdask.publish.staging import Staging
 from dcmdask.state.parts import Parts
+from dcmdask.table_types import NotedTable
 from dcmdask.tables import cases, notes, references
+from dcmdask.tables.arrow import Array, values_of
 from dcmdask.tables.schema import FAILURES, INSTANCES, NOTED
 
 LARGEST_RANGE = 131_072
@@ -173,7 +175,7 @@ def _give_failures(work: Work) -> Counter[tuple[str, str]]:
         for one in work.ranges("failures", streams, Key.by(*rows.FAILURES.key)):
             table = one["failures"].table()
             takers.add(table.sort_by([(name, "ascending") for name in FAILURES.names]))
-            outcomes.update(zip(table["case"].to_pylist(), table["kind"].to_pylist(), strict=True))
+            outcomes.update(zip(values_of(table["case"]), values_of(table["kind"]), strict=True))
     return outcomes
 
 
@@ -184,15 +186,15 @@ def _of_each_kind(outcomes: Counter[tuple[str, str]]) -> dict[str, int]:
     return dict(sorted(kinds.items()))
 
 
-def _give_notes(work: Work, representatives: pa.Array) -> tuple[Counter[str], Counter[str]]:
+def _give_notes(work: Work, representatives: Array) -> tuple[Counter[str], Counter[str]]:
     """Give the notes, sorted by all columns; count them, and the instances, of each kind."""
     said, instances = Counter[str](), Counter[str]()
     streams = {"notes": work.stream_of("notes", NOTED)}
     with work.takers(rows.NOTES) as takers:
         for one in work.ranges("notes", streams, Key.by(*rows.NOTES.key)):
-            table = notes.published(one["notes"].table(), representatives)
+            table = notes.published(NotedTable(one["notes"].table()), representatives)
             takers.add(table)
-            said.update(table["note"].to_pylist())
+            said.update(values_of(table["note"]))
             instances.update(notes.instances_of_each(table))
     return said, instances
 

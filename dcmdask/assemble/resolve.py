@@ -12,6 +12,7 @@ from dcmdask.assemble import rows
 from dcmdask.assemble.merge import Merged, distinct
 from dcmdask.assemble.spill import Key, Shelf, Stream
 from dcmdask.assemble.work import Work
+from dcmdask.table_types import FoundTable, InstancesTable, ListedTable, NumberedTable
 from dcmdask.tables import index, references
 
 _NAMED_WEIGHT = 4
@@ -67,8 +68,10 @@ def resolve_references(work: Work, instances: Stream, named: Stream, merged: Mer
     streams = {"named": named, "found": found}
     with work.takers(rows.REFERENCES) as takers:
         for one in work.ranges("references", streams, Key.by(*rows.REFERENCES.key)):
-            own = references.of_representatives(one["named"].table(), merged.representatives)
-            table = resolver.resolve(own, one["found"].table())
+            own = references.of_representatives(
+                NumberedTable(one["named"].table()), merged.representatives
+            )
+            table = resolver.resolve(own, FoundTable(one["found"].table()))
             takers.add(references.published(table))
             resolved.rows += table.num_rows
             missing = pc.equal(table["resolution"], references.UNRESOLVED)
@@ -93,9 +96,9 @@ def _look_up(work: Work, instances: Stream) -> Stream:
     with work.takers(rows.NAMED_INSTANCES) as takers:
         if takers or listed.rows:
             for one in work.ranges("sops", streams, Key.by(*rows.NAMED_INSTANCES.key)):
-                table = one["instances"].table()
+                table = InstancesTable(one["instances"].table())
                 if one["listed"].rows:
-                    found.put(references.count_found(one["listed"].table(), table))
+                    found.put(references.count_found(ListedTable(one["listed"].table()), table))
                 takers.add(table)
     return found.stream()
 
@@ -124,5 +127,5 @@ def _resolver(work: Work, named: Stream, found: Stream, merged: Merged) -> refer
         ]
         return pa.Table.from_batches(chosen, stream.schema)
 
-    own = references.of_representatives(of(named), merged.representatives)
-    return references.Resolver(merged.asked, own, of(found))
+    own = references.of_representatives(NumberedTable(of(named)), merged.representatives)
+    return references.Resolver(merged.asked, own, FoundTable(of(found)))

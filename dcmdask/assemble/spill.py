@@ -360,7 +360,7 @@ class _Sink:
         def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
             fields = [schema.get_field_index(name) for name in columns]
             options = pa.ipc.IpcReadOptions(included_fields=fields)
-            with pa.OSFile(path) as file, pa.ipc.open_stream(file, options=options) as reader:
+            with pa.OSFile(path, "r") as file, pa.ipc.open_stream(file, options=options) as reader:
                 for batch in reader:
                     yield batch.select(list(columns))
 

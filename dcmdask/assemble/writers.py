@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 
@@ -21,10 +22,11 @@ from dcmdask.formats.parquet import ParquetWriter
 from dcmdask.formats.text import Lines
 from dcmdask.formats.xlsx import Workbook
 from dcmdask.publish.output import Check
+from dcmdask.table_types import SeriesTable
 from dcmdask.tables.schema import stamped
 
-Render = Callable[[pa.Table, Sequence[str]], Lines]
-"""Takes rows, and which of their columns; gives them as text."""
+Render = Callable[[Any, Sequence[str]], Lines]
+"""Takes rows of the table that its output is declared with, and which columns; gives them as text."""
 
 CSV_LINES: dict[bool, Render] = {
     excel: partial(render_lines, excel=excel) for excel in (False, True)
@@ -129,7 +131,7 @@ def series_json(work: Work, output: Output) -> Iterator[Take]:
                 rewritten[name] = Check(check.size + len(content), crc)
 
         def take(piece: Piece) -> None:
-            for one in renderer.render(piece.rows, piece.instances):
+            for one in renderer.render(SeriesTable(piece.rows), piece.instances):
                 write(one)
 
         write(renderer.begin())

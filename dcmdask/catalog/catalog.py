@@ -18,6 +18,7 @@ from dcmdask.publish.ownership import Altered, altered_files, altered_objects
 from dcmdask.remote.address import is_url
 from dcmdask.remote.credentials import no_secrets_in_errors, parted, storage_of
 from dcmdask.system import scratch
+from dcmdask.table_types import IndexTable
 from dcmdask.tables.schema import INDEX, INSTANCES
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Catalog:
         if not set(INDEX.names) <= set(table.column_names):
             words = "index.parquet is of an earlier release"
             raise CatalogError(str(self.out), words, "run again")
-        return index_rows(table)
+        return index_rows(IndexTable(table))
 
     @property
     def references(self) -> pa.Table:

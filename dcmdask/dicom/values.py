@@ -19,14 +19,14 @@ from pydicom.sequence import Sequence
 
 from dcmdask.dicom.texts import EndedText, plain_text
 
-TEXT = pa.string()
-TEXTS = pa.list_(pa.string())
-INTEGER = pa.int64()
-INTEGERS = pa.list_(pa.int64())
-NUMBER = pa.float64()
-NUMBERS = pa.list_(pa.float64())
-DATE = pa.date32()
-TIME = pa.time64("us")
+TEXT: pa.DataType = pa.string()
+TEXTS: pa.DataType = pa.list_(pa.string())
+INTEGER: pa.DataType = pa.int64()
+INTEGERS: pa.DataType = pa.list_(pa.int64())
+NUMBER: pa.DataType = pa.float64()
+NUMBERS: pa.DataType = pa.list_(pa.float64())
+DATE: pa.DataType = pa.date32()
+TIME: pa.DataType = pa.time64("us")
 
 
 class _Malformed:

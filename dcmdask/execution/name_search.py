@@ -28,6 +28,8 @@ from dcmdask.state.manifest import PieceWriter
 from dcmdask.state.parts import read_part, read_part_instances, read_summary, write_part
 from dcmdask.state.previous_runs import Changes
 from dcmdask.state.unlisted import UnlistedPlaces
+from dcmdask.table_types import InstancesTable, ReadTable
+from dcmdask.tables.arrow import AnyTable
 from dcmdask.tables.factorize import Codes, codes_of, first_rows, map_distinct
 from dcmdask.tables.privacy.tables import (
     GROUPS,
@@ -195,7 +197,9 @@ def _names(folder: Folder, stems: Sequence[str], scratch: Path) -> tuple[Stream,
     return shelf.stream(), searched
 
 
-def _concerned(folder: Folder, stem: str, groups: Mapping[str, Mapping[str, Any]]) -> pa.Table:
+def _concerned(
+    folder: Folder, stem: str, groups: Mapping[str, Mapping[str, Any]]
+) -> InstancesTable:
     """Return the instances of a part that are of mixed groups, or were searched as if they were."""
     table = read_part_instances(folder, stem, _ASKED)
     seen = read_part(folder, stem, "seen")
@@ -207,7 +211,7 @@ def _concerned(folder: Folder, stem: str, groups: Mapping[str, Mapping[str, Any]
     return table.filter(chosen)
 
 
-def _wrong(table: pa.Table, others: OtherNames) -> Flags:
+def _wrong(table: InstancesTable, others: OtherNames) -> Flags:
     """Tell which instances were searched for other names than they should be."""
 
     def digest(*row: str | None) -> int:
@@ -368,7 +372,7 @@ def withhold(found: Unsearched, parts: Standing) -> list[PartitionSummary]:
         told = replace(summary, bytes_read=0, scanned=0, reasons={}, tried=0, refused=0)
         if number in found.instances:
             tables = _without_texts(parts.folder, summary.part, found.instances[number])
-            read = read_part(parts.folder, summary.part, "read")
+            read = ReadTable(read_part(parts.folder, summary.part, "read"))
             told = write_part(parts.folder, summary.position, tables, read, parts.reading)
         summaries.append(told)
     return summaries
@@ -377,7 +381,7 @@ def withhold(found: Unsearched, parts: Standing) -> list[PartitionSummary]:
 def _without_texts(folder: Folder, stem: str, chosen: Codes) -> HeaderTables:
     instances = read_part_instances(folder, stem)
     kinds = ("seen", "described", "references", "failures", "notes")
-    tables = {kind: read_part(folder, stem, kind) for kind in kinds}
+    tables: dict[str, Any] = {kind: read_part(folder, stem, kind) for kind in kinds}
     flags = np.zeros(instances.num_rows, bool)
     flags[chosen] = True
     described = tables["described"]
@@ -395,7 +399,7 @@ def _without_texts(folder: Folder, stem: str, chosen: Codes) -> HeaderTables:
     return HeaderTables(instances=_emptied(instances, flags), **tables)
 
 
-def _emptied(table: pa.Table, chosen: Flags) -> pa.Table:
+def _emptied(table: AnyTable, chosen: Flags) -> AnyTable:
     """Return a table with no text in some rows."""
     if not chosen.any():
         return table

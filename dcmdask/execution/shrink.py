@@ -27,6 +27,7 @@ from dcmdask.remote.credentials import public_url
 from dcmdask.state.parts import Parts
 from dcmdask.state.previous_runs import Known
 from dcmdask.state.unlisted import UnlistedPlaces
+from dcmdask.tables.arrow import values_of
 from dcmdask.tables.schema import INSTANCES
 from dcmdask.types import REFUSED, Kind
 
@@ -264,7 +265,7 @@ class ShrinkGuard:
                 table = pq.read_table(path, columns=["case", "files"])
             finally:
                 self._output.release(path)
-            had = table.filter(pc.greater(table["files"], 0))["case"].to_pylist()
+            had = values_of(table.filter(pc.greater(table["files"], 0))["case"])
             return [case for case in had if not self._listing.cases.get(case, (0, 0))[0]]
         return []
 
@@ -277,7 +278,7 @@ class ShrinkGuard:
             return None
         kinds: Counter[str] = Counter()
         for batch in parts.batches("failures"):
-            kinds.update(batch["kind"].to_pylist())
+            kinds.update(values_of(batch["kind"]))
         named = [
             f"{_WORDS[kind]} {kinds[kind]:,}" for kind in (*REFUSED, Kind.UNEXPECTED) if kinds[kind]
         ]

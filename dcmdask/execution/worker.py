@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +20,8 @@ from dcmdask.state.fingerprint import NEVER, fingerprints
 from dcmdask.state.folder import opened
 from dcmdask.state.manifest import read_beside, read_manifest
 from dcmdask.state.parts import write_part
+from dcmdask.table_types import FailuresTable, InstancesTable, ManifestTable, ReadTable
+from dcmdask.tables.arrow import values_of
 from dcmdask.tables.schema import READ
 from dcmdask.types import PASSING, REFUSED, Partition, PartitionSummary
 
@@ -69,7 +73,9 @@ def process_partition(
         )
 
 
-def _read_beside(partition: Partition, options: ReadOptions, watch: RowWatch) -> pa.Table | None:
+def _read_beside(
+    partition: Partition, options: ReadOptions, watch: RowWatch
+) -> InstancesTable | None:
     """Give instances whose names are looked for in those of a partition, as they were read."""
     manifest = read_beside(partition, options.remote)
     if not manifest.num_rows:
@@ -79,7 +85,7 @@ def _read_beside(partition: Partition, options: ReadOptions, watch: RowWatch) ->
     return read_headers(fetcher.fetch(manifest), desensitize=False).instances
 
 
-def _refused(manifest: pa.Table, failures: pa.Table, fetcher: Fetcher) -> int:
+def _refused(manifest: ManifestTable, failures: FailuresTable, fetcher: Fetcher) -> int:
     """Count the files that failed because nothing could be had of them: here, by whoever reads."""
     kinds = pc.is_in(failures["kind"], value_set=pa.array(REFUSED, pa.string()))
     rows = pa.array(sorted(fetcher.refused), failures["row"].type)
@@ -88,13 +94,13 @@ def _refused(manifest: pa.Table, failures: pa.Table, fetcher: Fetcher) -> int:
 
 
 def _read(
-    manifest: pa.Table,
+    manifest: ManifestTable,
     roots: tuple[str, ...],
-    failures: pa.Table,
+    failures: FailuresTable,
     fetcher: Fetcher,
-) -> pa.Table:
+) -> ReadTable:
     """Give `dcmdask.tables.schema.READ`: what a later run must know to read only what has changed."""
-    columns = {name: manifest[name].to_pylist() for name in manifest.column_names}
+    columns: dict[str, Any] = {name: manifest[name].to_pylist() for name in manifest.column_names}
     columns["root"] = [roots[number] for number in columns["root"]]
     prints = fingerprints(
         zip(*(columns[name] for name in ("root", "path", "case", "location")), strict=True),
@@ -105,7 +111,7 @@ def _read(
         (columns["piece"], columns["pieces"]),
     )
     passing = failures.filter(pc.is_in(failures["kind"], value_set=pa.array(PASSING, pa.string())))
-    again = fetcher.refused.union(passing["row"].to_pylist())
+    again = fetcher.refused.union(values_of(passing["row"]))
     # What the listing itself says is seen again by listing again.
     prints.facts[sorted(row for row in again if columns["kind"][row] is None)] = NEVER
     counts = np.zeros((2, manifest.num_rows), np.int32)
@@ -118,7 +124,7 @@ def _read(
         "key_more": prints.keys[:, 1],
         "facts": prints.facts,
     }
-    return pa.table({name: columns[name] for name in READ.names}, READ)
+    return ReadTable(pa.table({name: columns[name] for name in READ.names}, READ))
 
 
 def _where(error: Exception) -> str:

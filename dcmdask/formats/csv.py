@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from dcmdask.formats.spreadsheet import is_taken_for_more
 from dcmdask.formats.text import LARGE, Lines, as_cell, holds_any, joined, texts_of
+from dcmdask.tables.arrow import Array, Column
 
 _BOM = "\ufeff"
 _AS_TEXT = "'"
@@ -52,12 +53,14 @@ def render_lines(
     return Lines.of(pc.binary_join_element_wise(*cells, joined(last, end), comma))
 
 
-def _cells(column: pa.ChunkedArray, *, excel: bool) -> pa.Array:
+def _cells(column: Column, *, excel: bool) -> Array:
     """Give a column as it stands in the file."""
-    texts = pc.fill_null(texts_of(column, as_cell), "")
+    texts: Array = pc.fill_null(texts_of(column, as_cell), "")
     if excel and (pa.types.is_string(column.type) or pa.types.is_list(column.type)):
         texts = pc.if_else(is_taken_for_more(texts), joined(_AS_TEXT, texts), texts)
     if not holds_any(texts, _SPECIAL.encode()):
         return texts
     quoted = joined('"', pc.replace_substring(texts, '"', '""'), '"')
-    return pc.if_else(pc.match_substring_regex(texts, f"[{_SPECIAL}]"), quoted, texts)
+    special = pc.match_substring_regex(texts, f"[{_SPECIAL}]")
+    escaped: Array = pc.if_else(special, quoted, texts)
+    return escaped

@@ -33,6 +33,8 @@ from dcmdask.formats.json import (
     quoted_in_ascii,
 )
 from dcmdask.formats.text import LARGE, Lines, joined, large
+from dcmdask.table_types import IndexRowsTable, IndexTable, InstancesTable, SeriesTable
+from dcmdask.tables.arrow import Array, Column, values_of
 from dcmdask.tables.factorize import Codes, codes_of, first_rows, rows_with, starts_of
 from dcmdask.tables.schema import DEFAULT_SUBSERIES, INDEX, KEY, in_archive
 
@@ -81,7 +83,7 @@ _Texts = tuple[memoryview, ...]
 """One and the same for each of `_FORMS`."""
 
 
-def index_rows(index: pa.Table) -> pa.Table:
+def index_rows(index: IndexTable) -> IndexRowsTable:
     """Return the rows of index.csv: a series, or a series and one of those it refers to.
 
     Interlacer takes ``A;B`` for one UID, and of several rows of a series the last: that names the
@@ -103,10 +105,11 @@ def index_rows(index: pa.Table) -> pa.Table:
     starts = np.append(starts_of(codes_of(*(index[name] for name in KEY[:2]))), n)
     cuts = np.unique([*starts[np.searchsorted(starts, np.arange(0, n, _AT_ONCE))], n]).tolist()
     pieces = (index.slice(start, end - start) for start, end in itertools.pairwise(cuts))
-    return pa.concat_tables([INDEX_ROWS.empty_table(), *map(_rows_of_index, pieces)])
+    tables = [INDEX_ROWS.empty_table(), *map(_rows_of_index, pieces)]
+    return IndexRowsTable(pa.concat_tables(tables))
 
 
-def _rows_of_index(index: pa.Table) -> pa.Table:
+def _rows_of_index(index: IndexTable) -> pa.Table:
     by_key = itertools.groupby(index.to_pylist(), key=itemgetter(*KEY[:3]))
     series = [list(acquisitions) for _, acquisitions in by_key]
     rows: list[dict[str, Any]] = []
@@ -175,8 +178,8 @@ class _Form:
     indent: str
     empty: bytes
     end: bytes
-    quoted: Callable[[pa.Array], pa.Array]
-    texts: Callable[[pa.ChunkedArray], pa.Array]
+    quoted: Callable[[Array], Array]
+    texts: Callable[[Column], Array]
     encode: Callable[[str], str]
 
     def start(self, depth: int) -> str:
@@ -209,7 +212,7 @@ class SeriesRenderer:
         header = (",".join(INDEX_COLUMNS) + os.linesep).encode()
         return SeriesFiles(b"", b"", header)
 
-    def render(self, series: pa.Table, pieces: Sequence[Any]) -> Iterator[SeriesFiles]:
+    def render(self, series: SeriesTable, pieces: Sequence[Any]) -> Iterator[SeriesFiles]:
         """Give one range of series; ranges come in order of SeriesInstanceUID.
 
         Parameters
@@ -247,7 +250,7 @@ class _Members:
         Merged series, with the values that it shows.
     """
 
-    def __init__(self, form: _Form, series: pa.Table) -> None:
+    def __init__(self, form: _Form, series: SeriesTable) -> None:
         self._form = form
         self._metadata = _metadata(series, form)
         self._content: list[bytes | memoryview] = []
@@ -287,7 +290,7 @@ class _Members:
         self._content.append(text.encode())
 
 
-def _entries(series: pa.Table, pieces: Sequence[Any]) -> Iterator[SeriesFiles]:
+def _entries(series: SeriesTable, pieces: Sequence[Any]) -> Iterator[SeriesFiles]:
     """Give the members of one range of series."""
     keys = list(zip(*(series[name].to_pylist() for name in KEY), strict=True))
     cached = _as_interlacer_takes_them(series, keys)
@@ -338,7 +341,7 @@ def _lister(
     return lines_of
 
 
-def _metadata(series: pa.Table, form: _Form) -> dict[int, memoryview]:
+def _metadata(series: SeriesTable, form: _Form) -> dict[int, memoryview]:
     """Give, for every row, its object but for what stands under "instances"."""
     columns = (series["SOPClassUID"].to_pylist(), series["Modality"].to_pylist())
     extractors = list(map(extractor_for, *columns))
@@ -354,7 +357,7 @@ def _metadata(series: pa.Table, form: _Form) -> dict[int, memoryview]:
     return found
 
 
-def _without_null_texts(series: pa.Table) -> pa.Table:
+def _without_null_texts(series: SeriesTable) -> SeriesTable:
     """Put an empty text where a list has none, as Med-ImageTools does of a ROI without its name."""
     for spot, column in enumerate(series.columns):
         if column.type == TEXTS and pc.list_flatten(column).null_count:
@@ -366,7 +369,7 @@ def _without_null_texts(series: pa.Table) -> pa.Table:
 # -- what Med-ImageTools makes of the cache ----------------------------------------------------------
 
 
-def _as_interlacer_takes_them(series: pa.Table, keys: Sequence[Key]) -> pa.Table:
+def _as_interlacer_takes_them(series: SeriesTable, keys: Sequence[Key]) -> SeriesTable:
     """Return series of which all acquisitions name one folder, and one series that they refer to.
 
     Med-ImageTools joins the files of all acquisitions to the folder of one of them. It then does not
@@ -388,7 +391,7 @@ def _as_interlacer_takes_them(series: pa.Table, keys: Sequence[Key]) -> pa.Table
     return series
 
 
-def _rewritten_index(cached: pa.Table, named: Iterable[dict[str, int]]) -> bytes:
+def _rewritten_index(cached: SeriesTable, named: Iterable[dict[str, int]]) -> bytes:
     """Return rows of index.csv as Med-ImageTools writes them of what the cache holds."""
     compared = cached.select([*_COMPARED, "instance_count"])
     rows: list[int] = []
@@ -414,7 +417,7 @@ def _rewritten_index(cached: pa.Table, named: Iterable[dict[str, int]]) -> bytes
 # -- instances ---------------------------------------------------------------------------------------
 
 
-def _places(instances: pa.Table, folders: Sequence[dict[Key, str]]) -> dict[Key, _Texts]:
+def _places(instances: InstancesTable, folders: Sequence[dict[Key, str]]) -> dict[Key, _Texts]:
     """Give, for every key, the lines of its instances: SOPInstanceUID to the least place.
 
     A member of an archive has its place only where the instance is not on disk as well.
@@ -466,7 +469,7 @@ def _named(rows: dict[Key, int]) -> dict[str, int]:
     return named
 
 
-def _ways(column: pa.ChunkedArray, chosen: Codes, starts: Codes, folders: list[str]) -> pa.Array:
+def _ways(column: Column, chosen: Codes, starts: Codes, folders: list[str]) -> Array:
     """Give the ways from the folders of series to those of their instances.
 
     Parameters
@@ -483,7 +486,7 @@ def _ways(column: pa.ChunkedArray, chosen: Codes, starts: Codes, folders: list[s
     series = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(chosen)))
     pairs = codes_of(series, codes_of(column)[chosen])
     first = first_rows(pairs)
-    own = column.take(pa.array(chosen[first])).to_pylist()
+    own = values_of(column.take(pa.array(chosen[first])))
     ways = [
         _way(folder, folders[number]) for folder, number in zip(own, series[first], strict=True)
     ]
@@ -503,7 +506,7 @@ def _way(folder: str, start: str) -> str:
     return "/".join([*[".."] * (len(other) - shared), *own[shared:], ""])
 
 
-def render_sop_map(instances: pa.Table, columns: Sequence[str]) -> Lines:
+def render_sop_map(instances: InstancesTable, columns: Sequence[str]) -> Lines:
     """Give lines of sop_map.json, sorted by SOPInstanceUID; each begins with a comma.
 
     An instance that stands in several series is given to the last of them.

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcmdask.formats.text import LARGE, Lines, as_json, holds_any, is_ascii, joined, texts_of
+from dcmdask.tables.arrow import Array, Column, values_of
 
 encode = json.JSONEncoder(ensure_ascii=False).encode
 """Give a value as JSON; the library escapes what JSON wants escaped, and nothing else."""
@@ -52,11 +53,14 @@ def as_list(
     return b"".join([b"[\n" if begins else b",\n", content, after])
 
 
-def as_texts(column: pa.ChunkedArray) -> pa.Array:
+def as_texts(column: Column) -> Array:
     """Give a column as JSON."""
     if pa.types.is_string(column.type):
-        return pc.fill_null(quoted(texts_of(column, str)), "null")
-    return pc.fill_null(texts_of(column, _form), "null")
+        texts = quoted(texts_of(column, str))
+    else:
+        texts = texts_of(column, _form)
+    whole: Array = pc.fill_null(texts, "null")
+    return whole
 
 
 def _form(value: Any) -> str:
@@ -67,16 +71,16 @@ def members(
     table: pa.Table,
     columns: Sequence[str],
     between: str,
-    texts: Callable[[pa.ChunkedArray], pa.Array] = as_texts,
-) -> list[pa.Array | str]:
+    texts: Callable[[Column], Array] = as_texts,
+) -> list[Array | str]:
     """Give the members of an object a row, to be joined: names and values in turns."""
-    parts: list[pa.Array | str] = []
+    parts: list[Array | str] = []
     for name in columns:
         parts += [f"{between if parts else ''}{encode(name)}: ", texts(table[name])]
     return parts
 
 
-def as_python_writes(depth: int) -> Callable[[pa.ChunkedArray], pa.Array]:
+def as_python_writes(depth: int) -> Callable[[Column], Array]:
     """Return what gives a column as ``json.dump(..., indent=4)`` writes it; an absent value is "".
 
     Parameters
@@ -91,15 +95,18 @@ def as_python_writes(depth: int) -> Callable[[pa.ChunkedArray], pa.Array]:
         # In a JSON text a line break is one of the layout: those of values are escaped.
         return lines.encode(as_json(value)).replace("\n", start)
 
-    def texts(column: pa.ChunkedArray) -> pa.Array:
+    def texts(column: Column) -> Array:
         if pa.types.is_string(column.type):
-            return pc.fill_null(quoted_in_ascii(texts_of(column, str)), '""')
-        return pc.fill_null(texts_of(column, form), '""')
+            written = quoted_in_ascii(texts_of(column, str))
+        else:
+            written = texts_of(column, form)
+        whole: Array = pc.fill_null(written, '""')
+        return whole
 
     return texts
 
 
-def quoted(texts: pa.Array) -> pa.Array:
+def quoted(texts: Array) -> Array:
     """Give texts as JSON strings; an absent one stays absent."""
     strings = joined('"', texts, '"')
     if not holds_any(texts, b'"\\' + _CONTROLS):
@@ -107,7 +114,7 @@ def quoted(texts: pa.Array) -> pa.Array:
     return _escaped(strings, texts, _SPECIAL, encode)
 
 
-def quoted_in_ascii(texts: pa.Array) -> pa.Array:
+def quoted_in_ascii(texts: Array) -> Array:
     """Give texts as JSON strings in which what is no ASCII is escaped, as `json.dumps` does."""
     strings = joined('"', texts, '"')
     if is_ascii(texts) and not holds_any(texts, _ASCII_SPECIAL):
@@ -115,9 +122,8 @@ def quoted_in_ascii(texts: pa.Array) -> pa.Array:
     return _escaped(strings, texts, _NOT_ASCII_ITSELF, json.dumps)
 
 
-def _escaped(
-    strings: pa.Array, texts: pa.Array, which: str, form: Callable[[str], str]
-) -> pa.Array:
+def _escaped(strings: Array, texts: Array, which: str, form: Callable[[str], str]) -> Array:
     special = pc.fill_null(pc.match_substring_regex(texts, which), False)
-    escaped = [form(text) for text in texts.filter(special).to_pylist()]
-    return pc.replace_with_mask(strings, special, pa.array(escaped, LARGE))
+    escaped = [form(text) for text in values_of(texts.filter(special))]
+    whole: Array = pc.replace_with_mask(strings, special, pa.array(escaped, LARGE))
+    return whole

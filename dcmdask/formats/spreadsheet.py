@@ -11,8 +11,9 @@ Dates in typed columns need nothing: YYYYMMDD is a number of eight digits to all
 
 from __future__ import annotations
 
-import pyarrow as pa
 import pyarrow.compute as pc
+
+from dcmdask.tables.arrow import Array
 
 _RUNS = r"^[=+\-@\t\r\n＝＋－＠]"  # noqa: RUF001 - those of full width run in Chinese and Japanese
 _ESCAPED = r"^'"
@@ -47,7 +48,7 @@ _LOOKED_AT = 1024
 _UID_OF_UUID = r"^2\.25\.[1-9][0-9]{4,}$"
 
 
-def is_taken_for_more(texts: pa.Array) -> pa.Array:
+def is_taken_for_more(texts: Array) -> Array:
     """Tell which texts a spreadsheet takes for a formula, a number, a date, a time or a truth.
 
     Those are among them that begin with an apostrophe, so that taking one off is always right.
@@ -70,16 +71,17 @@ def is_taken_for_more(texts: pa.Array) -> pa.Array:
     return _are_taken_for_more(encoded.dictionary).take(encoded.indices)
 
 
-def _are_taken_for_more(texts: pa.Array) -> pa.Array:
+def _are_taken_for_more(texts: Array) -> Array:
     looks = pc.and_(_fits(texts, _DIGIT), pc.or_(_fits(texts, _NUMBER), _fits(texts, _MONTH)))
     long_uid = pc.and_(_fits(texts, _UID), _fits(texts, _SHORT_GROUP))
     stays = pc.or_(_fits(texts, _PLAIN), pc.or_(long_uid, _fits(texts, _UID_OF_UUID)))
     others = (_fits(texts, one) for one in (_RUNS, _ESCAPED, _BOOLEAN))
-    found = pc.and_not(looks, stays)
+    found: Array = pc.and_not(looks, stays)
     for other in others:
         found = pc.or_(found, other)
     return found
 
 
-def _fits(texts: pa.Array, pattern: str) -> pa.Array:
-    return pc.match_substring_regex(texts, pattern)
+def _fits(texts: Array, pattern: str) -> Array:
+    fits: Array = pc.match_substring_regex(texts, pattern)
+    return fits

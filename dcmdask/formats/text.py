@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dcmdask.tables.arrow import Array, Column
 from dcmdask.tables.factorize import map_distinct
 
 LARGE = pa.large_string()
@@ -41,7 +42,7 @@ def as_cell(value: Any) -> str:
     return str(as_json(value))
 
 
-def texts_of(column: pa.ChunkedArray, form: Callable[[Any], str]) -> pa.Array:
+def texts_of(column: Column, form: Callable[[Any], str]) -> Array:
     """Give a column as text; an absent value stays absent.
 
     Parameters
@@ -60,18 +61,19 @@ def texts_of(column: pa.ChunkedArray, form: Callable[[Any], str]) -> pa.Array:
     return map_distinct(text, LARGE, column)
 
 
-def large(column: pa.ChunkedArray) -> pa.Array:
+def large(column: Column) -> Array:
     """Give text or integers as one array of text."""
     return column.cast(LARGE).combine_chunks()
 
 
-def joined(*parts: pa.Array | str) -> pa.Array:
+def joined(*parts: Array | str) -> Array:
     """Join texts row by row; those that are the same in every row as plain text."""
     columns = [pa.scalar(part, LARGE) if isinstance(part, str) else part for part in parts]
-    return pc.binary_join_element_wise(*columns, pa.scalar("", LARGE))
+    lines: Array = pc.binary_join_element_wise(*columns, pa.scalar("", LARGE))
+    return lines
 
 
-def holds_any(texts: pa.Array, characters: bytes) -> bool:
+def holds_any(texts: Array, characters: bytes) -> bool:
     """Tell whether any of the characters stands in any of the texts.
 
     Names and UIDs rarely hold what must be escaped: this is 6 times as fast as asking every row, and more.
@@ -80,7 +82,7 @@ def holds_any(texts: pa.Array, characters: bytes) -> bool:
     return any(character in content for character in characters)
 
 
-def is_ascii(texts: pa.Array) -> bool:
+def is_ascii(texts: Array) -> bool:
     """Tell whether all of the texts are ASCII."""
     return bytes(Lines.of(texts).content).isascii()
 
@@ -101,11 +103,12 @@ class Lines:
     ends: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, texts: pa.Array) -> Lines:
+    def of(cls, texts: Array) -> Lines:
         """Take texts as they lie in memory; none of them should be absent."""
         if not len(texts):
             return cls(memoryview(b""), np.zeros(1, np.int64))
-        _, offsets, content = texts.buffers()
+        buffers: list[Any] = texts.buffers()
+        _, offsets, content = buffers
         ends = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
         whole = memoryview(content if content is not None else b"")
         return cls(whole[ends[0] : ends[-1]], ends - ends[0])

@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcmdask.header.notes import Notes, Remark
+from dcmdask.table_types import DescribedTable, InstancesTable, NotedTable, SeenTable
+from dcmdask.tables.arrow import Array
 from dcmdask.tables.factorize import Codes
 from dcmdask.tables.privacy.tables import (
     GROUPS,
@@ -22,7 +24,7 @@ from dcmdask.tables.schema import SEEN
 from dcmdask.types import HeaderTables, Note
 
 
-def without_names(tables: HeaderTables, beside: pa.Table | None = None) -> HeaderTables:
+def without_names(tables: HeaderTables, beside: InstancesTable | None = None) -> HeaderTables:
     """Return what was read of a partition without the names in it.
 
     The names of other instances of a series and its study are hidden in an instance too, as far as
@@ -53,24 +55,26 @@ def without_names(tables: HeaderTables, beside: pa.Table | None = None) -> Heade
             remark = Remark(Note.NAME_IN_TEXT, word)
             notes.add_files(instances, rows, remark, whose[left], of_series=True)
     spot = instances.column_names.index(NAME)
+    nameless = hidden.table.set_column(spot, instances.field(spot), pseudonyms(instances[NAME]))
     return replace(
         tables,
-        instances=hidden.table.set_column(spot, instances.field(spot), pseudonyms(instances[NAME])),
-        described=of_series.table,
-        seen=pa.table([tables.seen["row"], names.others], schema=SEEN),
-        notes=pa.concat_tables([tables.notes, notes.table()]),
+        instances=InstancesTable(nameless),
+        described=DescribedTable(of_series.table),
+        seen=SeenTable(pa.table([tables.seen["row"], names.others], schema=SEEN)),
+        notes=NotedTable(pa.concat_tables([tables.notes, notes.table()])),
     )
 
 
-def described_instances(described: pa.Table, instances: pa.Table) -> Codes:
+def described_instances(described: DescribedTable, instances: InstancesTable) -> Codes:
     """Return the row of the instance that each description is of."""
     found = pc.index_in(_identity(described), value_set=_identity(instances))
     rows: Codes = np.asarray(found).astype(np.int64)
     return rows
 
 
-def _identity(table: pa.Table) -> pa.Array:
+def _identity(table: InstancesTable | DescribedTable) -> Array:
     # Members of an archive may share a URL. Where they share these UIDs too, each knows the names of
     # the other.
     columns = (pc.fill_null(table[name], "") for name in ("url", *GROUPS))
-    return pc.binary_join_element_wise(*columns, "\n").combine_chunks()
+    joined: Array = pc.binary_join_element_wise(*columns, "\n").combine_chunks()
+    return joined

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dcmdask.table_types import InstancesTable, NotedTable
 from dcmdask.tables.schema import NOTED, ROW, table_of
 from dcmdask.types import Note
 
@@ -122,7 +123,7 @@ class Notes:
 
     def add_files(
         self,
-        instances: pa.Table,
+        instances: InstancesTable,
         rows: Int,
         remark: Remark,
         chosen: Int,
@@ -155,17 +156,17 @@ class Notes:
         }
         self._tables.append(pa.table(columns, schema=_NOTED))
 
-    def add_unidentified(self, instances: pa.Table, rows: Int) -> None:
+    def add_unidentified(self, instances: InstancesTable, rows: Int) -> None:
         """Say which UIDs are missing of which instances."""
         for word in UIDS:
             if instances[word].null_count:
                 missing = np.flatnonzero(np.asarray(pc.is_null(instances[word])))
                 self.add_files(instances, rows, Remark(Note.UNIDENTIFIED, word), missing)
 
-    def table(self) -> pa.Table:
+    def table(self) -> NotedTable:
         """Return all of them as `dcmdask.tables.schema.NOTED`, with the row each comes from."""
         self._pack()
-        return pa.concat_tables(self._tables)
+        return NotedTable(pa.concat_tables(self._tables))
 
     def _pack(self) -> None:
         if self._rows:

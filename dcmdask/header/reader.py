@@ -31,6 +31,7 @@ from dcmdask.header.deep import Description, describe_header
 from dcmdask.header.light import scan_header
 from dcmdask.header.names import without_names
 from dcmdask.header.notes import Notes, Remark, Spot, note_rows
+from dcmdask.table_types import DescribedTable, FailuresTable, InstancesTable, NamedTable, SeenTable
 from dcmdask.tables.schema import (
     DEFAULT_SUBSERIES,
     DESCRIBED,
@@ -115,7 +116,7 @@ def read_headers(
     windows: Iterable[Window | Heads | Failure],
     *,
     desensitize: bool,
-    beside: pa.Table | None = None,
+    beside: InstancesTable | None = None,
 ) -> HeaderTables:
     """Read the headers of some windows.
 
@@ -163,13 +164,13 @@ class _Reading:
         default_factory=lambda: {name: [] for name in INSTANCES.names}
     )
     rows: list[int] = field(default_factory=list)
-    blocks: list[pa.Table] = field(default_factory=list)
+    blocks: list[InstancesTable] = field(default_factory=list)
     row_blocks: list[Int] = field(default_factory=list)
     notes: Notes = field(default_factory=Notes)
     series_notes: dict[tuple[Any, ...], list[dict[str, Any]]] = field(default_factory=dict)
     scanned: int = 0
     failures: list[Failure] = field(default_factory=list)
-    failed: list[pa.Table] = field(default_factory=list)
+    failed: list[FailuresTable] = field(default_factory=list)
     text: int = 0
     best: dict[tuple[Any, ...], _Best] = field(default_factory=dict)
     named: list[dict[str, Any]] = field(default_factory=list)
@@ -189,12 +190,13 @@ class _Reading:
         self.text = 0
 
     def _pack_instances(self) -> None:
-        self._add_block(pa.table(self.columns, schema=INSTANCES), np.array(self.rows, np.int64))
+        table = InstancesTable(pa.table(self.columns, schema=INSTANCES))
+        self._add_block(table, np.array(self.rows, np.int64))
         self.rows = []
         for values in self.columns.values():
             values.clear()
 
-    def _add_block(self, instances: pa.Table, rows: Int) -> None:
+    def _add_block(self, instances: InstancesTable, rows: Int) -> None:
         self.blocks.append(instances)
         self.row_blocks.append(rows)
         self.notes.add_unidentified(instances, rows)
@@ -219,7 +221,7 @@ class _Reading:
         accepted = np.flatnonzero(found.accepted)
         places = heads.places.take(pa.array(accepted))
         columns = {name: places[name] for name in _PLACE_COLUMNS} | found.columns
-        table = pa.table(columns, schema=INSTANCES)
+        table = InstancesTable(pa.table(columns, schema=INSTANCES))
         self.scanned += table.num_rows
         lines = places["row"].to_numpy().astype(np.int64)
         self._add_block(table, lines)
@@ -303,18 +305,19 @@ class _Reading:
         named = [*self.named, *(row for rows in self.series_named.values() for row in rows)]
         self._pack_instances()
         self._pack_failures()
-        instances = pa.concat_tables(self.blocks)
+        instances = InstancesTable(pa.concat_tables(self.blocks))
         rows = np.concatenate(self.row_blocks)
         none = pa.array(np.zeros(len(rows), np.uint64))
-        seen = pa.table([pa.array(rows, ROW.type), none], schema=SEEN)
+        seen = SeenTable(pa.table([pa.array(rows, ROW.type), none], schema=SEEN))
+        described = table_of((best.values for best in self.best.values()), _DESCRIBED_OF)
         for noted in self.series_notes.values():
             self.notes.add(noted)
         return HeaderTables(
             instances=instances,
             seen=seen,
-            described=table_of((best.values for best in self.best.values()), _DESCRIBED_OF),
-            references=table_of(named, _NAMED_OF),
-            failures=pa.concat_tables(self.failed),
+            described=DescribedTable(described),
+            references=NamedTable(table_of(named, _NAMED_OF)),
+            failures=FailuresTable(pa.concat_tables(self.failed)),
             notes=self.notes.table(),
             scanned=self.scanned,
             reasons=dict(self.reasons),
@@ -407,7 +410,7 @@ def _is_read_whole(sop_class: str | None, modality: str | None) -> bool:
     return extractor_for(sop_class, modality).every_instance
 
 
-def _worth_describing(table: pa.Table) -> list[int]:
+def _worth_describing(table: InstancesTable) -> list[int]:
     """Give the rows to read deeply: the least of each series, and what refers to others."""
     pairs = list(
         zip(*(table[name].to_pylist() for name in ("SOPClassUID", "Modality")), strict=True)
@@ -463,9 +466,9 @@ def _named_row(
     }
 
 
-def failure_table(failures: Iterable[Failure]) -> pa.Table:
+def failure_table(failures: Iterable[Failure]) -> FailuresTable:
     """Give failures as `dcmdask.tables.schema.FAILURES`, with the row each comes from."""
-    return table_of(map(_failure_row, failures), _FAILURES_OF)
+    return FailuresTable(table_of(map(_failure_row, failures), _FAILURES_OF))
 
 
 def _failure_row(failure: Failure) -> dict[str, Any]:

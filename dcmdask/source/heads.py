@@ -31,16 +31,15 @@ READ_FLAGS = (
 
 _PREFIX_AT = slice(128, 132)
 _PREFIX = b"DICM"
-_PLACE_SCHEMA = pa.schema(
-    [
-        *((name, pa.string()) for name in ("url", "case", "path", "folder", "file_name")),
-        ("archive", pa.string()),
-        ("size", pa.int64()),
-        ("modified", INSTANT),
-        ("etag", pa.string()),
-        ROW,
-    ]
-)
+_PLACE_FIELDS: list[pa.Field[Any]] = [
+    *(pa.field(name, pa.string()) for name in ("url", "case", "path", "folder", "file_name")),
+    pa.field("archive", pa.string()),
+    pa.field("size", pa.int64()),
+    pa.field("modified", INSTANT),
+    pa.field("etag", pa.string()),
+    ROW,
+]
+_PLACE_SCHEMA = pa.schema(_PLACE_FIELDS)
 
 
 def read_into(handle: int, offset: int, row: memoryview) -> int:

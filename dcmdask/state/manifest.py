@@ -18,6 +18,7 @@ from dcmdask.remote.address import is_url
 from dcmdask.state.folder import Folder, StoreFolder, home_of, keep, read_whole
 from dcmdask.system.modes import private_file
 from dcmdask.system.writing import writing
+from dcmdask.table_types import ManifestTable
 from dcmdask.tables.schema import MANIFEST
 from dcmdask.types import Partition
 
@@ -71,7 +72,7 @@ class PieceWriter:
         return str(path)
 
 
-def read_manifest(partition: Partition, options: RemoteOptions = AS_USUAL) -> pa.Table:
+def read_manifest(partition: Partition, options: RemoteOptions = AS_USUAL) -> ManifestTable:
     """Give the manifest rows of a partition; reads only the batches that hold them.
 
     Parameters
@@ -89,17 +90,21 @@ def read_manifest(partition: Partition, options: RemoteOptions = AS_USUAL) -> pa
     return _rows(partition.piece, partition.start, partition.stop, options)
 
 
-def read_beside(partition: Partition, options: RemoteOptions = AS_USUAL) -> pa.Table:
+def read_beside(partition: Partition, options: RemoteOptions = AS_USUAL) -> ManifestTable:
     """Give the manifest rows that are read for the names in them only; as `read_manifest`."""
     start, stop = partition.beside
-    return _rows(partition.piece, start, stop, options) if stop else MANIFEST.empty_table()
+    return (
+        _rows(partition.piece, start, stop, options)
+        if stop
+        else ManifestTable(MANIFEST.empty_table())
+    )
 
 
-def _rows(piece: str, start: int, stop: int, options: RemoteOptions) -> pa.Table:
+def _rows(piece: str, start: int, stop: int, options: RemoteOptions) -> ManifestTable:
     first, last = start // _BATCH_ROWS, (stop - 1) // _BATCH_ROWS
     with _piece(piece, options) as source, pa.ipc.open_file(source) as reader:
         batches = [reader.get_batch(number) for number in range(first, last + 1)]
-        table = pa.Table.from_batches(batches, schema=MANIFEST)
+        table = ManifestTable(pa.Table.from_batches(batches, schema=MANIFEST))
         return table.slice(start - first * _BATCH_ROWS, stop - start)
 
 

@@ -38,6 +38,8 @@ from dcmdask.state.folder import (
 )
 from dcmdask.system.modes import private_file, private_folder
 from dcmdask.system.writing import writing
+from dcmdask.table_types import InstancesTable, ReadTable
+from dcmdask.tables.arrow import Column
 from dcmdask.tables.schema import (
     DESCRIBED,
     FAILURES,
@@ -73,7 +75,7 @@ def write_part(
     folder: Folder,
     position: int,
     tables: HeaderTables,
-    read: pa.Table,
+    read: ReadTable,
     reading: str,
     *,
     bytes_read: int = 0,
@@ -138,8 +140,8 @@ def _path(folder: Folder, stem: str, kind: str) -> Path:
     return file_of(folder, _name(stem, kind))
 
 
-def _summary(stem: str, position: int, tables: HeaderTables, read: pa.Table) -> PartitionSummary:
-    def total(column: pa.ChunkedArray) -> int:
+def _summary(stem: str, position: int, tables: HeaderTables, read: ReadTable) -> PartitionSummary:
+    def total(column: Column) -> int:
         return int(pc.sum(column).as_py() or 0)
 
     skips = total(pc.is_in(tables.failures["kind"], value_set=pa.array(SKIPS, pa.string())))
@@ -159,7 +161,7 @@ def _summary(stem: str, position: int, tables: HeaderTables, read: pa.Table) -> 
     )
 
 
-def _bytes_elsewhere(read: pa.Table) -> int:
+def _bytes_elsewhere(read: ReadTable) -> int:
     """Give what of the size of archives is that of their other pieces."""
     cut = read.filter(pc.greater(read["pieces"], 1)).select(["size", "piece", "pieces"]).to_pylist()
     return sum(row["size"] - Piece(row["piece"], row["pieces"]).share(row["size"]) for row in cut)
@@ -380,14 +382,15 @@ def _output_of(folder: Folder) -> str:
 
 def read_part_instances(
     folder: Folder, stem: str, columns: Sequence[str] | None = None
-) -> pa.Table:
+) -> InstancesTable:
     """Give the instances of one part, or some of their columns."""
     chosen = INSTANCES.names if columns is None else list(columns)
     path = _path(folder, stem, _INSTANCES)
     if not path.exists():
-        return INSTANCES.empty_table().select(chosen)
+        return InstancesTable(INSTANCES.empty_table().select(chosen))
     with _reading(folder), pq.ParquetFile(path) as file:
-        return file.read(columns=chosen).select(chosen).replace_schema_metadata()
+        table = file.read(columns=chosen).select(chosen).replace_schema_metadata()
+        return InstancesTable(table)
 
 
 def _link(path: Path, name: Path) -> None:

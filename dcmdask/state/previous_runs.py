@@ -25,6 +25,7 @@ from dcmdask.state.parts import fetch_summaries, fetch_tables, read_part, read_s
 from dcmdask.state.unlisted import Unlisted, UnlistedPlaces
 from dcmdask.system.modes import private_opener
 from dcmdask.system.writing import writing
+from dcmdask.tables.arrow import values_of
 from dcmdask.types import PartitionSummary
 
 Flags = npt.NDArray[np.bool_]
@@ -382,7 +383,7 @@ class Known:
             state = self._state[self._base[part] : self._base[part + 1]]
             cut = pc.and_(pc.greater(read["pieces"], 1), pc.equal(read["piece"], 0))
             rows = read.filter(pc.and_(cut, pa.array(state != _ABSENT)))
-            found |= set(zip(rows["root"].to_pylist(), rows["location"].to_pylist(), strict=True))
+            found |= set(zip(values_of(rows["root"]), values_of(rows["location"]), strict=True))
         return found
 
     def _below(

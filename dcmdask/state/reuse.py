@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,8 @@ from dcmdask.state.fingerprint import NEVER
 from dcmdask.state.folder import Folder
 from dcmdask.state.parts import read_part, read_part_instances, remove_parts, write_part
 from dcmdask.state.previous_runs import Changes, Known
+from dcmdask.table_types import DescribedTable, InstancesTable, ReadTable
+from dcmdask.tables.arrow import Array, values_of
 from dcmdask.tables.schema import KEY, MANIFEST, READ, ROW
 from dcmdask.tables.series import identity_of, representatives, with_subseries
 from dcmdask.types import HeaderTables, PartitionSummary
@@ -109,7 +111,7 @@ def rows_to_describe(known: Known, read_again: Iterable[str] = ()) -> Iterator[p
         yield read_part(known.folder, summary.part, "read").slice(row, 1).select(_LISTED)
 
 
-def _lost_series(known: Known) -> pa.Array:
+def _lost_series(known: Known) -> Array:
     """Give the series of which a described instance is gone."""
     found = pa.chunked_array([], pa.string())
     for rest in _rests(known):
@@ -120,29 +122,30 @@ def _lost_series(known: Known) -> pa.Array:
             found = pa.chunked_array(
                 [*found.chunks, *gone["SeriesInstanceUID"].chunks], pa.string()
             )
-    return pc.unique(found).drop_null()
+    series: Array = pc.unique(found).drop_null()
+    return series
 
 
-def _undescribed(known: Known, lost: pa.Array, read_again: Iterable[str]) -> list[tuple[int, int]]:
+def _undescribed(known: Known, lost: Array, read_again: Iterable[str]) -> list[tuple[int, int]]:
     """Give part and row of the least instance left of some series, where it is not described."""
     if not len(lost):
         return []
     kept = ((one.number, one.summary.part, one.kept) for one in _rests(known) if one.kept.any())
-    least: pa.Table | None = None
+    least: InstancesTable | None = None
     for number, stem, rows in (*kept, *((-1, stem, None) for stem in read_again)):
         table = _of_series(known, stem, lost, rows)
         table = table.append_column("part", pa.repeat(number, table.num_rows))
-        both = table if least is None else pa.concat_tables([least, table])
+        both = table if least is None else InstancesTable(pa.concat_tables([least, table]))
         least = both.take(pa.array(representatives(both)))
     if least is None:
         return []
     missing = least.filter(pc.invert(least["described"]))
-    return sorted(set(zip(missing["part"].to_pylist(), missing["row"].to_pylist(), strict=True)))
+    return sorted(set(zip(values_of(missing["part"]), values_of(missing["row"]), strict=True)))
 
 
 def _of_series(
-    known: Known, stem: str, series: pa.Array, kept: npt.NDArray[np.bool_] | None
-) -> pa.Table:
+    known: Known, stem: str, series: Array, kept: npt.NDArray[np.bool_] | None
+) -> InstancesTable:
     """Give the instances of some series in a part, of rows that are kept; whether each is described."""
     instances = read_part_instances(known.folder, stem, _RANKED)
     chosen = np.asarray(pc.is_in(instances["SeriesInstanceUID"], series))
@@ -153,13 +156,14 @@ def _of_series(
     return table.append_column("described", _described(known, stem, table))
 
 
-def _described(known: Known, stem: str, instances: pa.Table) -> pa.Array:
+def _described(known: Known, stem: str, instances: InstancesTable) -> Array:
     """Tell which of some instances of a part are described there."""
     if not instances.num_rows:
         return pa.array([], pa.bool_())
-    described = read_part(known.folder, stem, "described", ("url", *KEY))
+    described = DescribedTable(read_part(known.folder, stem, "described", ("url", *KEY)))
     own = with_subseries(instances)
-    return pc.is_in(identity_of(own), value_set=identity_of(described))
+    there: Array = pc.is_in(identity_of(own), value_set=identity_of(described))
+    return there
 
 
 def carry(known: KnownRows, *, partition_size: int) -> list[PartitionSummary]:
@@ -239,14 +243,14 @@ def _rewrite(known: KnownRows, rests: list[_Rest]) -> PartitionSummary:
                 tables["instances"].append(read_part_instances(known.folder, stem).filter(left))
         tables["read"].append(_listing(known, rest).filter(pa.array(rest.kept)))
         first += int(np.count_nonzero(rest.kept))
-    joined = {kind: pa.concat_tables(pieces) for kind, pieces in tables.items()}
+    joined: dict[str, Any] = {kind: pa.concat_tables(pieces) for kind, pieces in tables.items()}
     read = joined.pop("read")
     position = known.position(rests[0].number)
     return write_part(known.folder, position, HeaderTables(**joined), read, known.reading)
 
 
-def _listing(known: KnownRows, rest: _Rest) -> pa.Table:
+def _listing(known: KnownRows, rest: _Rest) -> ReadTable:
     """Return the listing of a part, in which rows to be read later are such as no file is."""
-    read = read_part(known.folder, rest.summary.part, "read")
+    read = ReadTable(read_part(known.folder, rest.summary.part, "read"))
     facts = np.where(rest.later, np.uint64(NEVER), read["facts"].to_numpy())
     return read.set_column(READ.get_field_index("facts"), READ.field("facts"), pa.array(facts))

@@ -22,6 +22,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcmdask.dicom.values import INTEGER, TEXT
+from dcmdask.table_types import (
+    CaseRowsTable,
+    CaseSeriesTable,
+    CasesTable,
+    CountsTable,
+    FirstsTable,
+    InstancesTable,
+)
+from dcmdask.tables.arrow import Column, Order, nulls, values_of
 from dcmdask.tables.factorize import Codes, codes_of, first_rows, map_distinct, rows_with
 from dcmdask.tables.privacy import hide, pseudonym
 from dcmdask.tables.schema import CASE_ROWS, CASES, INSTANCES
@@ -48,8 +57,8 @@ PLACE_COLUMNS = ("case", "archive", "file_name", "path")
 FIRSTS = pa.schema(
     [
         *(INSTANCES.field(name) for name in COLUMNS if name != "PatientAge"),
-        ("PatientAge", INTEGER),
-        ("count", INTEGER),
+        pa.field("PatientAge", INTEGER),
+        pa.field("count", INTEGER),
     ]
 )
 """Instances of which some row takes a value, and how many others each stands for."""
@@ -123,8 +132,8 @@ def _whole_years(count: int, unit: str) -> int:
 
 
 def build_case_rows(
-    instances: pa.Table, project_ids: Mapping[str, int], *, by_file: bool = False
-) -> pa.Table:
+    instances: InstancesTable, project_ids: Mapping[str, int], *, by_file: bool = False
+) -> CaseRowsTable:
     """Return the rows of the case tables.
 
     Parameters
@@ -147,21 +156,21 @@ def build_case_rows(
     return join_case_rows(first_values(joint), counts, loose, project_ids)
 
 
-def with_ages(instances: pa.Table) -> pa.Table:
+def with_ages(instances: InstancesTable) -> FirstsTable:
     """Return `FIRSTS` of instances with `COLUMNS`, each for itself: ages in whole years."""
     ages = map_distinct(age_in_years, INTEGER, *(instances[name] for name in _AGED))
     columns: dict[str, Any] = {name: instances[name] for name in COLUMNS}
     columns |= {"PatientAge": ages, "count": np.ones(instances.num_rows, np.int64)}
-    return pa.table({name: columns[name] for name in FIRSTS.names}, FIRSTS)
+    return FirstsTable(pa.table({name: columns[name] for name in FIRSTS.names}, FIRSTS))
 
 
-def parted(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
+def parted(rows: FirstsTable) -> tuple[FirstsTable, FirstsTable]:
     """Return the members of archives, and the loose files."""
     loose = pc.is_null(rows["archive"])
     return rows.filter(pc.invert(loose)), rows.filter(loose)
 
 
-def first_values(rows: pa.Table) -> pa.Table:
+def first_values(rows: FirstsTable) -> FirstsTable:
     """Return those instances of which a row takes a value: the first that is there, by path.
 
     Parameters
@@ -188,42 +197,46 @@ def first_values(rows: pa.Table) -> pa.Table:
     return rows.take(pa.array(chosen)).cast(FIRSTS)
 
 
-def _first_there(column: pa.ChunkedArray, group: Codes) -> Codes:
+def _first_there(column: Column, group: Codes) -> Codes:
     """Return the first row of every group, of those that have one, in which a value stands."""
     there = np.flatnonzero(pc.is_valid(column).to_numpy(zero_copy_only=False))
     _, first = np.unique(group[there], return_index=True)
     return there[first]
 
 
-def series_of(rows: pa.Table) -> pa.Table:
+def series_of(rows: FirstsTable) -> CaseSeriesTable:
     """Return `SERIES` of some instances."""
     rows = rows_with(rows, "SeriesInstanceUID").select([*_ROW, "SeriesInstanceUID"])
     first = first_rows(codes_of(*rows.columns))
-    return _placed(rows.take(pa.array(first)), SERIES)
+    return CaseSeriesTable(_placed(rows.take(pa.array(first)), SERIES))
 
 
-def count_series(series: pa.Table) -> pa.Table:
+def count_series(series: CaseSeriesTable) -> CountsTable:
     """Return `COUNTS` of `SERIES`, of which each may stand there several times."""
     rows = series.take(
         pa.array(first_rows(codes_of(*(series[n] for n in (*_ROW, "SeriesInstanceUID")))))
     )
     group = codes_of(*(rows[name] for name in _ROW))
     counted = rows.take(pa.array(first_rows(group))).select(list(_ROW))
-    return _placed(counted.append_column("SeriesCount", pa.array(np.bincount(group))), COUNTS)
+    counted = counted.append_column("SeriesCount", pa.array(np.bincount(group)))
+    return CountsTable(_placed(counted, COUNTS))
 
 
 def _placed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """Return rows with the place columns that a row of many instances does not have."""
-    columns = {
-        name: rows[name] if name in rows.column_names else pa.nulls(rows.num_rows, TEXT)
+    columns: dict[str, Any] = {
+        name: rows[name] if name in rows.column_names else nulls(rows.num_rows, TEXT)
         for name in schema.names
     }
     return pa.table(columns, schema)
 
 
 def join_case_rows(
-    firsts: pa.Table, counts: pa.Table, loose: pa.Table, project_ids: Mapping[str, int]
-) -> pa.Table:
+    firsts: FirstsTable,
+    counts: CountsTable,
+    loose: FirstsTable,
+    project_ids: Mapping[str, int],
+) -> CaseRowsTable:
     """Return the rows of the case tables from what was made of the instances of some rows.
 
     Parameters
@@ -238,18 +251,18 @@ def join_case_rows(
         ProjectID of every case.
     """
     tables = [_joint_rows(first_values(firsts), counts), _loose_rows(loose)]
-    rows = pa.concat_tables(tables)
+    rows = CaseRowsTable(pa.concat_tables(tables))
     numbers = map_distinct(project_ids.__getitem__, INTEGER, rows["case"])
     rows = rows.set_column(0, "ProjectID", numbers)
     return rows.sort_by(_ascending("ProjectID", "FileName", "path"))
 
 
-def _joint_rows(rows: pa.Table, counts: pa.Table) -> pa.Table:
+def _joint_rows(rows: FirstsTable, counts: CountsTable) -> CaseRowsTable:
     """Return a row for the members of each archive, and for the loose files of each case."""
     group = codes_of(*(rows[name] for name in _ROW))
     heads = rows.take(pa.array(first_rows(group)))
-    cases, archives = (heads[name].to_pylist() for name in _ROW)
-    roots = [folder.partition("/")[0] for folder in heads["folder"].to_pylist()]
+    cases, archives = (values_of(heads[name]) for name in _ROW)
+    roots = [folder.partition("/")[0] for folder in values_of(heads["folder"])]
     ways = [posixpath.dirname(archive or "") for archive in archives]
     columns: dict[str, Any] = {
         "case": cases,
@@ -267,7 +280,7 @@ def _joint_rows(rows: pa.Table, counts: pa.Table) -> pa.Table:
     return _case_rows(columns, len(cases))
 
 
-def _counts_of(cases: list[str], archives: list[str | None], counts: pa.Table) -> list[int]:
+def _counts_of(cases: list[str], archives: list[str | None], counts: CountsTable) -> list[int]:
     """Return how many series each row has."""
     found: Counter[tuple[str, str | None]] = Counter()
     for case, archive, count in zip(
@@ -277,7 +290,7 @@ def _counts_of(cases: list[str], archives: list[str | None], counts: pa.Table) -
     return [found[row] for row in zip(cases, archives, strict=True)]
 
 
-def _loose_rows(rows: pa.Table) -> pa.Table:
+def _loose_rows(rows: FirstsTable) -> CaseRowsTable:
     """Return a row for each loose file, those of one path in order: the counts are for archives."""
     rows = rows.sort_by(_ascending(*_ORDER))
     columns: dict[str, Any] = {name: rows[name] for name in ("case", "path", *_VALUES)}
@@ -285,9 +298,9 @@ def _loose_rows(rows: pa.Table) -> pa.Table:
     return _case_rows(columns, rows.num_rows)
 
 
-def _case_rows(columns: Mapping[str, Any], count: int) -> pa.Table:
-    none = {name: pa.nulls(count, CASE_ROWS.field(name).type) for name in CASE_ROWS.names}
-    return pa.table({**none, **columns}, CASE_ROWS)
+def _case_rows(columns: Mapping[str, Any], count: int) -> CaseRowsTable:
+    none = {name: nulls(count, CASE_ROWS.field(name).type) for name in CASE_ROWS.names}
+    return CaseRowsTable(pa.table({**none, **columns}, CASE_ROWS))
 
 
 def case_keys(rows: Any, project_ids: Mapping[str, int]) -> Any:
@@ -307,18 +320,18 @@ def row_keys(rows: Any, project_ids: Mapping[str, int], *, by_file: bool = False
     ]
 
 
-def _ascending(*names: str) -> list[tuple[str, str]]:
+def _ascending(*names: str) -> Order:
     return [(name, "ascending") for name in names]
 
 
-def _first_values(column: pa.ChunkedArray, group: Codes, groups: int) -> pa.Array:
+def _first_values(column: Column, group: Codes, groups: int) -> Column:
     spots = _first_there(column, group)
     take = np.full(groups, -1, dtype=np.int64)
     take[group[spots]] = spots
     return column.take(pa.array(take, mask=take < 0))
 
 
-def desensitized(rows: pa.Table) -> pa.Table:
+def desensitized(rows: CaseRowsTable) -> CaseRowsTable:
     """Return case rows with the pseudonym of PatientName for it, wherever it stands."""
     names = rows[_NAME]
     changed = {word: map_distinct(_hidden, TEXT, rows[word], names) for word in _MAY_NAME}
@@ -338,7 +351,7 @@ def build_cases(
     series: Mapping[str, int],
     outcomes: Mapping[tuple[str, str], int],
     project_ids: Mapping[str, int],
-) -> pa.Table:
+) -> CasesTable:
     """Give `dcmdask.tables.schema.CASES`, sorted by ProjectID.
 
     Parameters
@@ -372,7 +385,7 @@ def build_cases(
     ]
     columns = list(zip(*sorted(rows), strict=True)) or [()] * len(CASES)
     arrays = dict(zip(CASES.names, map(list, columns), strict=True))
-    return pa.table(arrays, schema=CASES)
+    return CasesTable(pa.table(arrays, schema=CASES))
 
 
 def file_stems(cases: Iterable[str]) -> dict[str, str]:

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dcmdask.tables.arrow import AnyTable, Array, Column, buffer_of
+
 Codes = npt.NDArray[np.int64]
 
 
@@ -42,23 +44,25 @@ def _codes(column: Any, *, exact: bool = False) -> Codes:
     if not isinstance(column, pa.ChunkedArray):
         column = pa.chunked_array([pa.array(column)])
     encoded = _comparable(column, exact=exact).dictionary_encode(null_encoding="encode")
-    indices = [chunk.indices.to_numpy() for chunk in encoded.chunks]
+    chunks: list[Any] = encoded.chunks
+    indices = [chunk.indices.to_numpy() for chunk in chunks]
     return np.concatenate([np.empty(0, np.int64), *indices])
 
 
-def _comparable(column: pa.ChunkedArray, *, exact: bool) -> pa.ChunkedArray:
+def _comparable(column: Column, *, exact: bool) -> Column:
     """Give values whose bytes are equal where they are."""
     if column.type == pa.float64() and exact:
         return pa.chunked_array([chunk.view(pa.int64()) for chunk in column.chunks], pa.int64())
     if pa.types.is_floating(column.type):
-        return pc.add(column, 0)
+        added: Column = pc.add(column, 0)
+        return added
     if not pa.types.is_list(column.type):
         return column
     # A list is the codes of its items, as bytes.
     items = codes_of(pc.list_flatten(column), exact=exact)
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
     ends = np.append(0, np.cumsum(lengths, dtype=np.int64)) * items.itemsize
-    content = [None, pa.py_buffer(ends), pa.py_buffer(items)]
+    content = [None, buffer_of(ends), buffer_of(items)]
     lists = pa.Array.from_buffers(pa.large_binary(), len(column), content)
     return pa.chunked_array([pc.if_else(pc.is_null(column).combine_chunks(), None, lists)])
 
@@ -86,7 +90,7 @@ def starts_of(*codes: Codes) -> Codes:
     return np.flatnonzero(changes)
 
 
-def count_distinct(column: pa.ChunkedArray, group: Codes, groups: int) -> Codes:
+def count_distinct(column: Column, group: Codes, groups: int) -> Codes:
     """Count the distinct values of every group; null is none.
 
     Parameters
@@ -103,7 +107,7 @@ def count_distinct(column: pa.ChunkedArray, group: Codes, groups: int) -> Codes:
     return np.bincount(group[first[there[first]]], minlength=groups)
 
 
-def map_distinct(function: Callable[..., Any], kind: pa.DataType, *columns: Any) -> pa.Array:
+def map_distinct(function: Callable[..., Any], kind: pa.DataType, *columns: Any) -> Array:
     """Give what a function makes of every row, asking it once for each distinct combination.
 
     Examples
@@ -117,7 +121,7 @@ def map_distinct(function: Callable[..., Any], kind: pa.DataType, *columns: Any)
     return pa.array([function(*row) for row in rows], kind).take(pa.array(codes))
 
 
-def rows_with(table: pa.Table, name: str) -> pa.Table:
+def rows_with(table: AnyTable, name: str) -> AnyTable:
     """Give the rows that have a value in a column; where all have, nothing is copied."""
     column = table[name]
     return table.filter(pc.is_valid(column)) if column.null_count else table

@@ -8,13 +8,15 @@ from typing import Any
 import pyarrow as pa
 
 from dcmdask.dicom.values import TEXTS
+from dcmdask.table_types import CrawlDbTable, IndexTable, SeriesTable, WholeTable
+from dcmdask.tables.arrow import Order, values_of
 from dcmdask.tables.schema import CRAWL_DB, INDEX, KEY
 
 Targets = dict[tuple[Any, ...], list[tuple[str, str]]]
-_ORDER = [(name, "ascending") for name in KEY]
+_ORDER: Order = [(name, "ascending") for name in KEY]
 
 
-def with_references(series: pa.Table, targets: Targets) -> pa.Table:
+def with_references(series: WholeTable, targets: Targets) -> SeriesTable:
     """Give the merged series with the series each of them refers to.
 
     Parameters
@@ -37,15 +39,15 @@ def with_references(series: pa.Table, targets: Targets) -> pa.Table:
     # A target without Modality sorts as empty text; in a table what is missing is null.
     modalities = [[modality or None for _, modality in pairs] if pairs else None for pairs in found]
     series = series.append_column("ReferencedModality", pa.array(modalities, TEXTS))
-    return series.append_column("ReferencedSeriesUID", pa.array(uids, TEXTS))
+    return SeriesTable(series.append_column("ReferencedSeriesUID", pa.array(uids, TEXTS)))
 
 
-def build_crawl_db(series: pa.Table) -> pa.Table:
+def build_crawl_db(series: SeriesTable) -> CrawlDbTable:
     """Give `dcmdask.tables.schema.CRAWL_DB` of what `with_references` gives."""
-    return series.select(CRAWL_DB.names).cast(CRAWL_DB)
+    return CrawlDbTable(series.select(CRAWL_DB.names).cast(CRAWL_DB))
 
 
-def build_index(series: pa.Table, project_ids: Mapping[str, int]) -> pa.Table:
+def build_index(series: SeriesTable, project_ids: Mapping[str, int]) -> IndexTable:
     """Give `dcmdask.tables.schema.INDEX` of what `with_references` gives.
 
     Parameters
@@ -55,9 +57,9 @@ def build_index(series: pa.Table, project_ids: Mapping[str, int]) -> pa.Table:
     project_ids : mapping
         ProjectID of every case.
     """
-    numbers = pa.array([project_ids[case] for case in series["case"].to_pylist()], pa.int64())
+    numbers = pa.array([project_ids[case] for case in values_of(series["case"])], pa.int64())
     table = series.append_column("ProjectID", numbers)
     table = table.rename_columns(
         ["instances" if name == "instance_count" else name for name in table.column_names]
     )
-    return table.select(INDEX.names).cast(INDEX)
+    return IndexTable(table.select(INDEX.names).cast(INDEX))

@@ -7,17 +7,20 @@ from collections import Counter
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dcmdask.table_types import NotedTable, NotesTable
+from dcmdask.tables.arrow import Array, values_of
 from dcmdask.tables.schema import NOTES
 
 _INSTANCE = ("url", "case", "path", "note")
 
 
-def urls_of_series(noted: pa.RecordBatch) -> pa.Array:
+def urls_of_series(noted: pa.RecordBatch) -> Array:
     """Return the URLs of instances of which something counts only if they are representatives."""
-    return pc.unique(noted["url"].filter(noted["of_series"]))
+    urls: Array = pc.unique(noted["url"].filter(noted["of_series"]))
+    return urls
 
 
-def published(noted: pa.Table, representatives: pa.Array) -> pa.Table:
+def published(noted: NotedTable, representatives: Array) -> NotesTable:
     """Return `dcmdask.tables.schema.NOTES`, sorted by all of its columns.
 
     Parameters
@@ -29,10 +32,10 @@ def published(noted: pa.Table, representatives: pa.Array) -> pa.Table:
     """
     chosen = pc.is_in(noted["url"], value_set=representatives)
     said = noted.filter(pc.or_(pc.invert(noted["of_series"]), chosen)).select(NOTES.names)
-    return said.sort_by([(name, "ascending") for name in NOTES.names])
+    return NotesTable(said.sort_by([(name, "ascending") for name in NOTES.names]))
 
 
-def instances_of_each(notes: pa.Table) -> Counter[str]:
+def instances_of_each(notes: NotesTable) -> Counter[str]:
     """Count the instances that have a note of each kind; all notes of an instance are here."""
     once = notes.select(_INSTANCE).group_by(list(_INSTANCE)).aggregate([])
-    return Counter(once["note"].to_pylist())
+    return Counter(values_of(once["note"]))

@@ -20,6 +20,16 @@ import pyarrow.compute as pc
 from dcmdask.dicom.values import TEXT
 from dcmdask.extract.chains import IMAGES, hangs_on, is_root, preference, step_of
 from dcmdask.extract.table import ASIDE
+from dcmdask.table_types import (
+    FoundTable,
+    InstancesTable,
+    ListedTable,
+    NumberedTable,
+    ReferencesTable,
+    ResolvedTable,
+    WholeTable,
+)
+from dcmdask.tables.arrow import Array, Column, values_of
 from dcmdask.tables.factorize import Codes, codes_of, first_rows
 from dcmdask.tables.schema import KEY, NAMED, REFERENCES
 
@@ -45,19 +55,25 @@ Targets = dict[Target, tuple[int, int]]
 """Targets of a series: how far behind the best, and less how many of the instances listed it holds."""
 
 
-_ROW = ("row", pa.int64())
-_SOP = ("SourceSOPInstanceUID", TEXT)
+_ROW = pa.field("row", pa.int64())
+_SOP = pa.field("SourceSOPInstanceUID", TEXT)
 
 NUMBERED = pa.schema(
-    [_ROW, *(field for field in NAMED if field.name != "instances"), ("total", pa.int64())]
+    [_ROW, *(field for field in NAMED if field.name != "instances"), pa.field("total", pa.int64())]
 )
 """References as objects name them, with how many instances they list instead of which."""
 
-LISTED = pa.schema([_ROW, _SOP, ("SOPInstanceUID", TEXT)])
+LISTED = pa.schema([_ROW, _SOP, pa.field("SOPInstanceUID", TEXT)])
 """Which reference lists which instance."""
 
 FOUND = pa.schema(
-    [_ROW, _SOP, ("SeriesInstanceUID", TEXT), ("Modality", TEXT), ("count", pa.int64())]
+    [
+        _ROW,
+        _SOP,
+        pa.field("SeriesInstanceUID", TEXT),
+        pa.field("Modality", TEXT),
+        pa.field("count", pa.int64()),
+    ]
 )
 """How many of the instances that a reference lists lie in which series."""
 
@@ -123,12 +139,12 @@ def listed_instances(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBat
         lists = batch["instances"]
         parents = pc.list_parent_indices(lists)
         rows = pc.add(parents.cast(pa.int64()), row)
-        columns = [rows, batch[_SOP[0]].take(parents), pc.list_flatten(lists)]
+        columns = [rows, batch[_SOP.name].take(parents), pc.list_flatten(lists)]
         yield pa.record_batch(columns, schema=LISTED)
         row += batch.num_rows
 
 
-def count_found(listed: pa.Table, instances: pa.Table) -> pa.Table:
+def count_found(listed: ListedTable, instances: InstancesTable) -> FoundTable:
     """Count, for every reference, the instances it lists that the crawl holds.
 
     Parameters
@@ -144,7 +160,7 @@ def count_found(listed: pa.Table, instances: pa.Table) -> pa.Table:
         `FOUND`. What ranges give is one table: each counts its own instances.
     """
     uids = [*listed["SOPInstanceUID"].chunks, *instances["SOPInstanceUID"].chunks]
-    codes = codes_of(pa.chunked_array(uids, TEXT))
+    codes = codes_of(pa.chunked_array(uids, pa.string()))
     wanted, held = codes[: listed.num_rows], codes[listed.num_rows :]
     # Codes are given as values first appear: those that are listed come before all others.
     targets = np.flatnonzero(held <= wanted.max(initial=-1))
@@ -154,8 +170,8 @@ def count_found(listed: pa.Table, instances: pa.Table) -> pa.Table:
     pairs, sizes = np.unique(np.stack([rows, spots]), axis=1, return_counts=True)
     first = lying.take(pa.array(first_rows(series)[pairs[1]]))
     numbers, where = np.unique(listed["row"].to_numpy(), return_index=True)
-    sources = listed[_SOP[0]].take(pa.array(where[np.searchsorted(numbers, pairs[0])]))
-    return pa.table([pairs[0], sources, *first.columns, sizes], schema=FOUND)
+    sources = listed[_SOP.name].take(pa.array(where[np.searchsorted(numbers, pairs[0])]))
+    return FoundTable(pa.table([pairs[0], sources, *first.columns, sizes], schema=FOUND))
 
 
 def _joined(rows: Codes, wanted: Codes, held: Codes, series: Codes) -> tuple[Codes, Codes]:
@@ -168,13 +184,13 @@ def _joined(rows: Codes, wanted: Codes, held: Codes, series: Codes) -> tuple[Cod
     return np.repeat(wishes[0], sizes), places[1][np.repeat(start, sizes) + within]
 
 
-def of_representatives(named: pa.Table, urls: pa.Array) -> pa.Table:
+def of_representatives(named: NumberedTable, urls: Array) -> NumberedTable:
     """Drop the references that partitions noted of an instance that is no representative.
 
     Parameters
     ----------
     named : pyarrow.Table
-        `dcmdask.tables.schema.NAMED` or `NUMBERED`.
+        `NUMBERED`.
     urls : pyarrow.Array
         Of at least the representatives that `noted_of` gives.
     """
@@ -182,20 +198,24 @@ def of_representatives(named: pa.Table, urls: pa.Array) -> pa.Table:
     return named.filter(pc.or_(pc.invert(named["of_series"]), chosen))
 
 
-def noted_of(named: pa.Table) -> pa.Array:
+def noted_of(named: NumberedTable | pa.RecordBatch) -> Array:
     """Give the URLs of instances whose references count only if they are representatives."""
-    return pc.unique(named["source_url"].filter(named["of_series"]))
+    urls: Array = pc.unique(named["source_url"].filter(named["of_series"]))
+    return urls
 
 
-def frames_named(named: pa.Table) -> pa.Array:
+def frames_named(named: NumberedTable | pa.RecordBatch) -> Array:
     """Give the frames of reference that are targets."""
-    return pc.unique(named["target_uid"].filter(pc.equal(named["target_level"], INFERRED)))
+    inferred = pc.equal(named["target_level"], INFERRED)
+    frames: Array = pc.unique(named["target_uid"].filter(inferred))
+    return frames
 
 
-def named_on_the_way(named: pa.Table) -> pa.Array:
+def named_on_the_way(named: NumberedTable | pa.RecordBatch) -> Array:
     """Give the SOP Instance UIDs of plans and structure sets that other objects name."""
     chained = pc.is_in(named["role"], value_set=pa.array(_ON_THE_WAY))
-    return pc.unique(named["target_uid"].filter(chained))
+    uids: Array = pc.unique(named["target_uid"].filter(chained))
+    return uids
 
 
 class Resolver:
@@ -209,7 +229,7 @@ class Resolver:
         `NUMBERED` and `FOUND` of at least the sources that `named_on_the_way` gives.
     """
 
-    def __init__(self, series: pa.Table, named: pa.Table, found: pa.Table) -> None:
+    def __init__(self, series: WholeTable, named: NumberedTable, found: FoundTable) -> None:
         columns = (_shared(series[name]) for name in SERIES_COLUMNS)
         held = [_Series(*values) for values in zip(*columns, strict=True)]
         self._modalities = _modalities(held)
@@ -222,7 +242,7 @@ class Resolver:
             if reference.resolved and reference.sop is not None:
                 self._on_the_way[(reference.sop, reference.role)].append(reference)
 
-    def resolve(self, named: pa.Table, found: pa.Table) -> pa.Table:
+    def resolve(self, named: NumberedTable, found: FoundTable) -> ResolvedTable:
         """Resolve the references of some sources.
 
         Parameters
@@ -243,14 +263,14 @@ class Resolver:
         return _table(resolved)
 
 
-def _as_objects(named: pa.Table) -> Named:
+def _as_objects(named: NumberedTable) -> Named:
     """Give number, reference and preferred modalities of every row; equal texts are one object."""
     codes = codes_of(*(named[name] for name in _SOURCE))
     sources = named.select(_SOURCE).take(pa.array(first_rows(codes)))
     keys = list(zip(*(column.to_pylist() for column in sources.columns), strict=True))
     names = ("role", "attribute_path", "target_level", "target_uid", "prefer")
     texts = zip(*(_shared(named[name]) for name in ("SourceSOPInstanceUID", *names)), strict=True)
-    numbers = zip(codes.tolist(), named["row"].to_pylist(), named["total"].to_pylist(), strict=True)
+    numbers = zip(codes.tolist(), values_of(named["row"]), values_of(named["total"]), strict=True)
     return [
         (row, _Reference(sop, keys[code], role, path, level, uid, total=total), prefer)
         for (code, row, total), (sop, role, path, level, uid, prefer) in zip(
@@ -259,13 +279,13 @@ def _as_objects(named: pa.Table) -> Named:
     ]
 
 
-def _shared(column: pa.ChunkedArray) -> list[Any]:
+def _shared(column: Column) -> list[Any]:
     codes = codes_of(column)
     distinct = column.take(pa.array(first_rows(codes))).to_pylist()
     return [distinct[code] for code in codes]
 
 
-def _hits(found: pa.Table) -> Hits:
+def _hits(found: FoundTable) -> Hits:
     """Add up, for every row, how many of its instances lie in which (series, modality)."""
     hits: Hits = defaultdict(Counter)
     columns = (_shared(found[name]) for name in FOUND.names)
@@ -420,7 +440,7 @@ def _sharing(
     return []
 
 
-def _table(references: list[_Reference]) -> pa.Table:
+def _table(references: list[_Reference]) -> ResolvedTable:
     distinct = {
         (r.sop, r.key, r.role, r.level, r.uid, r.target_series, r.target_modality): r
         for r in sorted(
@@ -445,16 +465,16 @@ def _table(references: list[_Reference]) -> pa.Table:
         "_sub_series": [r.key[3] for r in rows],
     }
     schema = pa.schema([*REFERENCES, ("_study", TEXT), ("_sub_series", pa.int64())])
-    table = pa.table(columns, schema=schema)
+    table = ResolvedTable(pa.table(columns, schema=schema))
     return table.sort_by([(name, "ascending") for name in schema.names])
 
 
-def published(references: pa.Table) -> pa.Table:
+def published(references: ResolvedTable) -> ReferencesTable:
     """Give the references without what only the index needs."""
-    return references.drop_columns(list(_INTERNAL))
+    return ReferencesTable(references.drop_columns(list(_INTERNAL)))
 
 
-def referred_series(references: pa.Table) -> dict[Key, Targets]:
+def referred_series(references: ResolvedTable) -> dict[Key, Targets]:
     """Give, for every series that refers to others, the series that its objects refer to.
 
     Of each object direct references outrank those found through a plan or structure set, and these

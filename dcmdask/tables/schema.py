@@ -16,11 +16,13 @@ from dcmdask._version import __version__
 from dcmdask.config import digest_of
 from dcmdask.dicom.values import DATE, INTEGER, TEXT, TEXTS, arrow_type
 from dcmdask.extract.registry import all_attributes
+from dcmdask.table_types import InstancesTable
+from dcmdask.tables.arrow import Column
 
 VERSION = 3
 """Of the published tables as a whole."""
 
-INSTANT = pa.timestamp("us", tz="UTC")
+INSTANT: pa.DataType = pa.timestamp("us", tz="UTC")
 
 LIGHT = (
     "TransferSyntaxUID",
@@ -96,10 +98,10 @@ _RESOLVED = (("ReferencedModality", TEXTS), ("ReferencedSeriesUID", TEXTS))
 _DEEP = tuple((a.name, a.type) for a in all_attributes() if a.name not in KEY)
 _KEY = (*((word, TEXT) for word in KEY[:3]), ("SubSeries", INTEGER))
 
-ROW = pa.field("row", pa.int32())
+ROW: pa.Field[Any] = pa.field("row", pa.int32())
 """The row of the manifest, in its partition, that the row of a part comes from; internal."""
 
-SEEN = pa.schema([ROW, ("others", pa.uint64())])
+SEEN = pa.schema([ROW, pa.field("others", pa.uint64())])
 """Where an instance comes from, and which names of others were hidden in it; internal.
 
 The second is the digest of their pseudonyms, 0 for none: names of other instances of its series and
@@ -119,7 +121,7 @@ NOTES = pa.schema(
 )
 """One thing about an instance that is there but not whole: `note` is a `dcmdask.types.Note`."""
 
-NOTED = pa.schema([*NOTES, ("of_series", pa.bool_())])
+NOTED = pa.schema([*NOTES, pa.field("of_series", pa.bool_())])
 """Notes as partitions make them; internal.
 
 `of_series` marks those that count only if `url` is the representative of its series.
@@ -222,12 +224,12 @@ file, of which `pieces` is 1.
 READ = pa.schema(
     [
         *(field for field in MANIFEST if field.name not in ("root", "access")),
-        ("root", TEXT),
-        ("members", pa.int32()),
-        ("containers", pa.int32()),
-        ("key", pa.uint64()),
-        ("key_more", pa.uint64()),
-        ("facts", pa.uint64()),
+        pa.field("root", TEXT),
+        pa.field("members", pa.int32()),
+        pa.field("containers", pa.int32()),
+        pa.field("key", pa.uint64()),
+        pa.field("key_more", pa.uint64()),
+        pa.field("facts", pa.uint64()),
     ]
 )
 """The listing of a part, and what its archives held; internal: how a later run knows its files.
@@ -318,10 +320,12 @@ def reading_digest(settings: Mapping[str, Any]) -> str:
     return digest_of({**settings, **own})
 
 
-def in_archive(rows: pa.Table) -> pa.ChunkedArray:
+def in_archive(rows: InstancesTable) -> Column:
     """Tell which instances are members of an archive, by their ``path`` and ``url``."""
     # Either may stand in the name of a file on disk.
-    return pc.and_(pc.match_substring(rows["path"], "!"), pc.match_substring(rows["url"], "::"))
+    named, opened = pc.match_substring(rows["path"], "!"), pc.match_substring(rows["url"], "::")
+    both: Column = pc.and_(named, opened)
+    return both
 
 
 def table_of(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:

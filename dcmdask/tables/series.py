@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcmdask.dicom.values import INTEGER, TEXT, TEXTS
+from dcmdask.table_types import DescribedTable, InstancesTable, MergedTable, WholeTable
+from dcmdask.tables.arrow import Array, Column, values_of
 from dcmdask.tables.factorize import (
     Codes,
     codes_of,
@@ -48,9 +50,9 @@ _LATER = ("ReferencedModality", "ReferencedSeriesUID")
 MERGED = pa.schema(
     [
         *(field for field in CRAWL_DB if field.name not in _LATER),
-        ("case", TEXT),
-        ("folder", TEXT),
-        ("archived", pa.bool_()),
+        pa.field("case", TEXT),
+        pa.field("folder", TEXT),
+        pa.field("archived", pa.bool_()),
     ]
 )
 """A merged series: `dcmdask.tables.schema.CRAWL_DB` without what is resolved later, and where it lies.
@@ -65,14 +67,14 @@ COUNTED = (*KEY[:3], "SOPInstanceUID")
 """Columns of the instances that `with_whole_series` needs."""
 
 
-def with_subseries(instances: pa.Table) -> pa.Table:
+def with_subseries(instances: InstancesTable) -> InstancesTable:
     """Give the instances that belong to a series, with their SubSeries."""
     kept = rows_with(instances, "SeriesInstanceUID")
     sub = pc.fill_null(kept["AcquisitionNumber"], DEFAULT_SUBSERIES)
     return kept.append_column("SubSeries", sub)
 
 
-def representatives(instances: pa.Table) -> npt.NDArray[np.int64]:
+def representatives(instances: InstancesTable) -> npt.NDArray[np.int64]:
     """Give the position of the least instance of every series.
 
     Parameters
@@ -88,7 +90,7 @@ def representatives(instances: pa.Table) -> npt.NDArray[np.int64]:
     return spots
 
 
-def merge_series(instances: pa.Table, described: pa.Table) -> pa.Table:
+def merge_series(instances: InstancesTable, described: DescribedTable) -> MergedTable:
     """Merge instances into series.
 
     Parameters
@@ -107,7 +109,7 @@ def merge_series(instances: pa.Table, described: pa.Table) -> pa.Table:
     rows = with_subseries(instances)
     group, chosen = _grouped(rows)
     if not len(chosen):
-        return MERGED.empty_table()
+        return MergedTable(MERGED.empty_table())
     first = rows.take(pa.array(chosen))
     folders, least, archived = _folders(rows, group)
     columns: dict[str, Any] = {name: first[name] for name in KEY}
@@ -119,10 +121,12 @@ def merge_series(instances: pa.Table, described: pa.Table) -> pa.Table:
     columns["case"] = first["case"]
     columns["folder"] = least
     columns["archived"] = archived
-    return pa.table({name: columns[name] for name in MERGED.names}, MERGED)
+    return MergedTable(pa.table({name: columns[name] for name in MERGED.names}, MERGED))
 
 
-def merge_pieces(pieces: Callable[[], Iterator[pa.Table]], described: pa.Table) -> pa.Table:
+def merge_pieces(
+    pieces: Callable[[], Iterator[InstancesTable]], described: DescribedTable
+) -> MergedTable:
     """Merge series whose instances come in pieces, for those too large to be held.
 
     Every piece is merged together with the representatives of all, which is what its rows are
@@ -141,9 +145,13 @@ def merge_pieces(pieces: Callable[[], Iterator[pa.Table]], described: pa.Table) 
     pyarrow.Table
         What `merge_series` would give of all pieces.
     """
-    least = pa.concat_tables(piece.take(pa.array(representatives(piece))) for piece in pieces())
+    few = (piece.take(pa.array(representatives(piece))) for piece in pieces())
+    least = InstancesTable(pa.concat_tables(few))
     least = least.take(pa.array(representatives(least)))
-    merged = [merge_series(pa.concat_tables([piece, least]), described) for piece in pieces()]
+    merged = [
+        merge_series(InstancesTable(pa.concat_tables([piece, least])), described)
+        for piece in pieces()
+    ]
     counts = np.sum([one["instance_count"].to_numpy() for one in merged], axis=0)
     # A representative was counted with every piece.
     named = pc.is_valid(least["SOPInstanceUID"]).to_numpy(zero_copy_only=False)
@@ -152,21 +160,23 @@ def merge_pieces(pieces: Callable[[], Iterator[pa.Table]], described: pa.Table) 
         [name for name in VARYING if name in found]
         for found in _united([one["varying"] for one in merged])
     ]
-    columns = dict(zip(MERGED.names, merged[0].columns, strict=True))
+    columns: dict[str, Any] = dict(zip(MERGED.names, merged[0].columns, strict=True))
     columns["instance_count"] = counts - named * (len(merged) - 1)
     columns["folders"] = folders
     columns["varying"] = varying
     places = [min(own) for own in zip(*map(_places, merged), strict=True)]
     columns["archived"] = [archived for archived, _ in places]
     columns["folder"] = [folder for _, folder in places]
-    return pa.table(columns, MERGED)
+    return MergedTable(pa.table(columns, MERGED))
 
 
-def _places(merged: pa.Table) -> list[tuple[bool, str]]:
-    return list(zip(merged["archived"].to_pylist(), merged["folder"].to_pylist(), strict=True))
+def _places(merged: MergedTable) -> list[tuple[bool, str]]:
+    return list(zip(values_of(merged["archived"]), values_of(merged["folder"]), strict=True))
 
 
-def with_whole_series(merged: pa.Table, pieces: Callable[[], Iterator[pa.Table]]) -> pa.Table:
+def with_whole_series(
+    merged: MergedTable, pieces: Callable[[], Iterator[InstancesTable]]
+) -> WholeTable:
     """Count the instances of series over all their acquisitions, of which one may be in two.
 
     Parameters
@@ -191,15 +201,15 @@ def with_whole_series(merged: pa.Table, pieces: Callable[[], Iterator[pa.Table]]
             group = codes_of(*both.columns)[len(series) :]
             total += count_distinct(rows["SOPInstanceUID"], group, len(total))
         counts = pa.chunked_array([total[series]])
-    return merged.append_column("series_instances", counts)
+    return WholeTable(merged.append_column("series_instances", counts))
 
 
-def _united(columns: list[pa.ChunkedArray]) -> list[list[str]]:
+def _united(columns: list[Column]) -> list[list[str]]:
     rows = zip(*(column.to_pylist() for column in columns), strict=True)
     return [sorted(set().union(*lists)) for lists in rows]
 
 
-def _grouped(rows: pa.Table) -> tuple[Codes, Codes]:
+def _grouped(rows: InstancesTable) -> tuple[Codes, Codes]:
     """Give the series of each row, numbered in order of key, and the least row of each series."""
     keys = [(name, "ascending") for name in (*KEY, *_RANK)]
     order = pc.sort_indices(rows, sort_keys=keys).to_numpy()
@@ -210,7 +220,7 @@ def _grouped(rows: pa.Table) -> tuple[Codes, Codes]:
     return group, order[starts]
 
 
-def _varying(rows: pa.Table, group: Codes, chosen: Codes) -> pa.Array:
+def _varying(rows: InstancesTable, group: Codes, chosen: Codes) -> Array:
     """Name, for every series, the attributes that are not the same in all its instances."""
     found: list[list[str]] = [[] for _ in chosen]
     for name in VARYING:
@@ -221,7 +231,7 @@ def _varying(rows: pa.Table, group: Codes, chosen: Codes) -> pa.Array:
     return pa.array(found, TEXTS)
 
 
-def _folders(rows: pa.Table, group: Codes) -> tuple[pa.Array, pa.Array, pa.Array]:
+def _folders(rows: InstancesTable, group: Codes) -> tuple[Array, Array, Array]:
     """List the folders of every group, each once, sorted; give one of each, and if it is archived."""
     places = rows.select(["folder", "path", "url"])
     first = first_rows(codes_of(group, places["folder"]))
@@ -237,13 +247,13 @@ def _folders(rows: pa.Table, group: Codes) -> tuple[pa.Array, pa.Array, pa.Array
     return folders, _one(least["folder"]), _one(least["archived"])
 
 
-def _one(column: Any) -> pa.Array:
+def _one(column: Array | Column) -> Array:
     if not isinstance(column, pa.ChunkedArray):
         return column
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
-def _deep_columns(first: pa.Table, described: pa.Table) -> dict[str, Any]:
+def _deep_columns(first: InstancesTable, described: DescribedTable) -> dict[str, Any]:
     """Give the deep metadata of representatives, in their order."""
     wanted = identity_of(first)
     spots = pc.index_in(wanted, value_set=identity_of(described))
@@ -251,7 +261,7 @@ def _deep_columns(first: pa.Table, described: pa.Table) -> dict[str, Any]:
     return {name: rows[name] for name in described.column_names if name not in (*KEY, "url")}
 
 
-def identity_of(table: pa.Table) -> pa.Array:
+def identity_of(table: InstancesTable | DescribedTable) -> Array:
     """Give what tells one described instance from another: its URL and `dcmdask.tables.schema.KEY`.
 
     With the whole key: members of an archive may share a name.

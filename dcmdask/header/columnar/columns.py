@@ -34,6 +34,7 @@ from dcmdask.header.columnar.state import State
 from dcmdask.header.meaning import encodings_in, meaning_of
 from dcmdask.header.notes import Remark
 from dcmdask.header.stated_charset import clean_charset
+from dcmdask.tables.arrow import Array, buffer_of, nulls
 from dcmdask.tables.factorize import codes_of, first_rows
 from dcmdask.tables.schema import INSTANCES, LIGHT
 from dcmdask.types import Note
@@ -63,7 +64,7 @@ Remarks = list[tuple[Remark, Int]]
 """Something that is said, and of which files."""
 
 
-def columns_of(state: State, files: Int, implicit: Flags) -> tuple[dict[str, pa.Array], Remarks]:
+def columns_of(state: State, files: Int, implicit: Flags) -> tuple[dict[str, Array], Remarks]:
     """Convert the light attributes of some files.
 
     Parameters
@@ -154,7 +155,7 @@ class _Values:
         self.changes[1:] = (block[1:] != block[:-1]).any(axis=1)
         self.changes[1:] |= self._length[1:] != self._length[:-1]
 
-    def take(self, chosen: Int) -> pa.Array:
+    def take(self, chosen: Int) -> Array:
         """Give some of the values; null where it is absent or empty."""
         length = self._length[chosen]
         offsets = np.concatenate([[0], np.cumsum(length)])
@@ -165,18 +166,16 @@ class _Values:
             table = self._block[chosen].view(np.uint8)
             data = table[np.arange(table.shape[1]) < length[:, None]]
         valid = pa.array(length > 0)
-        buffers = [valid.buffers()[1], pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(data)]
+        buffers = [valid.buffers()[1], buffer_of(offsets.astype(np.int32)), buffer_of(data)]
         return pa.Array.from_buffers(pa.binary(), len(chosen), buffers)
 
 
-def _convert(
-    word: str, raw: pa.Array, charsets: pa.Array, implicit: Flags
-) -> tuple[pa.Array, Bytes]:
+def _convert(word: str, raw: Array, charsets: Array, implicit: Flags) -> tuple[Array, Bytes]:
     """Convert the raw values of one attribute; tell what is odd of each, by the codes of `_NOTES`."""
     kind = INSTANCES.field(word).type
     none = np.zeros(len(raw), np.uint8)
     if raw.null_count == len(raw):
-        return pa.nulls(len(raw), kind), none
+        return nulls(len(raw), kind), none
     if len(raw) <= _FEW:
         return _convert_each(word, raw, charsets, implicit, kind)
     if pc.count_distinct(raw).as_py() <= _FEW:
@@ -194,8 +193,8 @@ def _convert(
 
 
 def _convert_each(
-    word: str, raw: pa.Array, charsets: pa.Array, implicit: Flags, kind: pa.DataType
-) -> tuple[pa.Array, Bytes]:
+    word: str, raw: Array, charsets: Array, implicit: Flags, kind: pa.DataType
+) -> tuple[Array, Bytes]:
     """Convert a few values by pydicom itself; tell what is odd of each."""
     parts = zip(raw.to_pylist(), charsets.to_pylist(), implicit.tolist(), strict=True)
     default = current_default()
@@ -209,8 +208,8 @@ def _convert_each(
 
 
 def _convert_distinct(
-    word: str, raw: pa.Array, charsets: pa.Array, implicit: Flags, kind: pa.DataType
-) -> tuple[pa.Array, Bytes]:
+    word: str, raw: Array, charsets: Array, implicit: Flags, kind: pa.DataType
+) -> tuple[Array, Bytes]:
     """Convert every distinct value once, by pydicom itself; tell what is odd of each."""
     columns = (pa.chunked_array([raw]), pa.chunked_array([charsets]))
     codes = codes_of(*columns, implicit.astype(np.int64))
@@ -240,13 +239,13 @@ def _vr(word: str) -> str:
 
 
 def _convert_plain(
-    word: str, raw: pa.Array, charsets: pa.Array, kind: pa.DataType
-) -> tuple[pa.Array, Flags]:
+    word: str, raw: Array, charsets: Array, kind: pa.DataType
+) -> tuple[Array, Flags]:
     """Convert values of the plainest form, all at once; tell which ones were."""
     vr = _vr(word)
     nothing = np.asarray(raw.is_null())
     if not _is_ascii(raw):
-        return pa.nulls(len(raw), kind), nothing
+        return nulls(len(raw), kind), nothing
     # Trailing null components of a name and their delimiters are insignificant, as padding is.
     padding = " \0^" if vr == "PN" else " \0"
     text = pc.utf8_rtrim(raw.cast(pa.string()), characters=padding)
@@ -262,20 +261,20 @@ def _convert_plain(
         return pc.if_else(pa.array(plain), text, None).cast(kind), plain | nothing
     if vr == "DS" and pa.types.is_list(kind):
         return _plain_decimals(text, kind, nothing)
-    return pa.nulls(len(raw), kind), nothing
+    return nulls(len(raw), kind), nothing
 
 
-def _is_ascii(raw: pa.Array) -> bool:
-    data = raw.buffers()[2]
+def _is_ascii(raw: Array) -> bool:
+    data: Any = raw.buffers()[2]
     return data is None or not (np.frombuffer(data, np.uint8) & 0x80).any()
 
 
-def _fits(text: pa.Array, pattern: str) -> Flags:
+def _fits(text: Array, pattern: str) -> Flags:
     fits = pc.match_substring_regex(text, pattern)
     return np.asarray(pc.fill_null(fits, False))
 
 
-def _plain_decimals(text: pa.Array, kind: pa.DataType, nothing: Flags) -> tuple[pa.Array, Flags]:
+def _plain_decimals(text: Array, kind: pa.DataType, nothing: Flags) -> tuple[Array, Flags]:
     """Convert multi-valued DS; a row is plain if each of its values is."""
     parts = pc.split_pattern(text, "\\")
     flat = pc.utf8_trim(pc.list_flatten(parts), characters=" ")
@@ -287,10 +286,10 @@ def _plain_decimals(text: pa.Array, kind: pa.DataType, nothing: Flags) -> tuple[
     bad_rows = np.zeros(len(text), bool)
     bad_rows[parents[~good]] = True
     plain = ~bad_rows & ~nothing
-    numbers = pc.if_else(pa.array(good), values, None)
+    numbers: Array = pc.if_else(pa.array(good), values, None)
     lengths = np.asarray(pc.fill_null(pc.list_value_length(parts), 0))
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    lists = pa.ListArray.from_arrays(pa.array(offsets), numbers)
+    offsets: Any = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+    lists = pa.ListArray.from_arrays(offsets, numbers)
     return pc.if_else(pa.array(plain), lists, pa.scalar(None, lists.type)).cast(
         kind
     ), plain | nothing

@@ -11,7 +11,6 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -27,6 +26,7 @@ from dcmdask.header.columnar.lockstep import Lockstep
 from dcmdask.header.columnar.order import look_on, unsettled_of
 from dcmdask.header.columnar.state import State
 from dcmdask.header.notes import Remark
+from dcmdask.tables.arrow import Array
 
 _LONGEST_VALUE = 0xFFFE  # what explicit VR has room for; a longer one is judged by pydicom's reader
 _LONGEST_UID = 64
@@ -50,7 +50,7 @@ class Scan:
     """
 
     accepted: Flags
-    columns: dict[str, pa.Array]
+    columns: dict[str, Array]
     remarks: list[tuple[Remark, Int]]
     reasons: Counter[str]
 

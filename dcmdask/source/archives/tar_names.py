@@ -9,6 +9,7 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -76,14 +77,12 @@ def with_urls(tables: HeaderTables, renamed: Mapping[str, str]) -> HeaderTables:
     if not renamed:
         return tables
     tables_of = {one.name: getattr(tables, one.name) for one in fields(tables)}
-    return replace(
-        tables,
-        **{
-            name: _with_urls(table, renamed)
-            for name, table in tables_of.items()
-            if isinstance(table, pa.Table)
-        },
-    )
+    changed: dict[str, Any] = {
+        name: _with_urls(table, renamed)
+        for name, table in tables_of.items()
+        if isinstance(table, pa.Table)
+    }
+    return replace(tables, **changed)
 
 
 def _with_urls(table: pa.Table, renamed: Mapping[str, str]) -> pa.Table:

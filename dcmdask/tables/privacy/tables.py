@@ -16,6 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dcmdask.dicom.values import TEXT, TEXTS
+from dcmdask.table_types import InstancesTable
+from dcmdask.tables.arrow import Array, Column
 from dcmdask.tables.factorize import Codes, codes_of, first_rows, map_distinct
 from dcmdask.tables.privacy.hiding import gives_away, hide, pseudonym
 
@@ -44,7 +46,7 @@ class OtherNames:
         self._groups = groups
 
     @classmethod
-    def of_instances(cls, instances: pa.Table) -> OtherNames:
+    def of_instances(cls, instances: InstancesTable) -> OtherNames:
         """Find them in instances: a table of at least `NAME` and `GROUPS`."""
         return cls([dict(names_of_groups(instances, group)) for group in GROUPS])
 
@@ -61,7 +63,7 @@ class OtherNames:
         return tuple(sorted(found - {own}))
 
 
-def names_of_groups(instances: pa.Table, group: str) -> Iterator[tuple[str, list[str]]]:
+def names_of_groups(instances: InstancesTable, group: str) -> Iterator[tuple[str, list[str]]]:
     """Return groups whose instances do not all have one name, and their names, sorted.
 
     Of one that has more than `MOST_NAMES` one more than so many.
@@ -135,10 +137,12 @@ class Names:
         Digest of the pseudonyms of the other names of each row (`digest_of_names`).
     """
 
-    def __init__(self, instances: pa.Table, beside: pa.Table | None = None) -> None:
+    def __init__(self, instances: InstancesTable, beside: InstancesTable | None = None) -> None:
         asked = instances.select([NAME, *GROUPS])
         known = (
-            asked if beside is None else pa.concat_tables([asked, beside.select([NAME, *GROUPS])])
+            asked
+            if beside is None
+            else InstancesTable(pa.concat_tables([asked, beside.select([NAME, *GROUPS])]))
         )
         self._others = OtherNames.of_instances(known)
         columns = asked.columns
@@ -148,13 +152,13 @@ class Names:
         numbers: dict[tuple[str, ...], int] = {}
         found = [self.of(*row) for row in rows]
         spots = np.array([numbers.setdefault(names, len(numbers)) for names in found], np.int64)
-        beside = [
+        digests = [
             digest_of_names(map(str, map(pseudonym, names[int(own is not None) :])))
             for names, own in zip(found, columns[0].take(first).to_pylist(), strict=True)
         ]
         self.sets = list(numbers)
         self.row: Codes = spots[codes]
-        self.others = pa.array(np.array(beside, np.uint64)[codes])
+        self.others = pa.array(np.array(digests, np.uint64)[codes])
 
     def of(self, own: str | None, *groups: str | None) -> tuple[str, ...]:
         """Return the names to be hidden in an instance of some groups."""
@@ -188,7 +192,7 @@ class Names:
                 left.append((word, doubtful))
         return Hidden(table, left)
 
-    def _hide_column(self, column: pa.ChunkedArray, row: Codes) -> tuple[pa.Array | None, Any]:
+    def _hide_column(self, column: Column, row: Codes) -> tuple[Array | None, Any]:
         codes = codes_of(row, column)
         first = first_rows(codes)
         values = column.take(pa.array(first)).to_pylist()
@@ -211,12 +215,12 @@ def _hide_value(value: Any, names: Sequence[str]) -> tuple[Any, bool]:
     return [item for item, _ in found], any(left for _, left in found)
 
 
-def pseudonyms(column: pa.ChunkedArray) -> pa.Array:
+def pseudonyms(column: Column) -> Array:
     """Return a column of names as pseudonyms."""
     return map_distinct(pseudonym, TEXT, column)
 
 
-def rows_with_named_paths(names: Names, *columns: pa.ChunkedArray) -> Codes:
+def rows_with_named_paths(names: Names, *columns: Column) -> Codes:
     """Return the rows that have a path that holds part of one of their names.
 
     Parameters
