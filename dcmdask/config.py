@@ -376,12 +376,12 @@ class RunOptions:
         return self.workers or cores()
 
     def settings(self) -> dict[str, Any]:
-        """Give the settings that decide what the catalog holds, none that decide how it is made."""
+        """Return the settings that decide what the catalog holds, not how it is made."""
         told = {one.name: getattr(self, one.name) for one in options_of(type(self)) if one.told}
         return {name: list(v) if isinstance(v, tuple) else v for name, v in told.items()}
 
     def digest(self) -> str:
-        """Give the digest of `settings`, for the metadata of tables."""
+        """Return the digest of `settings`, for the metadata of tables."""
         return digest_of(self.settings())
 
     @property
@@ -400,7 +400,7 @@ class RunOptions:
         return _encodings(self.default_charset) or ""
 
     def reading(self) -> dict[str, Any]:
-        """Give the settings that decide what is read of a file: where they change, all is read."""
+        """Return the settings that decide what the catalog holds, not how it is made."""
         deciding = {
             one.name: one.reading(getattr(self, one.name))
             for one in options_of(type(self))
@@ -409,7 +409,7 @@ class RunOptions:
         return {name: value for name, value in deciding.items() if value is not None}
 
     def wanted(self) -> Globs:
-        """Give the test of a relative path against the include and exclude globs."""
+        """Return the test of a relative path against the include and exclude globs."""
         return Globs(self.include, self.exclude)
 
 
@@ -451,7 +451,7 @@ class Globs:
 
 
 def digest_of(value: Any) -> str:
-    """Give a short digest of anything that JSON can hold; the order of keys makes no difference."""
+    """Return a short digest of anything that JSON can hold; the order of keys changes nothing."""
     text = json.dumps(value, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -505,7 +505,7 @@ def _python_encoding(name: str) -> str | None:
 
 
 def cores() -> int:
-    """Give the cores that this process may use."""
+    """Return the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0)) or 1
     return os.cpu_count() or 1

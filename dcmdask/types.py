@@ -125,11 +125,11 @@ class Piece:
         return self.number > 0
 
     def share(self, size: int) -> int:
-        """Give how many of so many bytes are its own."""
+        """Return how many of so many bytes are its own."""
         return size * (self.number + 1) // self.count - size * self.number // self.count
 
     def bounds(self, size: int) -> tuple[int | None, int | None]:
-        """Give from which offset and before which one members are its own, of so many bytes.
+        """Return from which offset and before which one members are its own, of so many bytes.
 
         None for the first one's beginning and the last one's end: a directory may name offsets
         before and behind the file, and each of them is of one piece.
@@ -285,7 +285,7 @@ class Window:
         return offset
 
     def read(self, count: int = -1) -> bytes:
-        """Give `count` bytes, fewer only at the end of the file."""
+        """Return `count` bytes, fewer only at the end of the file."""
         start = self._position
         if count < 0:
             raise OSError("a window is not read to its end")
@@ -345,7 +345,7 @@ class Window:
         raise HeaderError(*self._error)
 
     def fetch(self, offset: int, count: int) -> bytes:
-        """Give raw bytes at an offset, head or not; for readers that need no position."""
+        """Return raw bytes at an offset, head or not; for readers that need no position."""
         inside = self._head[offset : offset + count]
         missing = count - len(inside)
         if not missing or self._fetch is None:

@@ -37,7 +37,7 @@ def case_row_ranges(
     by_file: bool,
     most: int,
 ) -> Iterator[CaseRowsTable]:
-    """Give `dcmdask.tables.schema.CASE_ROWS`, sorted by ProjectID, FileName and path over all ranges.
+    """Yield `dcmdask.tables.schema.CASE_ROWS`, sorted by ProjectID, FileName, path over all ranges.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def _reduced(
 
 
 def _pieces(batches: Iterable[pa.RecordBatch], schema: pa.Schema, most: int) -> Iterator[pa.Table]:
-    """Give all rows in pieces of so many or a little more: what is reduced together stays less."""
+    """Yield all rows in pieces of so many or a little more: what is reduced together stays less."""
     held: list[pa.RecordBatch] = []
     rows = 0
     for batch in batches:
@@ -112,7 +112,7 @@ def _counted(series: Stream, ranges: Ranges, scratch: Callable[[str], Path], mos
 
 
 def _loose(instances: Stream) -> Stream:
-    """Give the loose files among the instances."""
+    """Return the loose files among the instances."""
 
     def read(columns: Any) -> Iterator[pa.RecordBatch]:
         for batch in instances.read(cases.COLUMNS):

@@ -99,7 +99,7 @@ def merge_instances(work: Work, instances: Stream, named: Stream) -> Merged:
 
 
 def distinct(arrays: Iterable[Array], most: int) -> Array:
-    """Give every text of some arrays once, in linear time: duplicates go when they may be half.
+    """Return every text of some arrays once, in linear time: duplicates go when they may be half.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def _merge_range(
 
 
 def _pieces(work: Work, instances: Stream, folder: Path) -> list[Stream]:
-    """Give a range of instances; where one series alone is too large, in pieces by instance."""
+    """Return a range of instances; where one series alone is too large, in pieces by instance."""
 
     def place(table: Any) -> Any:
         sub = pc.fill_null(table["AcquisitionNumber"], DEFAULT_SUBSERIES)
@@ -154,7 +154,7 @@ def _pieces(work: Work, instances: Stream, folder: Path) -> list[Stream]:
 
 
 def _by_instance(work: Work, instances: Stream, folder: Path) -> Iterator[InstancesTable]:
-    """Give what counting a range of series needs; those of one SOPInstanceUID in one piece."""
+    """Return what counting a range of series needs; those of one SOPInstanceUID in one piece."""
     streams = {"instances": instances.only(*series.COUNTED)}
     ranges = cut(streams, Key.by("SOPInstanceUID"), work.most, folder)
     return (InstancesTable(one["instances"].table()) for one in one_by_one(ranges))
@@ -188,7 +188,7 @@ class Counted:
 
 
 def give_series(work: Work, merged: Merged, referred: index.Targets) -> Counted:
-    """Give all series to those who take them, sorted by study; count them."""
+    """Return all series to those who take them, sorted by study; count them."""
     counted = Counted()
     kinds = (rows.SERIES, rows.INDEX, rows.INDEX_LINES)
     with ExitStack() as stack:
@@ -213,7 +213,7 @@ def _give_range(
 
 
 def give_series_and_instances(work: Work, merged: Merged, referred: index.Targets) -> None:
-    """Give all series with their instances to those who take them, a range at a time."""
+    """Return all series with their instances to those who take them, a range at a time."""
     with work.takers(rows.SERIES_AND_INSTANCES) as takers:
         if takers:
             for instances, own in one_by_one(merged.ranges):

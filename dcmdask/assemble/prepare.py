@@ -134,13 +134,13 @@ def assemble(
 
 
 def _instances(work: Work, count: int) -> Stream:
-    """Give the instances of all parts: held where they are few, else read as they are asked for."""
+    """Return the instances of all parts: held where they are few, else read when asked for."""
     stream = _stored(work.parts, count, _NEEDED)
     return stream if count > work.most else Stream.of(stream.table())
 
 
 def _stored(parts: Parts, count: int, names: set[str]) -> Stream:
-    """Give some columns of the instances of all parts."""
+    """Return some columns of the instances of all parts."""
     schema = pa.schema([field for field in INSTANCES if field.name in names])
 
     def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -151,7 +151,7 @@ def _stored(parts: Parts, count: int, names: set[str]) -> Stream:
 
 
 def _give_instances(work: Work, count: int) -> None:
-    """Give all instances, with the columns that are asked for, to those who take them."""
+    """Return all instances, with the columns that are asked for, to those who take them."""
     with work.takers(rows.PARTS):
         # Who takes parts publishes them as they are.
         pass
@@ -168,7 +168,7 @@ def _give_instances(work: Work, count: int) -> None:
 
 
 def _give_failures(work: Work) -> Counter[tuple[str, str]]:
-    """Give the failures, sorted by all columns; count those of each case and kind."""
+    """Return the failures, sorted by all columns; count those of each case and kind."""
     outcomes: Counter[tuple[str, str]] = Counter()
     streams = {"failures": work.stream_of("failures", FAILURES)}
     with work.takers(rows.FAILURES) as takers:
@@ -187,7 +187,7 @@ def _of_each_kind(outcomes: Counter[tuple[str, str]]) -> dict[str, int]:
 
 
 def _give_notes(work: Work, representatives: Array) -> tuple[Counter[str], Counter[str]]:
-    """Give the notes, sorted by all columns; count them, and the instances, of each kind."""
+    """Return the notes, sorted by all columns; count them, and the instances, of each kind."""
     said, instances = Counter[str](), Counter[str]()
     streams = {"notes": work.stream_of("notes", NOTED)}
     with work.takers(rows.NOTES) as takers:
@@ -208,7 +208,7 @@ def _instances_per_case(instances: Stream) -> dict[str, int]:
 
 
 def _give_case_rows(work: Work, instances: Stream) -> None:
-    """Give the rows of the case tables to those who take them."""
+    """Return the rows of the case tables to those who take them."""
     if not work.outputs_of(rows.CASE_ROWS, rows.HIDDEN_CASE_ROWS):
         return
     ranges = case_row_ranges(

@@ -37,7 +37,7 @@ class Resolved:
 
 
 def named_references(work: Work) -> Stream:
-    """Give the references of all parts as objects name them, numbered."""
+    """Return the references of all parts as objects name them, numbered."""
 
     def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         batches = references.without_lists(work.parts.batches("references"))
@@ -104,7 +104,7 @@ def _look_up(work: Work, instances: Stream) -> Stream:
 
 
 def _listed(work: Work) -> Stream:
-    """Give the instances that references list."""
+    """Return the instances that references list."""
 
     def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         batches = references.listed_instances(work.parts.batches("references"))
@@ -116,7 +116,7 @@ def _listed(work: Work) -> Stream:
 
 
 def _resolver(work: Work, named: Stream, found: Stream, merged: Merged) -> references.Resolver:
-    """Give the resolver, which holds plans and structure sets that others name: 1 kB each."""
+    """Return the resolver, which holds plans and structure sets that others name: 1 kB each."""
     on_the_way = map(references.named_on_the_way, named.read(["role", "target_uid"]))
     uids = distinct(on_the_way, work.most)
 

@@ -96,7 +96,7 @@ class Piece:
         self._rendered: dict[tuple[Any, ...], Any] = {}
 
     def rendered(self, render: Callable[..., Any], *words: Any) -> Any:
-        """Give what a function makes of the rows: once, for all outputs that ask it for the same."""
+        """Return what a function makes of the rows: once, for all outputs that ask for the same."""
         key = (render, *words)
         if key not in self._rendered:
             self._rendered[key] = render(self.rows, *words)

@@ -64,7 +64,7 @@ class Stream:
 
     @classmethod
     def of(cls, table: pa.Table, *, weight: int = 1) -> Stream:
-        """Give rows that are held."""
+        """Return rows that are held."""
 
         def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
             return iter(table.select(list(columns)).to_batches())
@@ -73,7 +73,7 @@ class Stream:
 
     @classmethod
     def chain(cls, streams: Sequence[Stream], schema: pa.Schema, *, weight: int = 1) -> Stream:
-        """Give the rows of several streams one after another."""
+        """Return the rows of several streams one after another."""
 
         def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
             return itertools.chain.from_iterable(one.read(columns) for one in streams)
@@ -81,12 +81,12 @@ class Stream:
         return cls(schema, sum(one.rows for one in streams), read, weight)
 
     def only(self, *columns: str) -> Stream:
-        """Give a stream of some of the columns."""
+        """Return a stream of some of the columns."""
         schema = pa.schema([self.schema.field(name) for name in columns])
         return Stream(schema, self.rows, self.read, self.weight)
 
     def renamed(self, *columns: str) -> Stream:
-        """Give a stream of the same columns under other names."""
+        """Return a stream of the same columns under other names."""
         own = dict(zip(columns, self.schema.names, strict=True))
         schema = pa.schema(list(zip(columns, self.schema.types, strict=True)))
 
@@ -97,7 +97,7 @@ class Stream:
         return Stream(schema, self.rows, read, self.weight)
 
     def having(self, column: str) -> Stream:
-        """Give a stream of the rows that have a value in a column."""
+        """Return a stream of the rows that have a value in a column."""
 
         def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
             for batch in self.read(list(dict.fromkeys([*columns, column]))):
@@ -109,12 +109,12 @@ class Stream:
         return Stream(self.schema, self.rows, read, self.weight)
 
     def select(self, columns: Sequence[str]) -> pa.Table:
-        """Give some columns of all rows, each in one piece."""
+        """Return some columns of all rows, each in one piece."""
         schema = pa.schema([self.schema.field(name) for name in columns])
         return pa.Table.from_batches(self.read(columns), schema).combine_chunks()
 
     def table(self) -> pa.Table:
-        """Give all columns of all rows, each in one piece."""
+        """Return all columns of all rows, each in one piece."""
         return self.select(self.schema.names)
 
 
@@ -153,7 +153,7 @@ class Shelf:
         return self._kept[-1]
 
     def stream(self) -> Stream:
-        """Give all that is kept, in the order it came."""
+        """Return all that is kept, in the order it came."""
         return Stream.chain(self._kept, self._schema, weight=self._weight)
 
 
@@ -179,7 +179,7 @@ class Key:
 
 
 def sort_text(*columns: Any) -> Any:
-    """Give text that sorts as some columns of text do, the first before the others, null last.
+    """Return text that sorts as some columns of text do, the first before the others, null last.
 
     Examples
     --------
@@ -193,7 +193,7 @@ def sort_text(*columns: Any) -> Any:
 
 
 def _marked(column: Any) -> Any:
-    """Give text that sorts as before with any text behind it: NUL is escaped, and ends it."""
+    """Return text that sorts as before with any text behind it: NUL is escaped, and ends it."""
     escaped = pc.replace_substring(column, "\0", "\0\2")
     return pc.fill_null(pc.binary_join_element_wise("\1", escaped, "\0\1", ""), "\2")
 
@@ -240,7 +240,7 @@ def cut(
 
 
 def one_by_one(ranges: Iterable[Any]) -> Iterator[Any]:
-    """Give ranges; hand back to the system, after each, the memory that Arrow keeps for the next.
+    """Yield ranges; hand back to the system, after each, the memory that Arrow keeps for the next.
 
     What several ranges leave in pieces would otherwise add up.
     """
@@ -258,7 +258,7 @@ class _Keys:
     greatest: str
 
     def bounds(self, ranges: int) -> list[str]:
-        """Give the first keys of all ranges but the first, about so many of about one weight."""
+        """Return the first keys of all ranges but the first, about so many of about one weight."""
         spots = [number * len(self.some) // ranges for number in range(1, ranges)]
         # What follows the least key immediately is the least with a NUL: that key is cut off.
         found = {max(self.some[spot], self.least + "\0") for spot in spots}
@@ -286,7 +286,7 @@ def _ends(keys: list[str]) -> list[str]:
 
 
 def _scatter(stream: Stream, key: Key, bounds: list[str], folder: Path) -> list[Stream]:
-    """Give every row to the file of its range."""
+    """Return every row to the file of its range."""
     private_folder(folder)
     sinks = [
         _Sink(folder / f"{number:03d}.arrow", stream.schema) for number in range(len(bounds) + 1)
@@ -306,7 +306,7 @@ def _scatter(stream: Stream, key: Key, bounds: list[str], folder: Path) -> list[
 
 
 def _gathered(stream: Stream) -> Iterator[pa.Table]:
-    """Give all rows in pieces that are large enough to be dealt out."""
+    """Yield all rows in pieces that are large enough to be dealt out."""
     held: list[pa.RecordBatch] = []
     rows = 0
     for batch in stream.read(stream.schema.names):
@@ -320,7 +320,7 @@ def _gathered(stream: Stream) -> Iterator[pa.Table]:
 
 
 def _range_of(keys: Any, bounds: list[str]) -> Codes:
-    """Give the range of every key; each distinct one is looked up once."""
+    """Return the range of every key; each distinct one is looked up once."""
     if not isinstance(keys, pa.ChunkedArray):
         keys = pa.chunked_array([keys])
     codes = codes_of(keys)
@@ -354,7 +354,7 @@ class _Sink:
         self._rows += table.num_rows
 
     def stream(self, weight: int) -> Stream:
-        """Give what was written."""
+        """Return what was written."""
         path, schema = str(self._path), self._schema
 
         def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

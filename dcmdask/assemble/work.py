@@ -71,7 +71,7 @@ class Output:
         return (self.name, *self.also)
 
     def columns_of(self, options: RunOptions) -> tuple[str, ...]:
-        """Give its columns."""
+        """Return its columns."""
         found = self.columns or self.rows.schema.names
         return tuple(found(options) if callable(found) else found)
 
@@ -92,7 +92,7 @@ class Takers:
         return bool(self._takes)
 
     def add(self, rows: pa.Table, instances: Sequence[Stream] = ()) -> None:
-        """Give them some rows behind those that they have."""
+        """Return them some rows behind those that they have."""
         piece = Piece(rows, instances)
         for take in self._takes:
             take(piece)
@@ -133,7 +133,7 @@ class Work:
     rewritten: dict[str, Check] = field(default_factory=dict)
 
     def scratch(self, name: str) -> Path:
-        """Give the folder for what is kept under a name until it was read again."""
+        """Return the folder for what is kept under a name until it was read again."""
         return self.store.staging / "spill" / name
 
     def drop(self, name: str) -> None:
@@ -143,12 +143,12 @@ class Work:
     def ranges(
         self, name: str, streams: Mapping[str, Stream], key: Key
     ) -> Iterator[dict[str, Stream]]:
-        """Give the ranges of a key; their files are gone when the last was taken."""
+        """Yield the ranges of a key; their files are gone when the last was taken."""
         yield from one_by_one(cut(streams, key, self.most, self.scratch(name)))
         self.drop(name)
 
     def stream_of(self, kind: str, schema: pa.Schema, weight: int = 1) -> Stream:
-        """Give ``described``, ``failures`` or ``notes`` of all parts."""
+        """Return ``described``, ``failures`` or ``notes`` of all parts."""
 
         def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
             return (batch.select(list(columns)) for batch in self.parts.batches(kind))
@@ -157,7 +157,7 @@ class Work:
         return Stream(schema, rows, read, weight)
 
     def outputs_of(self, *rows: Rows) -> list[Output]:
-        """Give the outputs that take any of these rows."""
+        """Return the outputs that take any of these rows."""
         return [one for one in self.outputs if one.rows in rows]
 
     @contextmanager

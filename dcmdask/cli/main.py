@@ -178,13 +178,13 @@ def _close(stream: TextIO) -> None:
 
 
 def _asked() -> str:
-    """Give the command that was asked for, as far as there is such a one."""
+    """Return the command that was asked for, as far as there is such a one."""
     name = next((word for word in sys.argv[1:2] if word in _COMMANDS), None)
     return f"dcmdask {name}" if name else "dcmdask"
 
 
 def _problem(error: click.UsageError) -> str:
-    """Give click's words, and the form of the command where they do not say what to write."""
+    """Return click's words, and the form of the command where they do not say what to write."""
     words = error.format_message().rstrip(".")
     if error.ctx is None:
         return words

@@ -147,7 +147,7 @@ class RunCommand(click.Command):
 
 
 def said_storage_options() -> tuple[str, ...]:
-    """Give the storage options of this command as the next one needs them, without secrets.
+    """Return the storage options of this command as the next one needs them, without secrets.
 
     Those of the environment are there for the next command as well.
     """
@@ -247,12 +247,12 @@ def check_environment(commands: Callable[[], Iterable[click.Command]]) -> None:
 
 
 def _longest(parameter: click.Option) -> str:
-    """Give the name of an option as it is written: ``json`` for ``--json``."""
+    """Return the name of an option as it is written: ``json`` for ``--json``."""
     return max(parameter.opts, key=len).lstrip("-")
 
 
 def _checked(value: Any, parameter: click.Option, where: str) -> Any:
-    """Give a value of a TOML file as click wants it; click itself would make 2 of 2.5."""
+    """Return a value of a TOML file as click wants it; click itself would make 2 of 2.5."""
     if parameter.multiple:
         words = [value] if isinstance(value, str) else value
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):

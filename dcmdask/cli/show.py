@@ -120,7 +120,7 @@ def _lines(branches: list[Tree], guides: tuple[str, str, str, str], before: str)
 
 
 def _build_trees(catalog: Catalog, most: int | None, form: Form) -> tuple[list[Tree], int]:
-    """Give a tree a patient and how many patients were left out.
+    """Return a tree a patient and how many patients were left out.
 
     Parameters
     ----------

@@ -50,7 +50,7 @@ _GUESSED = {
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """Give a number and its noun.
+    """Return a number and its noun.
 
     Examples
     --------
@@ -226,7 +226,7 @@ def closing_lines(
 
 
 def _quoted(path: str) -> str:
-    """Give a path as a shell takes it."""
+    """Return a path as a shell takes it."""
     if os.name == "posix":
         return shlex.quote(path)
     return f'"{path}"' if " " in path else path

@@ -27,7 +27,7 @@ _MAY_BE_SEQUENCE = ("SQ", "UN", None)  # None: implicit VR
 
 
 def items(dataset: Dataset, keyword: str | BaseTag) -> list[Dataset]:
-    """Give the items of a sequence; none where it is absent, empty or not a sequence.
+    """Return the items of a sequence; none where it is absent, empty or not a sequence.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def items(dataset: Dataset, keyword: str | BaseTag) -> list[Dataset]:
 
 
 def value_of(dataset: Dataset, keyword: str) -> Any:
-    """Give the value of an attribute that is no sequence: None, or `MALFORMED` if it is one."""
+    """Return the value of an attribute that is no sequence: None, or `MALFORMED` if it is one."""
     tag = _tag(keyword)
     raw = dataset.get_item(tag)
     if raw is None:
@@ -60,7 +60,7 @@ def value_of(dataset: Dataset, keyword: str) -> Any:
 
 
 def converted(dataset: Dataset, keyword: str, kind: pa.DataType) -> Any:
-    """Give the value of an attribute for a column: None, or `MALFORMED`, as `convert` does."""
+    """Return the value of an attribute for a column: None, or `MALFORMED`, as `convert` does."""
     tag = _tag(keyword)
     raw = dataset.get_item(tag)
     if raw is None:
@@ -100,25 +100,25 @@ def _tag(keyword: str) -> BaseTag:
 
 
 def text_of(dataset: Dataset, keyword: str) -> str | None:
-    """Give the text of an attribute; None where there is none or it cannot be understood."""
+    """Return the text of an attribute; None where there is none or it cannot be understood."""
     text = converted(dataset, keyword, TEXT)
     return text if isinstance(text, str) else None
 
 
 def first_item(dataset: Dataset, keyword: str) -> Dataset | None:
-    """Give the first item of a sequence, or None."""
+    """Return the first item of a sequence, or None."""
     found = items(dataset, keyword)
     return found[0] if found else None
 
 
 def frame_groups(dataset: Dataset) -> list[Dataset]:
-    """Give the functional groups that hold for the first frame: the shared ones, then its own."""
+    """Return the functional groups that hold for the first frame: the shared ones, then its own."""
     found = (first_item(dataset, keyword) for keyword in (_SHARED, _PER_FRAME))
     return [item for item in found if item is not None]
 
 
 def group_item(dataset: Dataset, macro: str) -> Dataset | None:
-    """Give the first item of one macro's sequence, shared or of the first frame."""
+    """Return the first item of one macro's sequence, shared or of the first frame."""
     for group in frame_groups(dataset):
         item = first_item(group, macro)
         if item is not None:
@@ -144,7 +144,7 @@ class FrameMacros:
         self._error: Exception | None = None
 
     def items_with(self, keyword: str) -> Iterator[Dataset]:
-        """Give the items that hold an attribute.
+        """Yield the items that hold an attribute.
 
         Raises
         ------

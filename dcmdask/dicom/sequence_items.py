@@ -36,13 +36,13 @@ class Stream(Protocol):
     """What is read: a window, or a value in memory."""
 
     def read(self, count: int, /) -> bytes:
-        """Give so many bytes, fewer at the end."""
+        """Return so many bytes, fewer at the end."""
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         """Move the position."""
 
     def tell(self) -> int:
-        """Give the position."""
+        """Return the position."""
 
 
 def is_sequence(stream: Stream, tag: int, vr: str | None) -> bool:

@@ -57,7 +57,7 @@ _LEAP_SECOND = 60
 
 
 def arrow_type(keyword: str) -> pa.DataType:
-    """Give the column type of an attribute from its VR and VM in the data dictionary (PS3.6).
+    """Return the column type of an attribute from its VR and VM in the data dictionary (PS3.6).
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def vr_of(keyword: str) -> str | None:
 
 
 def convert(value: Any, kind: pa.DataType, vr: str | None = None) -> Any:
-    """Give a value as `kind` wants it.
+    """Return a value as `kind` wants it.
 
     Numbers that stand as text, because the element has another VR than the dictionary's, are read
     where they are numbers beyond doubt.

@@ -67,11 +67,11 @@ class Windows:
         return len(self.whole)
 
     def first(self, files: int) -> Self:
-        """Give the windows of the first files only; their rows stay where they are."""
+        """Return the windows of the first files only; their rows stay where they are."""
         return type(self)(self.buffer, self.filled[: 2 * files], self.whole[:files])
 
     def row(self, number: int) -> memoryview:
-        """Give a row to read into."""
+        """Return a row to read into."""
         return memoryview(self.buffer.data)[number * WINDOW : (number + 1) * WINDOW]
 
 

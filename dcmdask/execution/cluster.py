@@ -270,13 +270,13 @@ class Computing:
             self._read_there(partitions)
 
     def ready(self) -> Iterator[Any]:
-        """Give the items that are there already."""
+        """Yield the items that are there already."""
         with suppress(queue.Empty):
             while True:
                 yield from self._items(self._done.get_nowait())
 
     def rest(self) -> Iterator[Any]:
-        """Give all other items as they come.
+        """Yield all other items as they come.
 
         Raises
         ------
@@ -336,7 +336,7 @@ class Computing:
             future.add_done_callback(self._done.put)
 
     def _items(self, future: Any) -> Iterator[Any]:
-        """Give what a future that is done came to."""
+        """Yield what a future that is done came to."""
         if self._here.pop(future, None) is not None:
             yield from future.result()
         elif (partition := self._there.pop(future, None)) is not None:
@@ -344,7 +344,7 @@ class Computing:
             future.release()
 
     def _fetched(self, future: Any) -> list[PartitionSummary]:
-        """Give the result of a task that is done.
+        """Return the result of a task that is done.
 
         Its worker may have died with it since: then the task is done again, if there is another.
         """
@@ -359,7 +359,7 @@ class Computing:
                 return summaries
 
     def _result(self, future: Any, partition: Partition) -> Iterator[PartitionSummary]:
-        """Give what the cluster made of a partition; where that ends its workers, read it here.
+        """Yield what the cluster made of a partition; where that ends its workers, read it here.
 
         A reading process of our own can be watched as it dies, and the file at fault be found; a
         worker that died with all it had cannot.

@@ -121,14 +121,14 @@ class Search:
         self._waiting = [Span(0, rows)]
 
     def next(self) -> Span | None:
-        """Give what to read next; None when all is read."""
+        """Return what to read next; None when all is read."""
         if not self._waiting:
             return None
         span = self._waiting.pop()
         return replace(span, singly=span.singly or self._losses >= _ONE_BY_ONE)
 
     def blames(self, span: Span) -> Blames:
-        """Give what is not opened of a span, by row from its own start."""
+        """Return what is not opened of a span, by row from its own start."""
         rows = range(span.start, span.stop)
         return {row - span.start: self.left_out[row] for row in rows if row in self.left_out}
 
@@ -137,7 +137,7 @@ class Search:
         return len(self.blames(span)) < span.stop - span.start
 
     def patience(self, seconds: float) -> float:
-        """Give the seconds that a file may hang, of those that it might by the settings."""
+        """Return the seconds that a file may hang, of those that it might by the settings."""
         patient = self.hung < _PATIENT and self._hung_in_all < _PATIENT_IN_ALL
         return seconds if patient else seconds * _IMPATIENCE
 

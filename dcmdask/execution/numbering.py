@@ -28,7 +28,7 @@ from dcmdask.types import PRIVATE
 
 
 def own_map(options: RunOptions, out: Path | str) -> Path | None:
-    """Give the file of ProjectIDs, unless it is the one in OUT.
+    """Return the file of ProjectIDs, unless it is the one in OUT.
 
     What cannot become one is said now, not after the crawl.
     """
@@ -81,7 +81,7 @@ class Numbering:
         self._given = self._saved
 
     def give(self, cases: Iterable[str]) -> dict[str, int]:
-        """Give each case its number.
+        """Return each case its number.
 
         In a file they are promised for ever from now on, before the tables that use them appear; in
         a store they are put in place with these, by `prepare`.

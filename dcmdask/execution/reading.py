@@ -197,7 +197,7 @@ class SourceReading:
     def _unsearched(
         self, stems: list[tuple[int, str]], attempt: int
     ) -> name_search.Unsearched | None:
-        """Give what has to be searched, as far as its files are listed; None where nothing has."""
+        """Return what has to be searched, as far as its files are listed; None if nothing has."""
         store, unlisted = self._store, self.listing.unlisted
         names = [stem for _, stem in stems]
         found = name_search.unsearched(store.parts, names, store.staging / f"names-{attempt}")

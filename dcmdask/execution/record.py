@@ -65,7 +65,7 @@ class RunRecord:
         self._totals = totals
 
     def state(self, known: Known, numbers: dict[str, int]) -> State:
-        """Give what the next run must know of this one."""
+        """Return what the next run must know of this one."""
         return State(
             reading=known.reading,
             settings=self.options.digest(),
@@ -80,7 +80,7 @@ class RunRecord:
     def catalog(
         self, store: CatalogStore, assembled: Assembled, changes: Changes
     ) -> dict[str, Any]:
-        """Give the content of catalog.json."""
+        """Return the content of catalog.json."""
         listing, totals = self._listing, self._totals
         made = {
             name: value
@@ -104,7 +104,7 @@ class RunRecord:
         }
 
     def confirmed(self, store: CatalogStore, changes: Changes) -> dict[str, Any]:
-        """Give the content of the catalog.json that is there, with this run in place of the last."""
+        """Return the content of the catalog.json that is there, with this run for the last."""
         catalog = store.output.read_catalog()
         return {**catalog, **self._of_listing(), "run": self._of_run(store, changes)}
 

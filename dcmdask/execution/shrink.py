@@ -221,7 +221,7 @@ class ShrinkGuard:
         return dropped
 
     def _published(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Give some columns of the instances of the catalog that is there."""
+        """Yield some columns of the instances of the catalog that is there."""
         names = (self._catalog or {}).get("instances", [])
         files, system = self._output.locate(names)
         for file in files:

@@ -67,7 +67,7 @@ class _Surroundings:
 
     @classmethod
     def of_this_process(cls) -> _Surroundings:
-        """Give those of a child that is started now."""
+        """Return those of a child that is started now."""
         try:
             folder = os.getcwd()
         except OSError:
@@ -171,7 +171,7 @@ class ReaderProcess:
         return _accepted(answer)
 
     def _insist(self, request: Reading, patience: float, *, blame: bool = False) -> Any:
-        """Give the answer to a request, or the loss; ask again where no file can be to blame."""
+        """Return the answer to a request, or the loss; ask again where no file can be to blame."""
         for attempt in range(_ATTEMPTS):
             if attempt:
                 time.sleep(_PAUSE * 2**attempt)
@@ -191,7 +191,7 @@ class ReaderProcess:
         raise ReaderLostError(how)
 
     def _ask(self, request: Reading, patience: float) -> Any:
-        """Give what the child answers, or how it was lost."""
+        """Return what the child answers, or how it was lost."""
         self.start()
         assert self._child is not None
         assert self._child.stdin is not None
@@ -269,7 +269,7 @@ class ReaderProcess:
         return Loss(Why.NO_MEMORY, Kind.TOO_LARGE, _NO_MEMORY, row)
 
     def _code(self) -> int | None:
-        """Give the exit code of a child that says nothing any more."""
+        """Return the exit code of a child that says nothing any more."""
         if self._child is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(_GRACE)
@@ -340,7 +340,7 @@ def _accepted(answer: Any) -> PartitionSummary:
 
 
 def _late(options: ReadOptions, row: int, still: float) -> Loss:
-    """Give how a task was lost that took all its time, at a row where it stood still for so long.
+    """Return how a task was lost that took all its time, at a row where it stood still for so long.
 
     Raises
     ------
@@ -373,7 +373,7 @@ def _borrowed(crawl: str) -> Iterator[ReaderProcess]:
 
 
 def _waiting() -> ReaderProcess | None:
-    """Give a reading process that waits for work, if there is one; let go of those from before."""
+    """Return a reading process that waits for work, if any; let go of those from before."""
     with contextlib.suppress(IndexError):
         while not (reader := _idle.pop()).is_current():
             reader.close()

@@ -73,5 +73,5 @@ class Totals:
             raise InvariantError(listed, self.counts["instances"], outcomes)
 
     def stems(self) -> list[str]:
-        """Give the parts in order of the listing."""
+        """Return the parts in order of the listing."""
         return [stem for _, stem in sorted(self.parts)]

@@ -76,7 +76,7 @@ def process_partition(
 def _read_beside(
     partition: Partition, options: ReadOptions, watch: RowWatch
 ) -> InstancesTable | None:
-    """Give instances whose names are looked for in those of a partition, as they were read."""
+    """Return instances whose names are looked for in those of a partition, as they were read."""
     manifest = read_beside(partition, options.remote)
     if not manifest.num_rows:
         return None
@@ -99,7 +99,7 @@ def _read(
     failures: FailuresTable,
     fetcher: Fetcher,
 ) -> ReadTable:
-    """Give `dcmdask.tables.schema.READ`: what a later run must know to read only what has changed."""
+    """Return `dcmdask.tables.schema.READ`: what a later run must know to read only what changed."""
     columns: dict[str, Any] = {name: manifest[name].to_pylist() for name in manifest.column_names}
     columns["root"] = [roots[number] for number in columns["root"]]
     prints = fingerprints(

@@ -21,19 +21,19 @@ _B_MATRIX = ("XX", "XY", "XZ", "YY", "YZ", "ZZ")
 
 
 def _diffusion_item(dataset: Dataset, keyword: str) -> Dataset | None:
-    """Give an item of the MR Diffusion macro (PS3.3 C.8.13.5.9), at top level or in a group."""
+    """Return an item of the MR Diffusion macro (PS3.3 C.8.13.5.9), at top level or in a group."""
     holder = group_item(dataset, "MRDiffusionSequence")
     return first_item(dataset, keyword) or (first_item(holder, keyword) if holder else None)
 
 
 def gradient_direction(dataset: Dataset) -> Any:
-    """Give the diffusion gradient direction of the instance: three cosines."""
+    """Return the diffusion gradient direction of the instance: three cosines."""
     item = _diffusion_item(dataset, "DiffusionGradientDirectionSequence")
     return item.get("DiffusionGradientOrientation") if item else None
 
 
 def b_matrix(dataset: Dataset) -> Any:
-    """Give the diffusion b-matrix XX, XY, XZ, YY, YZ, ZZ in s/mm2."""
+    """Return the diffusion b-matrix XX, XY, XZ, YY, YZ, ZZ in s/mm2."""
     item = _diffusion_item(dataset, "DiffusionBMatrixSequence")
     if item is None:
         return None

@@ -34,7 +34,7 @@ def _within(sequence: str, keyword: str, unit: str) -> tuple[Attribute, ...]:
 
 
 def radiopharmaceutical_codes(dataset: Dataset) -> Any:
-    """Give the codes of the radiopharmaceutical as ``(value, scheme, "meaning")`` (PS3.16)."""
+    """Return the codes of the radiopharmaceutical as ``(value, scheme, "meaning")`` (PS3.16)."""
     holder = first_item(dataset, _DOSE)
     if holder is None:
         return None

@@ -59,7 +59,7 @@ class Named:
 
 @lru_cache(maxsize=256)
 def wanted_tags(extractor: Extractor, *, attributes: bool, fallback: bool) -> tuple[int, ...]:
-    """Give the top-level tags to ask of the reader.
+    """Return the top-level tags to ask of the reader.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def wanted_tags(extractor: Extractor, *, attributes: bool, fallback: bool) -> tu
 
 
 def read_attribute(dataset: Dataset, attribute: Attribute, macros: FrameMacros) -> Any:
-    """Give the value of one attribute for its column, None, or `MALFORMED`.
+    """Return the value of one attribute for its column, None, or `MALFORMED`.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def read_attribute(dataset: Dataset, attribute: Attribute, macros: FrameMacros) 
 
 
 def computed_value(dataset: Dataset, compute: Callable[[Dataset], Any], kind: pa.DataType) -> Any:
-    """Give the value of a computed field for its column, None, or `MALFORMED`.
+    """Return the value of a computed field for its column, None, or `MALFORMED`.
 
     A list has an entry for each item that it was made of, also where none of them says anything.
     """
@@ -114,14 +114,14 @@ def computed_value(dataset: Dataset, compute: Callable[[Dataset], Any], kind: pa
 
 
 def _holders(dataset: Dataset, holder: str, keyword: str, macros: FrameMacros) -> Iterable[Dataset]:
-    """Give the datasets in which an attribute may stand."""
+    """Return the datasets in which an attribute may stand."""
     if not holder:
         return (dataset,)
     return macros.items_with(keyword) if holder == "*" else items(dataset, holder)[:1]
 
 
 def read_references(dataset: Dataset, extractor: Extractor, *, fallback: bool) -> list[Named]:
-    """Give what an object names, in document order, each (role, level, UID) once.
+    """Return what an object names, in document order, each (role, level, UID) once.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def _named_frame(item: Dataset, reference: ReferencePath, place: str) -> Iterato
 
 
 def _follow_content(dataset: Dataset, reference: ReferencePath) -> Iterator[Named]:
-    """Give the IMAGE, WAVEFORM and COMPOSITE items of an SR content tree (PS3.3 C.17.3)."""
+    """Yield the IMAGE, WAVEFORM and COMPOSITE items of an SR content tree (PS3.3 C.17.3)."""
     waiting = list(_walk(dataset, reference.path, ""))[::-1]
     while waiting:
         place, item = waiting.pop()

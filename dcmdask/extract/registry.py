@@ -21,7 +21,7 @@ _BY_MODALITY = {extractor.modality: extractor for extractor in EXTRACTORS}
 
 
 def extractor_for(sop_class: str | None, modality: str | None) -> Extractor:
-    """Give the extractor of an object: by its SOP class, else by its modality, else the fallback.
+    """Return the extractor of an object: by its SOP class, else by its modality, else the fallback.
 
     Examples
     --------
@@ -34,12 +34,12 @@ def extractor_for(sop_class: str | None, modality: str | None) -> Extractor:
 
 
 def attributes_of(extractor: Extractor) -> tuple[Attribute, ...]:
-    """Give the base attributes, then the extractor's own."""
+    """Return the base attributes, then the extractor's own."""
     return (*BASE, *extractor.attributes)
 
 
 def all_attributes() -> tuple[Attribute, ...]:
-    """Give every attribute of any extractor, once, in order of first mention."""
+    """Return every attribute of any extractor, once, in order of first mention."""
     found: dict[str, Attribute] = {}
     for attribute in (*BASE, *(a for extractor in EXTRACTORS for a in extractor.attributes)):
         found.setdefault(attribute.name, attribute)

@@ -23,7 +23,7 @@ _SET, _PLAN = "ReferencedStructureSetSequence", "ReferencedRTPlanSequence"
 
 
 def set_or_plan(dataset: Dataset) -> Any:
-    """Give the SOP Instance UID of the first structure set that is named, else of the first plan.
+    """Return the SOP Instance UID of the first structure set that is named, else of the first plan.
 
     Med-ImageTools calls it ReferencedSeriesSOPUIDs, a list of one.
     """

@@ -23,12 +23,12 @@ _FRAME = "ReferencedFrameOfReferenceSequence"
 
 
 def roi_names(dataset: Dataset) -> Any:
-    """Give ROIName of every ROI, in order; None where one has none."""
+    """Return ROIName of every ROI, in order; None where one has none."""
     return [text_of(item, "ROIName") for item in items(dataset, "StructureSetROISequence")]
 
 
 def number_of_rois(dataset: Dataset) -> Any:
-    """Give the number of items of StructureSetROISequence."""
+    """Return the number of items of StructureSetROISequence."""
     return len(items(dataset, "StructureSetROISequence"))
 
 

@@ -24,17 +24,17 @@ _FRAMES = 0x52009230  # PerFrameFunctionalGroupsSequence
 
 
 def segment_labels(dataset: Dataset) -> Any:
-    """Give SegmentLabel of every segment, in order; None where one has none."""
+    """Return SegmentLabel of every segment, in order; None where one has none."""
     return [text_of(item, "SegmentLabel") for item in items(dataset, "SegmentSequence")]
 
 
 def segment_descriptions(dataset: Dataset) -> Any:
-    """Give SegmentDescription of every segment, in order; None where one has none."""
+    """Return SegmentDescription of every segment, in order; None where one has none."""
     return [text_of(item, "SegmentDescription") for item in items(dataset, "SegmentSequence")]
 
 
 def spacing(dataset: Dataset) -> Any:
-    """Give PixelSpacing and the distance of slices, mm, of the Pixel Measures macro.
+    """Return PixelSpacing and the distance of slices, mm, of the Pixel Measures macro.
 
     The distance is SpacingBetweenSlices, else SliceThickness (PS3.3 C.7.6.16.2.1).
     """
@@ -47,7 +47,7 @@ def spacing(dataset: Dataset) -> Any:
 
 
 def direction(dataset: Dataset) -> Any:
-    """Give ImageOrientationPatient of the Plane Orientation macro: six cosines."""
+    """Return ImageOrientationPatient of the Plane Orientation macro: six cosines."""
     orientation = group_item(dataset, "PlaneOrientationSequence")
     return orientation.get("ImageOrientationPatient") if orientation is not None else None
 

@@ -102,19 +102,19 @@ class Extractor:
 
 
 def plain(*keywords: str) -> tuple[Attribute, ...]:
-    """Give attributes that stand at top level or in a functional group under their own keyword."""
+    """Return attributes that stand at top level or in a group under their own keyword."""
     return tuple(Attribute(word, arrow_type(word), (word, f"*.{word}")) for word in keywords)
 
 
 def renamed(keyword: str, *others: str) -> tuple[Attribute, ...]:
-    """Give one attribute without a unit, and the other names it has in enhanced objects."""
+    """Return one attribute without a unit, and the other names it has in enhanced objects."""
     return measured(keyword, "", *others)
 
 
 def measured(
     keyword: str, unit: str, *others: str, kind: pa.DataType | None = None
 ) -> tuple[Attribute, ...]:
-    """Give one attribute with a unit, and the other names it has in enhanced objects.
+    """Return one attribute with a unit, and the other names it has in enhanced objects.
 
     `others` must have the same unit as `keyword`.
     """
@@ -123,7 +123,7 @@ def measured(
 
 
 def within(sequence: str, *keywords: str) -> tuple[Attribute, ...]:
-    """Give attributes that stand in the first item of a sequence."""
+    """Return attributes that stand in the first item of a sequence."""
     return tuple(Attribute(word, arrow_type(word), (f"{sequence}.{word}",)) for word in keywords)
 
 
@@ -134,20 +134,20 @@ def computed(
     *needs: str,
     unit: str = "",
 ) -> tuple[Attribute, ...]:
-    """Give one computed field and the top-level elements that it needs (``*``: the groups)."""
+    """Return one computed field and the top-level elements that it needs (``*``: the groups)."""
     return (Attribute(name, kind, needs, unit, compute),)
 
 
 def names_series(role: str, *path: str, fallback: bool = False) -> tuple[ReferencePath, ...]:
-    """Give a path whose items hold SeriesInstanceUID and, mostly, a list of instances."""
+    """Return a path whose items hold SeriesInstanceUID and, mostly, a list of instances."""
     return (ReferencePath(path, role, "series", fallback),)
 
 
 def names_instances(role: str, *path: str, fallback: bool = False) -> tuple[ReferencePath, ...]:
-    """Give a path whose items hold ReferencedSOPInstanceUID."""
+    """Return a path whose items hold ReferencedSOPInstanceUID."""
     return (ReferencePath(path, role, "instance", fallback),)
 
 
 def names_frame_of_reference(*path: str, prefer: str) -> tuple[ReferencePath, ...]:
-    """Give a path whose items name a frame of reference; no path: the object's own."""
+    """Return a path whose items name a frame of reference; no path: the object's own."""
     return (ReferencePath(path, "frame_of_reference", "frame_of_reference", False, prefer),)

@@ -19,7 +19,7 @@ _SPECIAL = '",\r\n'
 
 
 def render_header(columns: Sequence[str], *, excel: bool) -> bytes:
-    """Give the first line of a CSV file."""
+    """Return the first line of a CSV file."""
     stream = io.StringIO(newline="")
     csv.writer(stream, lineterminator="\r\n").writerow(columns)
     return ((_BOM if excel else "") + stream.getvalue()).encode()
@@ -28,7 +28,7 @@ def render_header(columns: Sequence[str], *, excel: bool) -> bytes:
 def render_lines(
     table: pa.Table, columns: Sequence[str], *, excel: bool, end: str = "\r\n"
 ) -> Lines:
-    """Give the lines of some rows.
+    """Return the lines of some rows.
 
     Column by column and not with `csv.writer`, which takes 10 times as long and more: every cell
     becomes a Python object.
@@ -54,7 +54,7 @@ def render_lines(
 
 
 def _cells(column: Column, *, excel: bool) -> Array:
-    """Give a column as it stands in the file."""
+    """Return a column as it stands in the file."""
     texts: Array = pc.fill_null(texts_of(column, as_cell), "")
     if excel and (pa.types.is_string(column.type) or pa.types.is_list(column.type)):
         texts = pc.if_else(is_taken_for_more(texts), joined(_AS_TEXT, texts), texts)

@@ -131,7 +131,7 @@ def _rows_of_series(acquisitions: list[dict[str, Any]]) -> Iterator[dict[str, An
 
 
 def _targets(acquisitions: list[dict[str, Any]]) -> list[tuple[str | None, str | None]]:
-    """Give what the acquisitions of a series hang on: each once, that preferred by the first last."""
+    """Return what the acquisitions of a series hang on: each once, that of the first last."""
     found: dict[tuple[str | None, str | None], None] = {}
     for row in acquisitions:
         named = zip(row["ReferencedModality"] or [], row["ReferencedSeriesUID"] or [], strict=True)
@@ -208,12 +208,12 @@ class SeriesRenderer:
         self._has_series = False
 
     def begin(self) -> SeriesFiles:
-        """Give what stands before all series."""
+        """Return what stands before all series."""
         header = (",".join(INDEX_COLUMNS) + os.linesep).encode()
         return SeriesFiles(b"", b"", header)
 
     def render(self, series: SeriesTable, pieces: Sequence[Any]) -> Iterator[SeriesFiles]:
-        """Give one range of series; ranges come in order of SeriesInstanceUID.
+        """Yield one range of series; ranges come in order of SeriesInstanceUID.
 
         Parameters
         ----------
@@ -234,7 +234,7 @@ class SeriesRenderer:
                 self._has_series = True
 
     def end(self) -> SeriesFiles:
-        """Give what stands behind all series."""
+        """Return what stands behind all series."""
         crawl_db, cache = (form.end if self._has_series else form.empty for form in _FORMS)
         return SeriesFiles(crawl_db, cache, b"")
 
@@ -281,7 +281,7 @@ class _Members:
         self._put(f"{self._form.start(1)}}}")
 
     def taken(self) -> bytes:
-        """Give what has come together so far, and forget it."""
+        """Return what has come together so far, and forget it."""
         content = b"".join(self._content)
         self._content.clear()
         return content
@@ -291,7 +291,7 @@ class _Members:
 
 
 def _entries(series: SeriesTable, pieces: Sequence[Any]) -> Iterator[SeriesFiles]:
-    """Give the members of one range of series."""
+    """Yield the members of one range of series."""
     keys = list(zip(*(series[name].to_pylist() for name in KEY), strict=True))
     cached = _as_interlacer_takes_them(series, keys)
     tables = (series, cached)
@@ -325,7 +325,7 @@ def _entries(series: SeriesTable, pieces: Sequence[Any]) -> Iterator[SeriesFiles
 def _lister(
     pieces: Sequence[Any], folders: Sequence[dict[Key, str]]
 ) -> Callable[[Key], Iterator[_Texts]]:
-    """Give what gives the lines of a series, of each piece that holds some of them."""
+    """Return what gives the lines of a series, of each piece that holds some of them."""
 
     @lru_cache(maxsize=1)
     def places(number: int) -> dict[Key, _Texts]:
@@ -470,7 +470,7 @@ def _named(rows: dict[Key, int]) -> dict[str, int]:
 
 
 def _ways(column: Column, chosen: Codes, starts: Codes, folders: list[str]) -> Array:
-    """Give the ways from the folders of series to those of their instances.
+    """Return the ways from the folders of series to those of their instances.
 
     Parameters
     ----------
@@ -494,7 +494,7 @@ def _ways(column: Column, chosen: Codes, starts: Codes, folders: list[str]) -> A
 
 
 def _way(folder: str, start: str) -> str:
-    """Give the way from a series' folder to one of its instances', which may lie outside of it.
+    """Return the way from a series' folder to one of its instances', which may lie outside of it.
 
     Names of members may hold ``..`` as any other part, so that `posixpath.relpath` is not for them.
     """
@@ -507,7 +507,7 @@ def _way(folder: str, start: str) -> str:
 
 
 def render_sop_map(instances: InstancesTable, columns: Sequence[str]) -> Lines:
-    """Give lines of sop_map.json, sorted by SOPInstanceUID; each begins with a comma.
+    """Return lines of sop_map.json, sorted by SOPInstanceUID; each begins with a comma.
 
     An instance that stands in several series is given to the last of them.
 

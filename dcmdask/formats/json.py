@@ -24,7 +24,7 @@ _INDENT = 4
 
 
 def render_records(table: pa.Table, columns: Sequence[str]) -> Lines:
-    """Give rows as objects, UTF-8, a record a line; an absent value is null.
+    """Return rows as objects, UTF-8, a record a line; an absent value is null.
 
     Half the bytes of indented ones, and `grep` finds them. `as_list` makes a file of them.
     """
@@ -34,7 +34,7 @@ def render_records(table: pa.Table, columns: Sequence[str]) -> Lines:
 def as_list(
     records: Lines, start: int, stop: int, *, begins: bool = True, ends: bool = True
 ) -> bytes:
-    """Give a JSON file, the list of records `start` to `stop`; or a piece of it.
+    """Return a JSON file, the list of records `start` to `stop`; or a piece of it.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def as_list(
 
 
 def as_texts(column: Column) -> Array:
-    """Give a column as JSON."""
+    """Return a column as JSON."""
     if pa.types.is_string(column.type):
         texts = quoted(texts_of(column, str))
     else:
@@ -73,7 +73,7 @@ def members(
     between: str,
     texts: Callable[[Column], Array] = as_texts,
 ) -> list[Array | str]:
-    """Give the members of an object a row, to be joined: names and values in turns."""
+    """Return the members of an object a row, to be joined: names and values in turns."""
     parts: list[Array | str] = []
     for name in columns:
         parts += [f"{between if parts else ''}{encode(name)}: ", texts(table[name])]
@@ -107,7 +107,7 @@ def as_python_writes(depth: int) -> Callable[[Column], Array]:
 
 
 def quoted(texts: Array) -> Array:
-    """Give texts as JSON strings; an absent one stays absent."""
+    """Return texts as JSON strings; an absent one stays absent."""
     strings = joined('"', texts, '"')
     if not holds_any(texts, b'"\\' + _CONTROLS):
         return strings
@@ -115,7 +115,7 @@ def quoted(texts: Array) -> Array:
 
 
 def quoted_in_ascii(texts: Array) -> Array:
-    """Give texts as JSON strings in which what is no ASCII is escaped, as `json.dumps` does."""
+    """Return texts as JSON strings in which what is no ASCII is escaped, as `json.dumps` does."""
     strings = joined('"', texts, '"')
     if is_ascii(texts) and not holds_any(texts, _ASCII_SPECIAL):
         return strings

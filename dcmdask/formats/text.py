@@ -23,7 +23,7 @@ LARGE = pa.large_string()
 
 
 def as_json(value: Any) -> Any:
-    """Give a value that JSON knows; dates as YYYYMMDD and times as HHMMSS.FFFFFF (PS3.5 6.2)."""
+    """Return a value that JSON knows; dates as YYYYMMDD and times as HHMMSS.FFFFFF (PS3.5 6.2)."""
     if isinstance(value, dt.date):
         return f"{value.year:04d}{value.month:02d}{value.day:02d}"
     if isinstance(value, dt.time):
@@ -34,7 +34,7 @@ def as_json(value: Any) -> Any:
 
 
 def as_cell(value: Any) -> str:
-    """Give a value as the text of a CSV cell; an absent one is empty."""
+    """Return a value as the text of a CSV cell; an absent one is empty."""
     if value is None:
         return ""
     if isinstance(value, list):
@@ -43,7 +43,7 @@ def as_cell(value: Any) -> str:
 
 
 def texts_of(column: Column, form: Callable[[Any], str]) -> Array:
-    """Give a column as text; an absent value stays absent.
+    """Return a column as text; an absent value stays absent.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def texts_of(column: Column, form: Callable[[Any], str]) -> Array:
 
 
 def large(column: Column) -> Array:
-    """Give text or integers as one array of text."""
+    """Return text or integers as one array of text."""
     return column.cast(LARGE).combine_chunks()
 
 
@@ -114,7 +114,7 @@ class Lines:
         return cls(whole[ends[0] : ends[-1]], ends - ends[0])
 
     def between(self, start: int, stop: int, *, trimmed: int = 0) -> memoryview:
-        """Give the lines of rows `start` to `stop`, without the last so many bytes."""
+        """Return the lines of rows `start` to `stop`, without the last so many bytes."""
         return self.content[self.ends[start] : self.ends[stop] - trimmed]
 
     def __len__(self) -> int:

@@ -29,7 +29,7 @@ _PLAIN = ExplicitVRLittleEndian.encode().ljust(len(_DEFLATED), b"\0")
 
 
 def plain_window(window: Window) -> tuple[Window, str | None]:
-    """Give a window that pydicom reads without inflating the whole file.
+    """Return a window that pydicom reads without inflating the whole file.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def plain_window(window: Window) -> tuple[Window, str | None]:
 
 
 def _walk_meta(window: Window) -> tuple[int, int]:
-    """Give where the meta group ends (PS3.10 section 7.1), and where its transfer syntax stands.
+    """Return where the meta group ends (PS3.10 section 7.1), and where its transfer syntax stands.
 
     Its elements are counted, as pydicom does: the group length may lie or be missing, and there
     may be no preamble before it. Without a transfer syntax its place is behind all.

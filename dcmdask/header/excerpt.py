@@ -113,7 +113,7 @@ def _is_implicit(window: Window, start: int, syntax: bytes) -> bool:
 
 
 def _cut(window: Window, last: int, wanted: frozenset[int], *, implicit: bool) -> Iterator[bytes]:
-    """Give the wanted elements, and the first one, by which pydicom knows the encoding."""
+    """Yield the wanted elements, and the first one, by which pydicom knows the encoding."""
     first, is_behind = True, False
     at, begun = window.tell(), window.head
     for _ in range(MOST_READS):
@@ -165,7 +165,7 @@ def _cleaned(piece: bytes, size: int, *, implicit: bool) -> bytes:
 
 
 def _parse(head: bytes, *, implicit: bool) -> tuple[int, str | None, int, int]:
-    """Give tag, VR, bytes before the value and length of an element."""
+    """Return tag, VR, bytes before the value and length of an element."""
     if len(head) < 8:
         raise _NotPlainError
     group, number, vr, length = _HEAD.unpack_from(head)

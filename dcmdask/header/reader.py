@@ -301,7 +301,7 @@ class _Reading:
         return {**said, **dict(zip(KEY, key, strict=True)), **extra}
 
     def tables(self) -> HeaderTables:
-        """Give what was read as tables of declared schemas."""
+        """Return what was read as tables of declared schemas."""
         named = [*self.named, *(row for rows in self.series_named.values() for row in rows)]
         self._pack_instances()
         self._pack_failures()
@@ -411,7 +411,7 @@ def _is_read_whole(sop_class: str | None, modality: str | None) -> bool:
 
 
 def _worth_describing(table: InstancesTable) -> list[int]:
-    """Give the rows to read deeply: the least of each series, and what refers to others."""
+    """Return the rows to read deeply: the least of each series, and what refers to others."""
     pairs = list(
         zip(*(table[name].to_pylist() for name in ("SOPClassUID", "Modality")), strict=True)
     )
@@ -426,7 +426,7 @@ def _worth_describing(table: InstancesTable) -> list[int]:
 
 
 def series_key(values: dict[str, Any]) -> tuple[Any, ...] | None:
-    """Give `dcmdask.tables.schema.KEY` of an instance; None where it has no SeriesInstanceUID."""
+    """Return `dcmdask.tables.schema.KEY` of an instance; None where it has no SeriesInstanceUID."""
     series = values["SeriesInstanceUID"]
     if series is None:
         return None
@@ -436,7 +436,7 @@ def series_key(values: dict[str, Any]) -> tuple[Any, ...] | None:
 
 
 def _rank(values: dict[str, Any], path: str, url: str) -> Rank:
-    """Give what the representative is the least of; absent values come last."""
+    """Return what the representative is the least of; absent values come last."""
     number, sop = values["InstanceNumber"], values["SOPInstanceUID"]
     return (number is None, number or 0, sop is None, sop or "", path, url)
 
@@ -467,7 +467,7 @@ def _named_row(
 
 
 def failure_table(failures: Iterable[Failure]) -> FailuresTable:
-    """Give failures as `dcmdask.tables.schema.FAILURES`, with the row each comes from."""
+    """Return failures as `dcmdask.tables.schema.FAILURES`, with the row each comes from."""
     return FailuresTable(table_of(map(_failure_row, failures), _FAILURES_OF))
 
 

@@ -171,7 +171,7 @@ def choose(sources: Iterable[str], options: RunOptions) -> Iterator[Chosen]:
 
 
 def _without_secrets(sources: Iterable[str], options: RunOptions) -> tuple[list[str], RunOptions]:
-    """Give sources and OUT without what is secret in them, and the options with it."""
+    """Return sources and OUT without what is secret in them, and the options with it."""
     found = [parted(source) for source in sources]
     if options.out is not None and is_url(options.out):
         out = parted(options.out)
@@ -183,7 +183,7 @@ def _without_secrets(sources: Iterable[str], options: RunOptions) -> tuple[list[
 
 
 def with_storage(options: RunOptions, more: Iterable[str]) -> RunOptions:
-    """Give options with further storage options.
+    """Return options with further storage options.
 
     Raises
     ------
@@ -203,7 +203,7 @@ def with_storage(options: RunOptions, more: Iterable[str]) -> RunOptions:
 
 
 def open_roots(sources: Iterable[str], remote: RemoteOptions = AS_USUAL) -> list[Root]:
-    """Give the roots of some sources; files of one folder share a root.
+    """Return the roots of some sources; files of one folder share a root.
 
     Parameters
     ----------
@@ -242,7 +242,7 @@ def open_roots(sources: Iterable[str], remote: RemoteOptions = AS_USUAL) -> list
 
 
 def _renamed(names: Names, entry: Entry) -> Entry:
-    """Give an entry under its case's name."""
+    """Return an entry under its case's name."""
     if entry.case is None:
         return entry
     name = names.of_case(entry.case)
@@ -394,7 +394,7 @@ def _count_kept(listing: Listing, files: pa.Table) -> None:
 
 
 def _in_pieces(entries: list[Entry]) -> list[Entry]:
-    """Give some entries with every large zip in pieces. Only its size decides: every run cuts alike."""
+    """Return some entries with every large zip in pieces. Its size decides: all runs cut alike."""
     if not any(entry.size is not None and entry.size > PIECE_BYTES for entry in entries):
         return entries
     return [piece for entry in entries for piece in _pieces(entry)]
@@ -429,7 +429,7 @@ def _is_archive(entry: Entry) -> bool:
 
 
 def _inside(row: Entry) -> int:
-    """Give what the members of an archive, or of a piece of one, weigh."""
+    """Return what the members of an archive, or of a piece of one, weigh."""
     return min(_bytes(row) // BYTES_AS_A_FILE, _MOST_INSIDE)
 
 
@@ -446,7 +446,7 @@ def _prints(root: str, rows: list[Entry]) -> Fingerprints:
 
 
 def _digest(root: int, entries: list[Entry]) -> int:
-    """Give the sum of digests of some lines: a store lists in any order."""
+    """Return the sum of digests of some lines: a store lists in any order."""
     lines = (
         f"{root}\0{entry.path}\0{entry.size}\0{entry.modified}\0{entry.etag or ''}"
         for entry in entries
@@ -551,7 +551,7 @@ class _Cut:
         self._listing.weight_to_read += weight
 
     def _limit(self) -> int:
-        """Give how much the next partition weighs: the first ones less, so that all begin soon."""
+        """Return how much the next partition weighs: the first ones less, to begin soon."""
         return min(self._largest, max(_FIRST, self._before // 2))
 
     def _end(self) -> None:

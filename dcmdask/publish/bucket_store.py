@@ -263,7 +263,7 @@ class BucketStore(CatalogStore):
         self._private.keep([name])
 
     def numbers(self) -> Path:
-        """Give the file of ProjectIDs of the catalog, whether there is one or not."""
+        """Return the file of ProjectIDs of the catalog, whether there is one or not."""
         path = self._scratch / DEFAULT_MAP
         for own in (path, greatest_beside(path)):
             if not own.exists():
@@ -284,7 +284,7 @@ class BucketStore(CatalogStore):
     # -- while it is read ------------------------------------------------------------------------
 
     def reading(self) -> dict[str, Any]:
-        """Give what a worker must know of where parts go: fields of `ReadOptions`."""
+        """Return what a worker must know of where parts go: fields of `ReadOptions`."""
         if self._is_of_this_process:
             return {"parts": str(self.parts.mirror)}
         return {"parts": self.parts.url, "mirror": str(self.parts.mirror)}
@@ -308,7 +308,7 @@ class BucketStore(CatalogStore):
             self.parts.keep([summary])
 
     def piece_writer(self) -> PieceWriter:
-        """Give a writer for the manifest of this run."""
+        """Return a writer for the manifest of this run."""
         if not self._elsewhere:
             return super().piece_writer()
         url = f"{self.place}/{PRIVATE}/{MANIFEST}/{secrets.token_hex(8)}"
@@ -317,7 +317,7 @@ class BucketStore(CatalogStore):
     # -- publishing ------------------------------------------------------------------------------
 
     def publish_instances(self, parts: Parts) -> list[str]:
-        """Give the names of the files of instances in OUT: those of the parts that hold them."""
+        """Return the names of the files of instances in OUT: those of the parts that hold them."""
         return [f"{PRIVATE}/{PARTS}/{name}" for name in parts.instance_names()]
 
     def send(self) -> None:

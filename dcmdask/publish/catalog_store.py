@@ -81,7 +81,7 @@ class CatalogStore(Staging, ABC):
     def __exit__(self, _kind: object, _error: object, _trace: object) -> None: ...
 
     def known(self, reading: str, *, full: bool) -> Known:
-        """Give what earlier runs have read that is of use to this one, and remember its settings.
+        """Return what earlier runs have read that is of use to this one, and remember its settings.
 
         Parameters
         ----------
@@ -111,15 +111,15 @@ class CatalogStore(Staging, ABC):
 
     @abstractmethod
     def numbers(self) -> Path:
-        """Give the path of the map of ProjectIDs, or of a copy of it."""
+        """Return the path of the map of ProjectIDs, or of a copy of it."""
 
     @abstractmethod
     def seed_map(self) -> Path:
-        """Give the path of the map that the case extractor has left, or of a copy of it."""
+        """Return the path of the map that the case extractor has left, or of a copy of it."""
 
     @abstractmethod
     def reading(self) -> dict[str, Any]:
-        """Give what reading a partition must know of the output: options of `ReadOptions`."""
+        """Return what reading a partition must know of the output: options of `ReadOptions`."""
 
     @abstractmethod
     def took(self, stem: str) -> None:

@@ -290,7 +290,7 @@ class FolderStore(CatalogStore):
         return token_of(self.output.catalog())
 
     def numbers(self) -> Path:
-        """Give the file of ProjectIDs in OUT, whether it is there or not."""
+        """Return the file of ProjectIDs in OUT, whether it is there or not."""
         return self.out / DEFAULT_MAP
 
     def seed_map(self) -> Path:
@@ -298,7 +298,7 @@ class FolderStore(CatalogStore):
         return self.out / SEED_MAP
 
     def reading(self) -> dict[str, Any]:
-        """Give what a worker must know of where parts go: fields of `ReadOptions`."""
+        """Return what a worker must know of where parts go: fields of `ReadOptions`."""
         return {"parts": str(self.parts)}
 
     def took(self, stem: str) -> None:
@@ -427,6 +427,6 @@ def _remove(path: Path) -> None:
 
 
 def read_state(out: Path) -> State | None:
-    """Give what the run that published a catalog left for the next one; None if there is nothing."""
+    """Return what the run that published a catalog left for the next one; None if nothing."""
     output = FolderOutput(out)
     return state_of(output, token_of(output.catalog()))

@@ -115,7 +115,7 @@ class Lease:
             raise LockedError(self._place, f"{seen.who} writes there now", remedy)
 
     def _age(self, seen: _Seen) -> float:
-        """Give the seconds since the last sign of life, by the clock of the store."""
+        """Return the seconds since the last sign of life, by the clock of the store."""
         if seen.modified is None:
             return 0.0
         probe = f"{self._key}.{self._run}"
@@ -227,7 +227,7 @@ def _lives(said: dict[str, Any]) -> bool | None:
 
 
 def _machine() -> str | None:
-    """Give what names this start of this machine and its numbers of processes; Linux says it."""
+    """Return what names this start of this machine and its numbers of processes; Linux says it."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -236,7 +236,7 @@ def _machine() -> str | None:
 
 
 def _started(pid: int) -> str | None:
-    """Give when a process was started, in ticks since the machine was; None if there is none."""
+    """Return when a process was started, in ticks since the machine was; None if there is none."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

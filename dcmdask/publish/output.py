@@ -127,7 +127,7 @@ class Output(Protocol):
     def private(self) -> Folder: ...  # noqa: D102
 
     def catalog(self) -> bytes | None:
-        """Give the content of ``catalog.json``; None where there is none."""
+        """Return the content of ``catalog.json``; None where there is none."""
         ...
 
     def is_there(self, name: str, size: int) -> bool:
@@ -135,7 +135,7 @@ class Output(Protocol):
         ...
 
     def read_catalog(self) -> dict[str, Any]:
-        """Give the content of ``catalog.json``.
+        """Return the content of ``catalog.json``.
 
         Raises
         ------
@@ -145,7 +145,7 @@ class Output(Protocol):
         ...
 
     def fetch(self, name: str) -> Path:
-        """Give a published file as one of this machine.
+        """Return a published file as one of this machine.
 
         Raises
         ------
@@ -159,7 +159,7 @@ class Output(Protocol):
         ...
 
     def locate(self, names: Iterable[str]) -> tuple[list[str], Any]:
-        """Give files by their names in the output as Arrow finds them, and its file system."""
+        """Return files by their names in the output as Arrow finds them, and its file system."""
         ...
 
 
@@ -179,7 +179,7 @@ class FolderOutput:
         self.parts = self.private / PARTS
 
     def catalog(self) -> bytes | None:
-        """Give the content of ``catalog.json``."""
+        """Return the content of ``catalog.json``."""
         try:
             return (self.out / CATALOG).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
@@ -195,7 +195,7 @@ class FolderOutput:
             return False
 
     def read_catalog(self) -> dict[str, Any]:
-        """Give the content of ``catalog.json``; wait a moment where one is being put in place."""
+        """Return the content of ``catalog.json``; wait a moment where one is being put in place."""
         path = self.out / CATALOG
         deadline = time.monotonic() + _PUBLISHING
         while not path.exists() and self._is_publishing() and time.monotonic() < deadline:
@@ -222,7 +222,7 @@ class FolderOutput:
         return True
 
     def fetch(self, name: str) -> Path:
-        """Give a published file."""
+        """Return a published file."""
         path = self.out / name
         path.stat()
         return path
@@ -231,7 +231,7 @@ class FolderOutput:
         """Leave it where it is."""
 
     def locate(self, names: Iterable[str]) -> tuple[list[str], Any]:
-        """Give files as Arrow finds them."""
+        """Return files as Arrow finds them."""
         return [str(self.out / name) for name in names], None
 
 
@@ -274,11 +274,11 @@ class StoreOutput:
         self._listed: dict[str, Listed] | None = None
 
     def key(self, name: str) -> str:
-        """Give the key of a name in the output."""
+        """Return the key of a name in the output."""
         return below(self._prefix, name)
 
     def catalog(self) -> bytes | None:
-        """Give the content of ``catalog.json``; its files are those of the output from now on."""
+        """Return the content of ``catalog.json``; its files are those of the output from now on."""
         with reaching(self.place):
             return self._catalog()
 
@@ -301,7 +301,7 @@ class StoreOutput:
         self._listed = None
 
     def published(self, name: str) -> str:
-        """Give the key of a published file, by its name in the catalog."""
+        """Return the key of a published file, by its name in the catalog."""
         return self.key(below(self._folder, name))
 
     def is_there(self, name: str, size: int) -> bool:
@@ -319,7 +319,7 @@ class StoreOutput:
         return self._listed
 
     def read_catalog(self) -> dict[str, Any]:
-        """Give the content of ``catalog.json``."""
+        """Return the content of ``catalog.json``."""
         try:
             text = self._catalog()
         except HeaderError as error:
@@ -351,7 +351,7 @@ class StoreOutput:
             path.unlink()
 
     def locate(self, names: Iterable[str]) -> tuple[list[str], Any]:
-        """Give files as Arrow finds them."""
+        """Return files as Arrow finds them."""
         from dcmdask.remote.filesystem import file_system, path_in
 
         address = Address.parse(self.place)
@@ -362,7 +362,7 @@ class StoreOutput:
 def open_output(
     place: str | Path, options: RemoteOptions, scratch: Callable[[], Path]
 ) -> FolderOutput | StoreOutput:
-    """Give an output by its path or URL.
+    """Return an output by its path or URL.
 
     Parameters
     ----------
@@ -379,7 +379,7 @@ def open_output(
 
 
 def checked_url(out: str) -> str:
-    """Give the URL of an output in its usual form.
+    """Return the URL of an output in its usual form.
 
     Raises
     ------
@@ -411,13 +411,13 @@ def _parsed(place: str, text: bytes) -> dict[str, Any]:
 
 
 def token_of(catalog: bytes | None) -> str | None:
-    """Give what names the state of a catalog."""
+    """Return what names the state of a catalog."""
     token = (json_object(catalog) or {}).get("state")
     return token if isinstance(token, str) else None
 
 
 def json_object(text: bytes | None) -> dict[str, Any] | None:
-    """Give the JSON object that a file of a run holds; None for what no run has written.
+    """Return the JSON object that a file of a run holds; None for what no run has written.
 
     Examples
     --------
@@ -439,7 +439,7 @@ def _content(folder: Folder, name: str) -> bytes | None:
 
 
 def state_of(output: Output, token: str | None) -> State | None:
-    """Give the state of a catalog; None where there is nothing of the kind."""
+    """Return the state of a catalog; None where there is nothing of the kind."""
     text = None if token is None else _content(output.private, state_name(token))
     return None if text is None else _state_in(text)
 
@@ -516,7 +516,7 @@ def _why_anew(state: State | None, index: Path, reading: str) -> str | None:
 def known_of(
     output: Output, reading: str, *, full: bool, scratch: Path
 ) -> tuple[Known, str | None, bool]:
-    """Give what earlier runs into an output have read.
+    """Return what earlier runs into an output have read.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ _REMEDY = "name an empty or new folder with --out"
 
 
 def output_of(roots: list[Root], out: str | None) -> Path | str:
-    """Give the output, a folder or a URL: as asked, else ``.imgtools/<name>`` beside the one source.
+    """Return the output, a folder or a URL: as asked, or ``.imgtools/<name>`` beside the source.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def _is_same(path: Path, other: str) -> bool:
 
 
 def left_out(out: Path | str) -> frozenset[str]:
-    """Give what of the output is never listed: its real path, or its URL."""
+    """Return what of the output is never listed: its real path, or its URL."""
     return frozenset({os.path.realpath(out) if isinstance(out, Path) else out})
 
 

@@ -49,7 +49,7 @@ def move(source: Path, target: Path) -> None:
 
 
 def _link(source: Path, target: Path) -> bool:
-    """Give a file a second name, which fails where the name is taken; tell whether it has it."""
+    """Return a file a second name, which fails where the name is taken; tell whether it has it."""
     try:
         os.link(source, target)
     except FileExistsError:

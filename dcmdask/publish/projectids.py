@@ -119,7 +119,7 @@ def _text_of(path: Path) -> bytes | None:
 
 
 def assign_project_ids(cases: Iterable[str], known: Numbers, place: object = "") -> Numbers:
-    """Give every case its number: known ones keep theirs, new ones get those after the greatest.
+    """Return every case its number: known ones keep theirs, new ones get those after the greatest.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def assign_project_ids(cases: Iterable[str], known: Numbers, place: object = "")
 
 
 def give_numbers(path: Path, cases: Iterable[str], inherited: Numbers) -> Numbers:
-    """Give some cases their numbers and save them, while no other run does that.
+    """Return some cases their numbers and save them, while no other run does that.
 
     Parameters
     ----------

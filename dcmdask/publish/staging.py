@@ -35,11 +35,11 @@ class Staging:
         self._known_checks: dict[str, list[int]] = {}
 
     def piece_writer(self) -> PieceWriter:
-        """Give a writer for the manifest of this run."""
+        """Return a writer for the manifest of this run."""
         return PieceWriter(self.staging / MANIFEST)
 
     def staged(self, name: str) -> Path:
-        """Give the path under which an output is prepared; its folder exists."""
+        """Return the path under which an output is prepared; its folder exists."""
         path = self.prepared / name
         private_folder(path.parent)
         return path

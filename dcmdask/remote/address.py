@@ -43,7 +43,7 @@ def is_dicomweb(place: str) -> bool:
 
 
 def local_path(place: str) -> str:
-    """Give a path of this machine, also where it was written as ``file://`` URL."""
+    """Return a path of this machine, also where it was written as ``file://`` URL."""
     found = _URL.match(place)
     if found is None or is_url(place):
         return place
@@ -105,7 +105,7 @@ class Address:
 
 
 def url_of(root: str, key: str) -> str:
-    """Give the URL of a key in a container.
+    """Return the URL of a key in a container.
 
     Examples
     --------
@@ -116,12 +116,12 @@ def url_of(root: str, key: str) -> str:
 
 
 def before_keys(root: str) -> str:
-    """Give what stands before a key in its URL."""
+    """Return what stands before a key in its URL."""
     return root if root.endswith("://") else f"{root}/"
 
 
 def below(prefix: str, name: str) -> str:
-    """Give the key of a name below a prefix.
+    """Return the key of a name below a prefix.
 
     Examples
     --------

@@ -43,7 +43,7 @@ class Level:
 
 
 def quoted(etag: str | None) -> str | None:
-    """Give an entity tag as a header has it (RFC 9110 section 8.8.3): listings of Azure do not.
+    """Return an entity tag as a header has it (RFC 9110 section 8.8.3): listings of Azure do not.
 
     Examples
     --------
@@ -125,7 +125,7 @@ class Client(Protocol):
     """
 
     def get(self, key: str, start: int, stop: int, etag: str | None, patience: float) -> bytes:
-        """Give bytes of a key, fewer at its end; `changed` where its entity tag is another.
+        """Return bytes of a key, fewer at its end; `changed` where its entity tag is another.
 
         `patience` is for how many seconds nothing may come, as far as a client can see to that.
         """

@@ -51,7 +51,7 @@ class CloudClient(ObstoreClient):
         self._spare = cache(spare)
 
     def get(self, key: str, start: int, stop: int, etag: str | None, patience: float) -> bytes:
-        """Give bytes of a key."""
+        """Return bytes of a key."""
         if is_plain(key):
             return super().get(key, start, stop, etag, patience)
         return self._spare().get(key, start, stop, etag, patience)
@@ -73,7 +73,7 @@ class CloudClient(ObstoreClient):
 
 
 def gcs_client(bucket: str, options: Mapping[str, str]) -> CloudClient:
-    """Give the client of a bucket of Google Cloud Storage.
+    """Return the client of a bucket of Google Cloud Storage.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def gcs_client(bucket: str, options: Mapping[str, str]) -> CloudClient:
 
 
 def azure_client(container: str, options: Mapping[str, str]) -> CloudClient:
-    """Give the client of a container of Azure Blob Storage.
+    """Return the client of a container of Azure Blob Storage.
 
     Parameters
     ----------

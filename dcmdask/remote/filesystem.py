@@ -19,7 +19,7 @@ _S3_ALIASES = {"username": "key", "password": "secret", "region_name": "region"}
 
 
 def file_system(address: Address, options: RemoteOptions) -> Any:
-    """Give the file system of a container.
+    """Return the file system of a container.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def file_system(address: Address, options: RemoteOptions) -> Any:
 
 
 def path_in(address: Address, key: str) -> str:
-    """Give the path of a key in the file system of its container."""
+    """Return the path of a key in the file system of its container."""
     return f"{address.container}/{key}" if address.container else f"/{key}"
 
 

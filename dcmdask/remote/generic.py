@@ -122,7 +122,7 @@ class FsspecClient:
             return getattr(self._fs, name)(*words, **settings)
 
     def get(self, key: str, start: int, stop: int, etag: str | None, _patience: float) -> bytes:
-        """Give bytes of a key; whether it has changed is asked where there is a tag."""
+        """Return bytes of a key; whether it has changed is asked where there is a tag."""
         if self._is_web:
             with _translated():
                 return bytes(sync(self._fs.loop, self._get_part, key, start, stop, etag))

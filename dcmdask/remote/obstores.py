@@ -87,7 +87,7 @@ class ObstoreClient:
         self._sender = cache(lambda: make(_times(_SENDING), _AGAIN))
 
     def get(self, key: str, start: int, stop: int, etag: str | None, patience: float) -> bytes:
-        """Give bytes of a key."""
+        """Return bytes of a key."""
         import obstore
 
         options: Any = {"range": (start, stop)}

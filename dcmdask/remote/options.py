@@ -35,7 +35,7 @@ def is_open(name: str) -> bool:
 
 
 def as_bool(name: str, value: str) -> bool:
-    """Give a switch.
+    """Return a switch.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def known_only(
     known: Iterable[str],
     aliases: Mapping[str, str],
 ) -> dict[str, str]:
-    """Give options under their usual names.
+    """Return options under their usual names.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def known_only(
 
 
 def options_of(protocol: str, options: Iterable[tuple[str, str]], root: str = "") -> dict[str, str]:
-    """Give the options of one protocol: those written for it (``s3:key``), and those for any.
+    """Return the options of one protocol: those written for it (``s3:key``), and those for any.
 
     And those of one container by its URL: what was secret in it.
 

@@ -80,7 +80,7 @@ class Remote:
         self._large = ThreadPoolExecutor(large, "dcmdask-writes")
 
     def url(self, key: str) -> str:
-        """Give the URL of a key."""
+        """Return the URL of a key."""
         return url_of(self.root, key)
 
     # -- reading ---------------------------------------------------------------------------------
@@ -296,13 +296,13 @@ class _Shared:
         self._lock = threading.Lock()
 
     def next(self) -> tuple[int, Read] | None:
-        """Give the next; None behind the last."""
+        """Return the next; None behind the last."""
         with self._lock:
             return next(self._items, None)
 
 
 def open_remote(root: str, options: RemoteOptions) -> Remote:
-    """Give a container; the same for the same settings, so that all share its connections.
+    """Return a container; the same for the same settings, so that all share its connections.
 
     Raises
     ------

@@ -18,7 +18,7 @@ _LEAST = 6
 
 
 def pause_before(attempt: int) -> float:
-    """Give the seconds to wait before an attempt (1 is the second): backoff with full jitter.
+    """Return the seconds to wait before an attempt (1 is the second): backoff with full jitter.
 
     Many readers whose store was busy at one moment must not all come back at one moment.
     """
@@ -76,6 +76,6 @@ class Health:
             raise self._down
 
     def down(self, words: str) -> StoreDownError:
-        """Give the error of a store that does not answer."""
+        """Return the error of a store that does not answer."""
         remedy = "check the network and the endpoint; the same command goes on where it stopped"
         return StoreDownError(self._url, f"it does not answer ({words})", remedy)

@@ -89,7 +89,7 @@ class S3Client:
         return S3Store(self._bucket, **{**config, **again})
 
     def _config(self, given: Mapping[str, str]) -> dict[str, Any]:
-        """Give the settings of obstore."""
+        """Return the settings of obstore."""
         anonymous = as_bool("anon", given.get("anon", "false"))
         endpoint = self._s3.meta.endpoint_url
         is_aws = endpoint.endswith((".amazonaws.com", ".amazonaws.com.cn"))
@@ -117,7 +117,7 @@ class S3Client:
         return config
 
     def _region(self, *, is_aws: bool) -> str:
-        """Give the region of the bucket, which a store of Amazon tells whoever asks."""
+        """Return the region of the bucket, which a store of Amazon tells whoever asks."""
         region: str = self._s3.meta.region_name or _ANY_REGION
         if not is_aws:
             return region
@@ -134,7 +134,7 @@ class S3Client:
         return str(headers.get("x-amz-bucket-region", region))
 
     def _credentials(self) -> Any:
-        """Give credentials as they are now: those of a role are renewed by botocore."""
+        """Return credentials as they are now: those of a role are renewed by botocore."""
         found = self._session.get_credentials()
         if found is None:
             raise denied()
@@ -144,7 +144,7 @@ class S3Client:
         return {**said, "token": frozen.token, "expires_at": expires}
 
     def get(self, key: str, start: int, stop: int, etag: str | None, patience: float) -> bytes:
-        """Give bytes of a key."""
+        """Return bytes of a key."""
         if is_plain(key):
             return self._fast.get(key, start, stop, etag, patience)
         wanted = self._named(key) | {"Range": f"bytes={start}-{stop - 1}"}

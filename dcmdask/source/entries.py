@@ -86,12 +86,12 @@ class Entry(NamedTuple):
 
 
 def shown(path: str) -> str:
-    """Give a path as valid text: bytes that are no UTF-8 become a backslash and their number."""
+    """Return a path as valid text: bytes that are no UTF-8 become a backslash and their number."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def top_level_case(name: str, root: str) -> str:
-    """Give the case of a file lying directly in a root: its own for an archive, else the root's.
+    """Return the case of a file lying directly in a root: its own for an archive, else the root's.
 
     Examples
     --------

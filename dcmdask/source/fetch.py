@@ -107,7 +107,7 @@ class Fetcher:
         return self._archives.renamed
 
     def fetch(self, manifest: pa.Table) -> Iterator[Found]:
-        """Give what some manifest rows hold: plain DICOM files many at once, all else singly.
+        """Yield what some manifest rows hold: plain DICOM files many at once, all else singly.
 
         Whatever it is, it can be read until the next is asked for.
         """
@@ -152,7 +152,7 @@ class Fetcher:
         return chunk, chunk.reader.begin_heads(candidates, wanted, self._observer())
 
     def _reader(self, root: int) -> SourceReader:
-        """Give what reads of a root."""
+        """Return what reads of a root."""
         if root not in self._readers:
             container = self.roots.container(root)
             self._readers[root] = kind_of(container or "").reader(container, self.roots.remote)
@@ -166,7 +166,7 @@ class Fetcher:
             self.tally.bytes_read += count
 
     def _heads(self, chunk: _Chunk, first: FirstWindows) -> Heads:
-        """Give loose files with their first windows."""
+        """Return loose files with their first windows."""
         spots = [chunk.regular[spot] for spot in first.kept]
         rows = chunk.rows.take(pa.array(spots, pa.int64()))
         numbers = [chunk.numbers[spot] for spot in spots]
@@ -208,7 +208,7 @@ class Fetcher:
         numbers: Sequence[int] | None = None,
         heads: Mapping[int, bytes | HeaderError] = MappingProxyType({}),
     ) -> Iterator[Found]:
-        """Give a window or failure for every file and member of some manifest rows.
+        """Yield a window or failure for every file and member of some manifest rows.
 
         A window can be read until the next one is asked for. `numbers` are those of the rows in
         their partition; by default they are the whole of it. `heads` are first bytes that are there
@@ -272,7 +272,7 @@ class Fetcher:
         numbers: Sequence[int],
         heads: Mapping[int, bytes | HeaderError],
     ) -> Iterator[tuple[int, Piece, Place, Any]]:
-        """Give the rows with their files: failures, or what gives the open file.
+        """Yield the rows with their files: failures, or what gives the open file.
 
         Those of a store are opened ahead, and the directories of zips among them read.
         """
@@ -349,7 +349,7 @@ class Fetcher:
 
 
 def _one_ahead(items: Iterable[_Item]) -> Iterator[_Item]:
-    """Give items one behind: when one is given, the next has been begun."""
+    """Yield items one behind: when one is given, the next has been begun."""
     before: list[_Item] = []
     for item in items:
         yield from before

@@ -112,7 +112,7 @@ def read_heads(
 def place_columns(
     manifest: pa.Table, roots: tuple[str, ...], numbers: Sequence[int], shown_as: Shown = HERE
 ) -> pa.Table | None:
-    """Give the place columns of loose files, all at once.
+    """Return the place columns of loose files, all at once.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def place_columns(
 
 
 def place_table(places: list[Place]) -> pa.Table:
-    """Give places as columns."""
+    """Return places as columns."""
     columns: dict[str, list[Any]] = {
         name: [getattr(place, name) for place in places] for name in _PLACE_SCHEMA.names
     }

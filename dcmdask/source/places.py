@@ -74,11 +74,11 @@ class Roots:
     remote: RemoteOptions = AS_USUAL
 
     def container(self, number: int) -> str | None:
-        """Give the URL of a root's container; None for a folder of this machine."""
+        """Return the URL of a root's container; None for a folder of this machine."""
         return self.containers[number] if self.containers else None
 
     def place(self, row: Mapping[str, Any], number: int, shown_as: Shown = HERE) -> Place:
-        """Give the place of a manifest row, which has a number in its partition."""
+        """Return the place of a manifest row, which has a number in its partition."""
         path = row["path"]
         parent, _, name = path.rpartition("/")
         root = self.names[row["root"]]
@@ -104,7 +104,7 @@ class Roots:
 
 
 def tar_url(place: Place, kind: str | None, *, nested: bool) -> str:
-    """Give the URL by which fsspec's tar finds the archive in a file, compressed by `kind` or not.
+    """Return the URL by which fsspec's tar finds the archive in a file, perhaps compressed.
 
     fsspec infers from the name alone how a tar is compressed, for one inside another archive even
     from that one's name. Where that is wrong, the name is hidden behind the file system of a single
@@ -148,7 +148,7 @@ def url_by_offset(offset: int, name: str, url: str) -> str:
 
 
 def member_place(archive: Place, name: str, size: int | None, url: str) -> Place:
-    """Give the place of a member, by its name and its URL."""
+    """Return the place of a member, by its name and its URL."""
     inside = shown(name)
     tidy = inside.removeprefix("./").lstrip("/") or "unnamed"
     holder, _, file_name = tidy.rpartition("/")

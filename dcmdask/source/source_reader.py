@@ -144,7 +144,7 @@ _PIXEL_DATA = b"\xe0\x7f\x10\x00"
 
 
 def deep_reach(windows: Windows, number: int) -> int:
-    """Give how many bytes of a file are likely to be needed by who reads its header deeply."""
+    """Return how many bytes of a file are likely to be needed by who reads its header deeply."""
     filled = int(windows.filled[number])
     # Where the pixel data begin in the first window, so does whatever a header has.
     if windows.whole[number] or _PIXEL_DATA in bytes(windows.row(number)[:filled]):

@@ -46,7 +46,7 @@ def fingerprints(
     etags: Sequence[str | None] = (),
     pieces: tuple[Sequence[int], Sequence[int]] = ((), ()),
 ) -> Fingerprints:
-    """Give the fingerprints of some lines.
+    """Return the fingerprints of some lines.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def _numbers(values: Sequence[int | None]) -> Words:
 
 
 def _mixed(values: Words) -> Words:
-    """Give other numbers for numbers, one to one, with every bit of one in every bit of the other."""
+    """Return other numbers for numbers, one to one, every bit of one in every bit of the other."""
     mixed = values + _STEP
     mixed = (mixed ^ (mixed >> _SHIFTS[0])) * _FACTORS[0]
     mixed = (mixed ^ (mixed >> _SHIFTS[1])) * _FACTORS[1]

@@ -116,11 +116,11 @@ class StoreFolder:
     # -- what is there ---------------------------------------------------------------------------
 
     def sizes(self) -> dict[str, int]:
-        """Give names and sizes, as they were when this was first asked, and what was kept since."""
+        """Return names and sizes, as they were when first asked, and what was kept since."""
         return self.look_again() if self._sizes is None else self._sizes
 
     def look_again(self) -> dict[str, int]:
-        """Give names and sizes as they are now."""
+        """Return names and sizes as they are now."""
         self._sizes = self._list()
         self._stems = set(map(_stem, self._sizes))
         return self._sizes
@@ -140,7 +140,7 @@ class StoreFolder:
         return found
 
     def size(self, name: str) -> int | None:
-        """Give the size of a file; None where there is none.
+        """Return the size of a file; None where there is none.
 
         Of what others have written since, all that is of one stem (to the first dot) is seen when
         the first of it is asked for.
@@ -155,7 +155,7 @@ class StoreFolder:
     # -- reading ---------------------------------------------------------------------------------
 
     def path(self, name: str) -> Path:
-        """Give a file as one of this machine; if there is none, a path that does not exist.
+        """Return a file as one of this machine; if there is none, a path that does not exist.
 
         Raises
         ------
@@ -190,7 +190,7 @@ class StoreFolder:
         download(self._remote, self._key(name), size, self.mirror / name)
 
     def read(self, name: str) -> bytes | None:
-        """Give the content of a small file; None where there is none."""
+        """Return the content of a small file; None where there is none."""
         path = self.path(name)
         return path.read_bytes() if path.exists() else None
 
@@ -261,17 +261,17 @@ def opened(place: str, options: RemoteOptions, mirror: str) -> Iterator[Folder]:
 
 
 def home_of(folder: Folder) -> Path:
-    """Give where on this machine files of a folder are written."""
+    """Return where on this machine files of a folder are written."""
     return folder if isinstance(folder, Path) else folder.mirror
 
 
 def file_of(folder: Folder, name: str) -> Path:
-    """Give a file to be read; if there is none, a path that does not exist."""
+    """Return a file to be read; if there is none, a path that does not exist."""
     return folder / name if isinstance(folder, Path) else folder.path(name)
 
 
 def size_of(folder: Folder, name: str) -> int | None:
-    """Give the size of a file; None where there is none."""
+    """Return the size of a file; None where there is none."""
     if isinstance(folder, StoreFolder):
         return folder.size(name)
     try:
@@ -281,7 +281,7 @@ def size_of(folder: Folder, name: str) -> int | None:
 
 
 def names_of(folder: Folder) -> list[str]:
-    """Give the names of all files, in any order."""
+    """Return the names of all files, in any order."""
     if isinstance(folder, StoreFolder):
         return list(folder.sizes())
     with suppress(FileNotFoundError), os.scandir(folder) as items:
@@ -312,7 +312,7 @@ def remove(folder: Folder, names: Iterable[str]) -> None:
 
 
 def read_now(remote: Remote, key: str) -> tuple[bytes, Listed] | None:
-    """Give what a key that others write holds now, and what a listing says of just that.
+    """Return what a key that others write holds now, and what a listing says of just that.
 
     None where there is no such key.
 
@@ -337,7 +337,7 @@ def read_now(remote: Remote, key: str) -> tuple[bytes, Listed] | None:
 
 
 def read_whole(url: str, options: RemoteOptions) -> bytes:
-    """Give the content of a key."""
+    """Return the content of a key."""
     address = Address.parse(url)
     remote = open_remote(address.root, options)
     with reaching(url):

@@ -73,7 +73,7 @@ class PieceWriter:
 
 
 def read_manifest(partition: Partition, options: RemoteOptions = AS_USUAL) -> ManifestTable:
-    """Give the manifest rows of a partition; reads only the batches that hold them.
+    """Return the manifest rows of a partition; reads only the batches that hold them.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def read_manifest(partition: Partition, options: RemoteOptions = AS_USUAL) -> Ma
 
 
 def read_beside(partition: Partition, options: RemoteOptions = AS_USUAL) -> ManifestTable:
-    """Give the manifest rows that are read for the names in them only; as `read_manifest`."""
+    """Return the manifest rows that are read for the names in them only; as `read_manifest`."""
     start, stop = partition.beside
     return (
         _rows(partition.piece, start, stop, options)

@@ -170,7 +170,7 @@ def _names_of(sources: Iterable[KnownSource]) -> set[str]:
 
 
 def _numbered(name: str) -> Iterator[str]:
-    """Give a name, and then the same with a number behind it."""
+    """Yield a name, and then the same with a number behind it."""
     yield name
     for number in itertools.count(2):
         yield f"{name} ({number})"

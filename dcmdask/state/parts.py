@@ -162,7 +162,7 @@ def _summary(stem: str, position: int, tables: HeaderTables, read: ReadTable) ->
 
 
 def _bytes_elsewhere(read: ReadTable) -> int:
-    """Give what of the size of archives is that of their other pieces."""
+    """Return what of the size of archives is that of their other pieces."""
     cut = read.filter(pc.greater(read["pieces"], 1)).select(["size", "piece", "pieces"]).to_pylist()
     return sum(row["size"] - Piece(row["piece"], row["pieces"]).share(row["size"]) for row in cut)
 
@@ -178,7 +178,7 @@ def _write_ipc(table: pa.Table, path: Path) -> None:
 
 
 def check_of(path: Path) -> list[int]:
-    """Give size and check sum (CRC-32) of a file."""
+    """Return size and check sum (CRC-32) of a file."""
     size = check = 0
     with open(path, "rb") as stream:
         while block := stream.read(_BLOCK):
@@ -200,7 +200,7 @@ def _write_summary(
 def read_summary(
     folder: Folder, stem: str, reading: str, *, thorough: bool
 ) -> PartitionSummary | None:
-    """Give the summary of a part; None where the part is not whole, or was read otherwise.
+    """Return the summary of a part; None where the part is not whole, or was read otherwise.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ def read_summary(
 
 
 def list_stems(folder: Folder) -> list[str]:
-    """Give the parts in a folder that have a summary, in order of names."""
+    """Return the parts in a folder that have a summary, in order of names."""
     names = (name for name in names_of(folder) if name.endswith(f".{_SUMMARY}"))
     return sorted(name.removesuffix(f".{_SUMMARY}") for name in names if _OWN.match(name))
 
@@ -260,7 +260,7 @@ def fetch_tables(folder: Folder, stems: Iterable[str], kind: str) -> None:
 
 
 def names_of_part(stem: str) -> tuple[list[str], str]:
-    """Give the names of the files that a part may have, and that of its summary."""
+    """Return the names of the files that a part may have, and that of its summary."""
     return [_name(stem, kind) for kind in (_INSTANCES, *_KINDS)], _name(stem, _SUMMARY)
 
 
@@ -285,12 +285,12 @@ class Parts:
         fetch(self.folder, (_name(stem, kind) for kind in kinds for stem in self.stems))
 
     def instance_names(self) -> list[str]:
-        """Give the names of the files of instances, in order of parts."""
+        """Return the names of the files of instances, in order of parts."""
         names = (_name(stem, _INSTANCES) for stem in self.stems)
         return [name for name in names if size_of(self.folder, name) is not None]
 
     def instance_files(self) -> list[Path]:
-        """Give the files of instances, in order of parts."""
+        """Return the files of instances, in order of parts."""
         return [file_of(self.folder, name) for name in self.instance_names()]
 
     def instance_checks(self) -> list[list[int]]:
@@ -318,13 +318,13 @@ class Parts:
         return names
 
     def instance_batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Give some columns of all instances, piece by piece."""
+        """Yield some columns of all instances, piece by piece."""
         for name in self.instance_names():
             with _reading(self.folder), pq.ParquetFile(file_of(self.folder, name)) as file:
                 yield from file.iter_batches(columns=list(columns))
 
     def batches(self, kind: str) -> Iterator[pa.RecordBatch]:
-        """Give ``described``, ``references``, ``failures`` or ``notes`` of all parts, piece by piece."""
+        """Yield ``described``, ``references``, ``failures`` or ``notes`` of parts, in pieces."""
         names = [name for name in _KINDS[kind].names if name != ROW.name]
         for stem in self.stems:
             yield from read_part(self.folder, stem, kind, names).to_batches()
@@ -333,7 +333,7 @@ class Parts:
 def read_part(
     folder: Folder, stem: str, kind: str, columns: Sequence[str] | None = None
 ) -> pa.Table:
-    """Give a table of one part, or some of its columns.
+    """Return a table of one part, or some of its columns.
 
     Parameters
     ----------
@@ -383,7 +383,7 @@ def _output_of(folder: Folder) -> str:
 def read_part_instances(
     folder: Folder, stem: str, columns: Sequence[str] | None = None
 ) -> InstancesTable:
-    """Give the instances of one part, or some of their columns."""
+    """Return the instances of one part, or some of their columns."""
     chosen = INSTANCES.names if columns is None else list(columns)
     path = _path(folder, stem, _INSTANCES)
     if not path.exists():

@@ -97,7 +97,7 @@ def _joined(pieces: list[Any]) -> Any:
 
 
 def _buckets(spilled: Any) -> Iterator[Any]:
-    """Give entries by the first bits of their keys, lesser bits first, so many as may be held."""
+    """Yield entries by the first bits of their keys, lesser bits first, so many as may be held."""
     bits = max(int(2 * len(spilled) / _HELD_ROWS).bit_length(), 1)
     pieces = [spilled[start : start + _HELD_ROWS] for start in range(0, len(spilled), _HELD_ROWS)]
     for bucket in range(1 << bits):
@@ -186,7 +186,7 @@ class _Index:
 
 
 def _of_files(state: npt.NDArray[np.uint8], firsts: Numbers) -> npt.NDArray[np.uint8]:
-    """Give the states of files for those of their lines: as it was is what is so in every piece."""
+    """Return the states of files for those of their lines: as it was if each piece is."""
     if len(firsts) == len(state):
         return state.copy()
     least = np.minimum.reduceat(state, firsts)
@@ -414,7 +414,7 @@ class Known:
         return stays
 
     def changes(self) -> Changes:
-        """Give how the listing differs; after its end."""
+        """Return how the listing differs; after its end."""
         new, changed, same = self._counts.tolist()
         state = self._state[: self._published_rows]
         gone, kept = state == _ABSENT, state >= _STAYS
@@ -470,5 +470,5 @@ class Known:
         self._state[self._base[part] + row] = _MET
 
     def position(self, part: int) -> int:
-        """Give the position in the listing of the first row of a part that is kept."""
+        """Return the position in the listing of the first row of a part that is kept."""
         return int(self._first[part])

@@ -79,7 +79,7 @@ def _rests(known: KnownRows) -> Iterator[_Rest]:
 
 
 def rows_to_describe(known: Known, read_again: Iterable[str] = ()) -> Iterator[pa.Table]:
-    """Give the rows to read again because their series lost the instance that described it.
+    """Yield the rows to read again because their series lost the instance that described it.
 
     A crawl knows deep metadata of the least instance of every series. Where that one is gone, the
     least of those that are left takes its place and has to be read deeply, and it alone.
@@ -112,7 +112,7 @@ def rows_to_describe(known: Known, read_again: Iterable[str] = ()) -> Iterator[p
 
 
 def _lost_series(known: Known) -> Array:
-    """Give the series of which a described instance is gone."""
+    """Return the series of which a described instance is gone."""
     found = pa.chunked_array([], pa.string())
     for rest in _rests(known):
         if not rest.whole:
@@ -127,7 +127,7 @@ def _lost_series(known: Known) -> Array:
 
 
 def _undescribed(known: Known, lost: Array, read_again: Iterable[str]) -> list[tuple[int, int]]:
-    """Give part and row of the least instance left of some series, where it is not described."""
+    """Return part and row of the least instance left of some series, where it is not described."""
     if not len(lost):
         return []
     kept = ((one.number, one.summary.part, one.kept) for one in _rests(known) if one.kept.any())
@@ -146,7 +146,7 @@ def _undescribed(known: Known, lost: Array, read_again: Iterable[str]) -> list[t
 def _of_series(
     known: Known, stem: str, series: Array, kept: npt.NDArray[np.bool_] | None
 ) -> InstancesTable:
-    """Give the instances of some series in a part, of rows that are kept; whether each is described."""
+    """Return the instances of some series in a part, of kept rows; whether each is described."""
     instances = read_part_instances(known.folder, stem, _RANKED)
     chosen = np.asarray(pc.is_in(instances["SeriesInstanceUID"], series))
     row = read_part(known.folder, stem, "seen", ["row"])["row"]
@@ -167,7 +167,7 @@ def _described(known: Known, stem: str, instances: InstancesTable) -> Array:
 
 
 def carry(known: KnownRows, *, partition_size: int) -> list[PartitionSummary]:
-    """Give the parts that stand for all rows that the listing still has.
+    """Return the parts that stand for all rows that the listing still has.
 
     Parameters
     ----------

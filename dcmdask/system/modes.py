@@ -80,7 +80,7 @@ def usual_modes(folder: Path) -> tuple[int, int]:
 
 
 def open_tree(folder: Path, modes: tuple[int, int]) -> None:
-    """Give a folder's content, at every depth, the modes of files and of folders."""
+    """Return a folder's content, at every depth, the modes of files and of folders."""
     if not POSIX:
         return
     for path, folders, files in os.walk(folder):

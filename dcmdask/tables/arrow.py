@@ -28,7 +28,7 @@ AnyTable = TypeVar("AnyTable", bound="pa.Table")
 
 
 def values_of(column: Array | Column) -> list[Any]:
-    """Give what stands in a column as Python objects.
+    """Return what stands in a column as Python objects.
 
     To the stubs any of them may be None, whatever the column: which ones are is not theirs to know.
     """
@@ -36,13 +36,13 @@ def values_of(column: Array | Column) -> list[Any]:
 
 
 def nulls(count: int, kind: pa.DataType) -> Array:
-    """Give so many nulls; the stubs know no type whose class is not known."""
+    """Return so many nulls; the stubs know no type whose class is not known."""
     any_kind: Any = kind
     none: Array = pa.nulls(count, any_kind)
     return none
 
 
 def buffer_of(numbers: npt.NDArray[Any]) -> pa.Buffer:
-    """Give the memory of an array of NumPy's; to the stubs it is none before Python 3.12."""
+    """Return the memory of an array of NumPy's; to the stubs it is none before Python 3.12."""
     memory: Any = numbers
     return pa.py_buffer(memory)

@@ -96,7 +96,7 @@ _DIGEST_DIGITS = 8
 
 
 def age_in_years(age: str | None, born: dt.date | None, studied: dt.date | None) -> int | None:
-    """Give a patient's age in whole years.
+    """Return a patient's age in whole years.
 
     Parameters
     ----------
@@ -352,7 +352,7 @@ def build_cases(
     outcomes: Mapping[tuple[str, str], int],
     project_ids: Mapping[str, int],
 ) -> CasesTable:
-    """Give `dcmdask.tables.schema.CASES`, sorted by ProjectID.
+    """Return `dcmdask.tables.schema.CASES`, sorted by ProjectID.
 
     Parameters
     ----------
@@ -389,7 +389,7 @@ def build_cases(
 
 
 def file_stems(cases: Iterable[str]) -> dict[str, str]:
-    """Give every case a file name without suffix, safe on any system, none like another.
+    """Return every case a file name without suffix, safe on any system, none like another.
 
     A name that is safe and unlike all others is kept. Any other becomes a safe form of it and a
     digest of the name, so that it does not depend on the other cases' order. Names are alike that
@@ -416,7 +416,7 @@ def file_stems(cases: Iterable[str]) -> dict[str, str]:
 
 
 def _form(name: str) -> str:
-    """Give what names have in common that are the same to a file system (Unicode 3.13, D145)."""
+    """Return what names have in common that are the same to a file system (Unicode 3.13, D145)."""
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 

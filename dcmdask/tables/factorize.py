@@ -16,7 +16,7 @@ Codes = npt.NDArray[np.int64]
 
 
 def codes_of(*columns: Any, exact: bool = False) -> Codes:
-    """Give numbers to the values of a column, or combinations of several, as they first appear.
+    """Return numbers to the values of a column, or combinations of several, as they first appear.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def codes_of(*columns: Any, exact: bool = False) -> Codes:
 
 
 def _codes(column: Any, *, exact: bool = False) -> Codes:
-    """Give the codes of one column; where it holds few values, 3 times as fast as by sorting."""
+    """Return the codes of one column; where it holds few values, 3 times as fast as by sorting."""
     if not isinstance(column, pa.ChunkedArray):
         column = pa.chunked_array([pa.array(column)])
     encoded = _comparable(column, exact=exact).dictionary_encode(null_encoding="encode")
@@ -50,7 +50,7 @@ def _codes(column: Any, *, exact: bool = False) -> Codes:
 
 
 def _comparable(column: Column, *, exact: bool) -> Column:
-    """Give values whose bytes are equal where they are."""
+    """Return values whose bytes are equal where they are."""
     if column.type == pa.float64() and exact:
         return pa.chunked_array([chunk.view(pa.int64()) for chunk in column.chunks], pa.int64())
     if pa.types.is_floating(column.type):
@@ -68,7 +68,7 @@ def _comparable(column: Column, *, exact: bool) -> Column:
 
 
 def first_rows(codes: Codes) -> Codes:
-    """Give the row at which each code first appears, in order of codes.
+    """Return the row at which each code first appears, in order of codes.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def first_rows(codes: Codes) -> Codes:
 
 
 def starts_of(*codes: Codes) -> Codes:
-    """Give the rows at which a run of equal codes, or combinations of several, begins.
+    """Return the rows at which a run of equal codes, or combinations of several, begins.
 
     Examples
     --------
@@ -108,7 +108,7 @@ def count_distinct(column: Column, group: Codes, groups: int) -> Codes:
 
 
 def map_distinct(function: Callable[..., Any], kind: pa.DataType, *columns: Any) -> Array:
-    """Give what a function makes of every row, asking it once for each distinct combination.
+    """Return what a function makes of every row, asking it once for each distinct combination.
 
     Examples
     --------
@@ -122,6 +122,6 @@ def map_distinct(function: Callable[..., Any], kind: pa.DataType, *columns: Any)
 
 
 def rows_with(table: AnyTable, name: str) -> AnyTable:
-    """Give the rows that have a value in a column; where all have, nothing is copied."""
+    """Return the rows that have a value in a column; where all have, nothing is copied."""
     column = table[name]
     return table.filter(pc.is_valid(column)) if column.null_count else table

@@ -17,7 +17,7 @@ _ORDER: Order = [(name, "ascending") for name in KEY]
 
 
 def with_references(series: WholeTable, targets: Targets) -> SeriesTable:
-    """Give the merged series with the series each of them refers to.
+    """Return the merged series with the series each of them refers to.
 
     Parameters
     ----------
@@ -43,12 +43,12 @@ def with_references(series: WholeTable, targets: Targets) -> SeriesTable:
 
 
 def build_crawl_db(series: SeriesTable) -> CrawlDbTable:
-    """Give `dcmdask.tables.schema.CRAWL_DB` of what `with_references` gives."""
+    """Return `dcmdask.tables.schema.CRAWL_DB` of what `with_references` gives."""
     return CrawlDbTable(series.select(CRAWL_DB.names).cast(CRAWL_DB))
 
 
 def build_index(series: SeriesTable, project_ids: Mapping[str, int]) -> IndexTable:
-    """Give `dcmdask.tables.schema.INDEX` of what `with_references` gives.
+    """Return `dcmdask.tables.schema.INDEX` of what `with_references` gives.
 
     Parameters
     ----------

@@ -122,7 +122,7 @@ Named = list[tuple[int, _Reference, str]]
 
 
 def without_lists(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Give `NUMBERED` of `dcmdask.tables.schema.NAMED`, numbered in the order they come in."""
+    """Yield `NUMBERED` of `dcmdask.tables.schema.NAMED`, numbered in the order they come in."""
     row = 0
     for batch in batches:
         columns: dict[str, Any] = dict(zip(batch.schema.names, batch.columns, strict=True))
@@ -133,7 +133,7 @@ def without_lists(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]
 
 
 def listed_instances(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Give `LISTED` of `dcmdask.tables.schema.NAMED`, numbered as by `without_lists`."""
+    """Yield `LISTED` of `dcmdask.tables.schema.NAMED`, numbered as by `without_lists`."""
     row = 0
     for batch in batches:
         lists = batch["instances"]
@@ -175,7 +175,7 @@ def count_found(listed: ListedTable, instances: InstancesTable) -> FoundTable:
 
 
 def _joined(rows: Codes, wanted: Codes, held: Codes, series: Codes) -> tuple[Codes, Codes]:
-    """Give row and series of every instance that a row wants and a series holds, each once."""
+    """Return row and series of every instance that a row wants and a series holds, each once."""
     places = np.unique(np.stack([held, series]), axis=1)
     wishes = np.unique(np.stack([rows, wanted]), axis=1)
     start = np.searchsorted(places[0], wishes[1], "left")
@@ -199,20 +199,20 @@ def of_representatives(named: NumberedTable, urls: Array) -> NumberedTable:
 
 
 def noted_of(named: NumberedTable | pa.RecordBatch) -> Array:
-    """Give the URLs of instances whose references count only if they are representatives."""
+    """Return the URLs of instances whose references count only if they are representatives."""
     urls: Array = pc.unique(named["source_url"].filter(named["of_series"]))
     return urls
 
 
 def frames_named(named: NumberedTable | pa.RecordBatch) -> Array:
-    """Give the frames of reference that are targets."""
+    """Return the frames of reference that are targets."""
     inferred = pc.equal(named["target_level"], INFERRED)
     frames: Array = pc.unique(named["target_uid"].filter(inferred))
     return frames
 
 
 def named_on_the_way(named: NumberedTable | pa.RecordBatch) -> Array:
-    """Give the SOP Instance UIDs of plans and structure sets that other objects name."""
+    """Return the SOP Instance UIDs of plans and structure sets that other objects name."""
     chained = pc.is_in(named["role"], value_set=pa.array(_ON_THE_WAY))
     uids: Array = pc.unique(named["target_uid"].filter(chained))
     return uids
@@ -264,7 +264,7 @@ class Resolver:
 
 
 def _as_objects(named: NumberedTable) -> Named:
-    """Give number, reference and preferred modalities of every row; equal texts are one object."""
+    """Return number, reference and preferred modalities of every row; equal texts are one."""
     codes = codes_of(*(named[name] for name in _SOURCE))
     sources = named.select(_SOURCE).take(pa.array(first_rows(codes)))
     keys = list(zip(*(column.to_pylist() for column in sources.columns), strict=True))
@@ -314,7 +314,7 @@ def _candidates(
     counts: Lying,
     modalities: dict[str, list[str | None]],
 ) -> Iterator[_Reference]:
-    """Give the targets of one reference: the series it names, and where its instances lie."""
+    """Yield the targets of one reference: the series it names, and where its instances lie."""
     by_instance = dict(counts)
     some = False
     if reference.level == "series" or not counts:
@@ -470,7 +470,7 @@ def _table(references: list[_Reference]) -> ResolvedTable:
 
 
 def published(references: ResolvedTable) -> ReferencesTable:
-    """Give the references without what only the index needs."""
+    """Return the references without what only the index needs."""
     return ReferencesTable(references.drop_columns(list(_INTERNAL)))
 
 
@@ -518,7 +518,7 @@ def _tier(role: str, resolution: str, level: str) -> int | None:
 
 
 def _of_object(found: list[tuple[int, Target, int]]) -> Targets:
-    """Give the targets of one object, by how many tiers behind its best each of them stands."""
+    """Return the targets of one object, by how many tiers behind its best each of them stands."""
     best = min(tier for tier, _, _ in found)
     targets: Targets = {}
     for tier, target, count in found:
@@ -576,7 +576,7 @@ def _leads(source: str | None, leading: set[Target], target: Target) -> bool:
 
 
 def _as_far_as_needed(targets: Targets, leads: Callable[[Target], bool]) -> list[Target]:
-    """Give the targets of the best tier, and what leads to an image on the next that has some."""
+    """Return the targets of the best tier, and what leads to an image on the next that has some."""
     chosen = [target for target, (step, _) in targets.items() if step == 0]
     for step in (1, 2):
         if any(map(leads, chosen)):

@@ -290,7 +290,7 @@ VARYING = tuple(
 
 
 def stamped(schema: pa.Schema, package: str, settings: str) -> pa.Schema:
-    """Give a schema with its version, the package's and the digest of the settings in it.
+    """Return a schema with its version, the package's and the digest of the settings in it.
 
     Parameters
     ----------
@@ -308,7 +308,7 @@ def stamped(schema: pa.Schema, package: str, settings: str) -> pa.Schema:
 
 
 def reading_digest(settings: Mapping[str, Any]) -> str:
-    """Give the digest of all that decides what is read of a file.
+    """Return the digest of all that decides what is read of a file.
 
     Parameters
     ----------

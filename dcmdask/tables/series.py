@@ -68,14 +68,14 @@ COUNTED = (*KEY[:3], "SOPInstanceUID")
 
 
 def with_subseries(instances: InstancesTable) -> InstancesTable:
-    """Give the instances that belong to a series, with their SubSeries."""
+    """Return the instances that belong to a series, with their SubSeries."""
     kept = rows_with(instances, "SeriesInstanceUID")
     sub = pc.fill_null(kept["AcquisitionNumber"], DEFAULT_SUBSERIES)
     return kept.append_column("SubSeries", sub)
 
 
 def representatives(instances: InstancesTable) -> npt.NDArray[np.int64]:
-    """Give the position of the least instance of every series.
+    """Return the position of the least instance of every series.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ def _united(columns: list[Column]) -> list[list[str]]:
 
 
 def _grouped(rows: InstancesTable) -> tuple[Codes, Codes]:
-    """Give the series of each row, numbered in order of key, and the least row of each series."""
+    """Return the series of each row, numbered in order of key, and the least row of each series."""
     keys = [(name, "ascending") for name in (*KEY, *_RANK)]
     order = pc.sort_indices(rows, sort_keys=keys).to_numpy()
     starts = starts_of(codes_of(*(rows[name] for name in KEY))[order])
@@ -254,7 +254,7 @@ def _one(column: Array | Column) -> Array:
 
 
 def _deep_columns(first: InstancesTable, described: DescribedTable) -> dict[str, Any]:
-    """Give the deep metadata of representatives, in their order."""
+    """Return the deep metadata of representatives, in their order."""
     wanted = identity_of(first)
     spots = pc.index_in(wanted, value_set=identity_of(described))
     rows = described.take(spots)
@@ -262,7 +262,7 @@ def _deep_columns(first: InstancesTable, described: DescribedTable) -> dict[str,
 
 
 def identity_of(table: InstancesTable | DescribedTable) -> Array:
-    """Give what tells one described instance from another: its URL and `dcmdask.tables.schema.KEY`.
+    """Return what tells one described instance from another: URL and `dcmdask.tables.schema.KEY`.
 
     With the whole key: members of an archive may share a name.
     """

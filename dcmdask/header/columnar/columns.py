@@ -116,7 +116,7 @@ def _odd_charsets(charsets: _Values) -> Remarks:
 
 
 def texts_of(state: State, slot: int, files: Int) -> tuple[list[str], Int]:
-    """Give the values of a UID: those where it changes, and which of them each file has."""
+    """Return the values of a UID: those where it changes, and which of them each file has."""
     values = _Values(state, slot, files)
     heads, which = _runs(values.changes)
     raw = values.take(heads).to_pylist()
@@ -124,7 +124,7 @@ def texts_of(state: State, slot: int, files: Int) -> tuple[list[str], Int]:
 
 
 def _runs(changes: Flags) -> tuple[Int, Int]:
-    """Give where runs of one value begin, and which run each file is in."""
+    """Return where runs of one value begin, and which run each file is in."""
     return np.flatnonzero(changes), np.cumsum(changes) - 1
 
 
@@ -156,7 +156,7 @@ class _Values:
         self.changes[1:] |= self._length[1:] != self._length[:-1]
 
     def take(self, chosen: Int) -> Array:
-        """Give some of the values; null where it is absent or empty."""
+        """Return some of the values; null where it is absent or empty."""
         length = self._length[chosen]
         offsets = np.concatenate([[0], np.cumsum(length)])
         if self._block is None:

@@ -30,7 +30,7 @@ SYNTAX = "TransferSyntaxUID"
 
 
 def tag_of(keyword: str) -> int:
-    """Give the tag of a keyword."""
+    """Return the tag of a keyword."""
     tag = tag_for_keyword(keyword)
     assert tag is not None
     return int(tag)
@@ -83,7 +83,7 @@ _SLOT_OF_TAG = {int(tag): number for number, tag in enumerate(TAGS)}
 
 
 def slots_of(tags: Int, *, meta: bool) -> tuple[Slots, Flags]:
-    """Give the slots of tags, and which of them are wanted of the meta group or of the dataset."""
+    """Return the slots of tags, and which are wanted of the meta group or of the dataset."""
     slot = _SLOT_OF_HASH[_hash(tags)]
     wanted = slot >= 0
     wanted[wanted] = (TAGS[slot[wanted]] == tags[wanted]) & (((tags[wanted] >> 16) == META) == meta)
@@ -91,7 +91,7 @@ def slots_of(tags: Int, *, meta: bool) -> tuple[Slots, Flags]:
 
 
 def slot_of(tag: int, *, meta: bool) -> int | None:
-    """Give the slot of a tag, if it is wanted of the meta group or of the dataset."""
+    """Return the slot of a tag, if it is wanted of the meta group or of the dataset."""
     return _SLOT_OF_TAG.get(tag) if (tag >> 16 == META) == meta else None
 
 

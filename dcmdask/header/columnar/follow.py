@@ -78,7 +78,7 @@ def _lay_out(lockstep: Lockstep, leader: int) -> Layout:
 
 
 def _tags(lockstep: Lockstep, files: Int) -> Int:
-    """Give the tag at which each file stands; that of one whose window ends may be anything."""
+    """Return the tag at which each file stands; that of one whose window ends may be anything."""
     state = lockstep.state
     words = state.u64[state.position[files] >> 1]
     tags: Int = ((words & 0xFFFF) << 16 | (words >> 16) & 0xFFFF).astype(np.int64)
@@ -119,11 +119,11 @@ class _Group:
                     self._pass(files, number)
 
     def done(self) -> Int:
-        """Give the files that have come to the end of the layout, or near that of their window, or cannot be led."""
+        """Return the files at the end of the layout, near that of their window, or not to be led."""
         return _joined([*self._waiting.get(len(self.layout), []), *self._apart])
 
     def lost(self) -> Int:
-        """Give the files that follow no longer, at the top level."""
+        """Return the files that follow no longer, at the top level."""
         return _joined(self._lost)
 
     def _let_on(self, files: Int, start: int) -> Int:

@@ -130,13 +130,13 @@ class Layout:
         return len(self._elements)
 
     def top_of(self, number: int) -> int:
-        """Give the top-level element that one belongs to."""
+        """Return the top-level element that one belongs to."""
         while self._elements[number].depth:
             number -= 1
         return number
 
     def distance(self, start: int, stop: int) -> int:
-        """Give the bytes from one element to another."""
+        """Return the bytes from one element to another."""
         return self._elements[stop].at - self._elements[start].at
 
     def loosen(self, number: int) -> bool:
@@ -150,7 +150,7 @@ class Layout:
         return True
 
     def segment(self, start: int) -> Segment:
-        """Give the stretch from a top-level element to the next one that may have any length."""
+        """Return the stretch from a top-level element to the next one that may have any length."""
         if start not in self._segments:
             spot = bisect_right(self._stops, start)
             ends_loose = spot < len(self._stops)
@@ -173,7 +173,7 @@ class Layout:
 
 
 def _inner(element: Element) -> int:
-    """Give the bytes to the next element: what a sequence or item of undefined length holds is walked."""
+    """Return the bytes to the next element: what an item of undefined length holds is walked."""
     is_frame = element.length == UNDEFINED or element.tag >> 16 == DELIMITERS
     return 0 if is_frame else element.length
 

@@ -37,7 +37,7 @@ def unsettled_of(state: State, files: Int) -> Int:
 
 
 def look_on(state: State, files: Int, implicit: Flags) -> None:
-    """Give up those files in which an element stands behind others of a higher tag.
+    """Return up those files in which an element stands behind others of a higher tag.
 
     Parameters
     ----------

@@ -158,7 +158,7 @@ def _is_walkable(syntax: str) -> bool:
 
 
 def _finish(state: State, implicit: Flags) -> Scan:
-    """Give the values of the files that were walked to the end."""
+    """Return the values of the files that were walked to the end."""
     unsettled = unsettled_of(state, np.flatnonzero(state.behind & (state.reason == "")))
     state.reason[unsettled] = "unfinished"
     good = state.reason == ""

@@ -80,7 +80,7 @@ class State:
         self.pending = {}
 
     def still(self, files: Int) -> Int:
-        """Give those files that nothing speaks against so far."""
+        """Return those files that nothing speaks against so far."""
         good: Int = files[self.reason[files] == ""]
         return good
 

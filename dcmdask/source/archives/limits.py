@@ -169,7 +169,7 @@ def open_tar(
 
 
 def section(stream: IO[bytes], start: int, size: int) -> IO[bytes]:
-    """Give a stretch of a stream as a file: an archive that lies uncompressed in another.
+    """Return a stretch of a stream as a file: an archive that lies uncompressed in another.
 
     Parameters
     ----------
@@ -212,7 +212,7 @@ class StrictTarInfo(tarfile.TarInfo):
 
     @classmethod
     def fromtarfile(cls, tarfile_: tarfile.TarFile) -> StrictTarInfo:
-        """Give the next header."""
+        """Return the next header."""
         try:
             return super().fromtarfile(tarfile_)
         except _CUT_HEADER as error:

@@ -61,7 +61,7 @@ class Forward:
         self._size = 0
 
     def fetch(self, offset: int, count: int) -> bytes:
-        """Give bytes at an offset, which may have been read before."""
+        """Return bytes at an offset, which may have been read before."""
         self._fill(offset + count, LARGEST_HEADER)
         self._kept.seek(offset)
         return self._kept.read(count)
@@ -91,12 +91,12 @@ class Forward:
                 raise HeaderError(Kind.TOO_LARGE, f"more than {largest} bytes would be inflated")
 
     def in_memory(self) -> IO[bytes]:
-        """Give the whole member in memory, for a format that is read from its end."""
+        """Return the whole member in memory, for a format that is read from its end."""
         self._fill(LARGEST_NESTED + 1, LARGEST_NESTED)
         return self._kept
 
     def from_start(self) -> IO[bytes]:
-        """Give the member from its start, for formats that are read once."""
+        """Return the member from its start, for formats that are read once."""
         return cast(IO[bytes], Replay(self._kept.getvalue(), self._stream, self._budget))
 
 
@@ -111,7 +111,7 @@ class Replay(Readable):
         self._at = 0
 
     def tell(self) -> int:
-        """Give the position."""
+        """Return the position."""
         return self._at
 
     def seek(self, offset: int, whence: int = 0) -> int:
@@ -141,7 +141,7 @@ class Replay(Readable):
             count -= passed
 
     def read(self, count: int | None = -1) -> bytes:
-        """Give bytes from the position on, fewer only at the end."""
+        """Return bytes from the position on, fewer only at the end."""
         # All that is asked for, unlike a raw stream: tarfile takes a short read for the end.
         whole = count is None or count < 0
         found = bytearray(self._kept if whole else self._kept[:count])
@@ -158,7 +158,7 @@ class Replay(Readable):
 
 
 def reason(error: OSError) -> tuple[Kind, str]:
-    """Give what an error of the system makes of a file, and say why."""
+    """Return what an error of the system makes of a file, and say why."""
     if isinstance(error, PermissionError):
         return Kind.ACCESS_DENIED, "permission denied"
     if isinstance(error, (FileNotFoundError, NotADirectoryError)) or error.errno == errno.ESTALE:

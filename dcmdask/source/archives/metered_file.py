@@ -56,11 +56,11 @@ class Counted(Readable):
         return self._stream.seek(offset, whence)
 
     def tell(self) -> int:
-        """Give the position."""
+        """Return the position."""
         return self._stream.tell()
 
     def read(self, count: int | None = -1) -> bytes:
-        """Give bytes from the position on."""
+        """Return bytes from the position on."""
         found = bytearray()
         while count is None or count < 0 or len(found) < count:
             wanted = -1 if count is None or count < 0 else count - len(found)
@@ -108,7 +108,7 @@ class Counted(Readable):
         return bool(first.members)
 
     def read_at(self, offset: int, count: int) -> bytes:
-        """Give bytes at an offset, as `Window` wants them."""
+        """Return bytes at an offset, as `Window` wants them."""
         try:
             self._stream.seek(offset)
             return self.read(count)

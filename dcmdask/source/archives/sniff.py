@@ -24,7 +24,7 @@ _BLOCK = 512
 
 
 def archive_kind(head: bytes) -> str | None:
-    """Give ``zip``, ``tar``, ``gzip``, ``bz2``, ``xz``, or None.
+    """Return ``zip``, ``tar``, ``gzip``, ``bz2``, ``xz``, or None.
 
     A DICM prefix outranks everything: PS3.10 leaves the preamble before it free, and dual-format
     files put another format's magic there.

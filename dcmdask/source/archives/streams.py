@@ -49,7 +49,7 @@ class Sized(Readable):
         return offset
 
     def tell(self) -> int:
-        """Give the position."""
+        """Return the position."""
         return self._at
 
 
@@ -71,9 +71,9 @@ class Over(Readable):
         return self._stream.seek(offset, whence)
 
     def tell(self) -> int:
-        """Give the position."""
+        """Return the position."""
         return self._stream.tell()
 
     def read(self, count: int = -1) -> bytes:
-        """Give bytes from the position on."""
+        """Return bytes from the position on."""
         return self._stream.read(count)

@@ -90,7 +90,7 @@ class ArchiveWalk:
         return self.piece.is_further and place.row not in self.refused
 
     def fetch(self, stream: IO[bytes], kind: str, place: Place, *, nested: bool) -> Iterator[Found]:
-        """Give the members of an archive; where it fails, itself as a failure after them."""
+        """Yield the members of an archive; where it fails, itself as a failure after them."""
         before = self.tally.members
         try:
             if kind == "zip":
@@ -189,7 +189,7 @@ class ArchiveWalk:
                 yield from self._fetch_content(forward, head, member, stored, nested=nested)
 
     def noted(self) -> Iterator[Heads]:
-        """Give the members that were noted, and let go of their archives."""
+        """Yield the members that were noted, and let go of their archives."""
         if len(self.members):
             if not self.watch.singly:
                 # They may be of several rows.
@@ -237,7 +237,7 @@ class ArchiveWalk:
     def _fetch_compressed(
         self, stream: IO[bytes], kind: str, place: Place, *, nested: bool
     ) -> Iterator[Found]:
-        """Give the members of a compressed tar, or the one file that was compressed."""
+        """Yield the members of a compressed tar, or the one file that was compressed."""
         opened = OPENERS[kind](stream)
         head = opened.read(WINDOW)
         self.budget.weigh(len(head))
@@ -252,14 +252,14 @@ class ArchiveWalk:
         yield from self._fetch_member(Forward(inner), member, not_stored, nested=nested)
 
     def _zip_place(self, archive: Place, info: zipfile.ZipInfo, naming: Naming) -> Place:
-        """Give the place of one more member of a zip."""
+        """Return the place of one more member of a zip."""
         name = naming.name_of(info)
         url = url_by_name("zip", naming.stored_name(info), archive.url)
         url = url or url_by_offset(info.header_offset, name, archive.url)
         return self._member_place(archive, name, info.file_size, url)
 
     def _member_place(self, archive: Place, name: str, size: int | None, url: str) -> Place:
-        """Give the place of one more member."""
+        """Return the place of one more member."""
         place = member_place(archive, name, size, url)
         self.budget.list(place)
         self.tally.members += 1
@@ -283,7 +283,7 @@ class ArchiveWalk:
         *,
         nested: bool,
     ) -> Iterator[Found]:
-        """Give a member as a window, or the members of the archive that it is.
+        """Yield a member as a window, or the members of the archive that it is.
 
         `stored` gives the member where it lies as it is in a file: a zip is read there.
         """

@@ -188,13 +188,13 @@ class _Directory:
         return _zip_of(self.stream, self.start, entries, self.watch.offset)
 
     def whole(self) -> tuple[bytes, list[int]]:
-        """Give all of it at once."""
+        """Return all of it at once."""
         self.stream.seek(self.start)
         data = self.stream.read(self.stop - self.start)
         return data, _whole_entries(data)
 
     def parts(self) -> Iterator[tuple[bytes, list[int]]]:
-        """Give it in parts of whole entries, with where these begin, and behind the last one."""
+        """Yield it in parts of whole entries, with where these begin, and behind the last one."""
         at = self.start
         while at < self.stop:
             self.stream.seek(at)
@@ -265,7 +265,7 @@ def _zip_of(stream: IO[bytes], start: int, entries: bytes, offset: int) -> zipfi
 
 
 def _sifted(archive: zipfile.ZipFile, piece: Piece, size: int, naming: Naming) -> Opened:
-    """Give the members of a piece, of an archive that has all."""
+    """Return the members of a piece, of an archive that has all."""
     members = archive.infolist()
     if piece.count == 1:
         return Opened(archive, members, 0, naming)
@@ -426,7 +426,7 @@ class _Entries:
         return entries if is_plain else None
 
     def _numbers(self, spots: Numbers, kind: str) -> Numbers:
-        """Give little-endian numbers that begin at some places."""
+        """Return little-endian numbers that begin at some places."""
         raw = sliding_window_view(self._bytes, np.dtype(kind).itemsize)[spots]
         return raw.view(kind)[:, 0].astype(np.int64)
 
@@ -508,7 +508,7 @@ class _Part(Sized):
 
 
 def _whole_entries(part: bytes) -> list[int]:
-    """Give where whole entries begin, and behind the last one; the one there is cut."""
+    """Return where whole entries begin, and behind the last one; the one there is cut."""
     at = 0
     starts = [at]
     # For every member of a large archive, and again for each of its pieces: 0.3 us.
@@ -525,7 +525,7 @@ def _whole_entries(part: bytes) -> list[int]:
 
 
 def _end_of(size: int, offset: int, at: int) -> bytes:
-    """Give the end records (APPNOTE 4.3.14 to 4.3.16) of a directory; `at` is where they stand."""
+    """Return the end records (APPNOTE 4.3.14 to 4.3.16) of a directory; `at`: where they stand."""
     record = END64.pack(END64_SIGNATURE, END64.size - 12, 45, 45, 0, 0, 0, 0, size, offset)
     locator = LOCATOR.pack(LOCATOR_SIGNATURE, 0, at, 1)
     few, many = 0xFFFF, 0xFFFFFFFF

@@ -43,12 +43,12 @@ def ends_of(archive: zipfile.ZipFile) -> dict[int, int]:
 
 
 def in_order(members: Iterable[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
-    """Give members in order of where they lie: a disk and a store like that best."""
+    """Return members in order of where they lie: a disk and a store like that best."""
     return sorted(members, key=lambda info: info.header_offset)
 
 
 def spans_of(members: Iterable[zipfile.ZipInfo], ends: dict[int, int]) -> list[Span]:
-    """Give which bytes will be read of some members, in that order.
+    """Return which bytes will be read of some members, in that order.
 
     Parameters
     ----------
@@ -63,14 +63,14 @@ def spans_of(members: Iterable[zipfile.ZipInfo], ends: dict[int, int]) -> list[S
 
 
 def span_of(info: zipfile.ZipInfo, end: int, reach: int = WINDOW) -> Span:
-    """Give which bytes will be read of a member, for so many of its own."""
+    """Return which bytes will be read of a member, for so many of its own."""
     before = LOCAL.size + len(info.orig_filename.encode("utf-8", "replace")) + _EXTRA
     start = info.header_offset
     return start, min(start + before + min(info.compress_size, reach + _SLACK), end)
 
 
 def quick_head(stream: IO[bytes], info: zipfile.ZipInfo, end: int) -> bytes | None:
-    """Give the first bytes of a member that is larger than a window.
+    """Return the first bytes of a member that is larger than a window.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def quick_head(stream: IO[bytes], info: zipfile.ZipInfo, end: int) -> bytes | No
 
 
 def data_offset(stream: IO[bytes], info: zipfile.ZipInfo) -> int | None:
-    """Give where a member that is stored as it is begins in its archive; None for any other.
+    """Return where a member that is stored as it is begins in its archive; None for any other.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def _is_stored(info: zipfile.ZipInfo) -> bool:
 
 
 def _read_data(stream: IO[bytes], info: zipfile.ZipInfo, end: int) -> bytes:
-    """Give the first compressed bytes of a member; none where its local header disagrees."""
+    """Return the first compressed bytes of a member; none where its local header disagrees."""
     name = info.orig_filename.encode("utf-8" if info.flag_bits & UTF8 else "cp437", "replace")
     wanted = min(info.compress_size, WINDOW + _SLACK)
     try:
@@ -189,7 +189,7 @@ class Members:
         more: Callable[[Member, int, memoryview], int],
         reopen: Callable[[Member], AbstractContextManager[Window | Failure]],
     ) -> Heads:
-        """Give them with their first windows.
+        """Return them with their first windows.
 
         Parameters
         ----------

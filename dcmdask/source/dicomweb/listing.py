@@ -118,7 +118,7 @@ class _Walk:
         self._service = service
 
     def studies(self) -> Iterator[Match]:
-        """Give the studies, each once.
+        """Yield the studies, each once.
 
         Raises
         ------
@@ -181,7 +181,7 @@ def _query(service: Service) -> str:
 def _pages(
     remote: Remote, query: str, size: int, *, wanted: int | None = None
 ) -> Iterator[list[Match]]:
-    """Give what matches a query, page by page, each once.
+    """Yield what matches a query, page by page, each once.
 
     Parameters
     ----------

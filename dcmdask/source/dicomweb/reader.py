@@ -60,7 +60,7 @@ class DicomwebReader:
     ) -> Callable[[], FirstWindows]:
         """Begin to fetch the metadata of some rows; give what waits for them."""
         chosen = [spot for spot, number in enumerate(numbers) if number is not None]
-        locations = rows["location"].to_pylist()
+        locations: list[Any] = rows["location"].to_pylist()
         files: dict[int, bytes | HeaderError] = {}
 
         def take(number: int, found: bytes | HeaderError) -> None:
@@ -100,7 +100,7 @@ class DicomwebReader:
         return FirstWindows(windows.first(len(kept)), kept, refused)
 
     def heads(self, lot: Lot, _observer: ReadObserver) -> Heads:
-        """Give some instances: all that there is of them is here."""
+        """Return some instances: all that there is of them is here."""
         files = [self._files[number] for number in lot.numbers]
 
         def more(wanted: Sequence[tuple[int, int, memoryview]]) -> list[int]:

@@ -194,7 +194,7 @@ class Inventory:
         self._held = []
 
     def _without_secrets(self, line: Line) -> tuple[Line, str | None]:
-        """Give a line without what is secret in its URL; the key with that, where it is of a query."""
+        """Return a line without what is secret in its URL; the key with it, if of a query."""
         found = parted(line.place)
         if not any(found[1:]):
             return line if found.url == line.place else line._replace(place=found.url), None
@@ -240,7 +240,7 @@ class Inventory:
         return None if access is None else sealed(access, self._seal[0].partition("=")[2])
 
     def _located(self, line: Line) -> tuple[str, str]:
-        """Give the rank of a line's root, and its location: an absolute path, or a key."""
+        """Return the rank of a line's root, and its location: an absolute path, or a key."""
         place = line.place
         if not place or "\0" in place:
             raise self._wrong(line, "it names no file", "correct that line")
@@ -304,7 +304,7 @@ class Inventory:
     # -- giving entries --------------------------------------------------------------------------
 
     def _chosen(self) -> Iterator[_Row]:
-        """Give every file once, in order of roots and locations."""
+        """Yield every file once, in order of roots and locations."""
         rows = heapq.merge(*map(_read_back, self._files), self._held, key=_place_of)
         for _, same in itertools.groupby(rows, key=_place_of):
             # Two that differ in a token alone may be two files: nothing else would tell.
@@ -315,7 +315,7 @@ class Inventory:
             yield from map(_marked, files.values()) if len(files) > 1 else files.values()
 
     def list_root(self, root: Root, asked: Asked = EVERYTHING) -> Iterator[Entry]:
-        """Give what is listed of a root, as `dcmdask.source.folders.local.list_root` would.
+        """Yield what is listed of a root, as `dcmdask.source.folders.local.list_root` would.
 
         Each root once, in order.
 
@@ -455,7 +455,7 @@ def _read_back(file: IO[bytes]) -> Iterator[_Row]:
 
 
 def _marked(row: _Row) -> _Row:
-    """Give a line whose location says, without telling a secret, that it is one of several."""
+    """Return a line whose location says, without telling a secret, that it is one of several."""
     return row if row[5] is None else (row[0], f"{row[1]}#{mark_of(row[5])}", *row[2:])
 
 

@@ -95,7 +95,7 @@ class Line(NamedTuple):
 
 
 def read_lines(place: str, remote: RemoteOptions) -> Iterator[Line]:
-    """Give the lines of a list.
+    """Yield the lines of a list.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def _opened(place: str, remote: RemoteOptions) -> io.BufferedReader:
 
 
 def _inflated(stream: io.BufferedReader) -> io.BufferedReader:
-    """Give what a stream holds, inflated if it is a gzip."""
+    """Return what a stream holds, inflated if it is a gzip."""
     if not stream.peek(len(_GZIP)).startswith(_GZIP):
         return stream
     return io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=stream)), _BLOCK)
@@ -206,7 +206,7 @@ def _texts(stream: io.BufferedReader) -> io.TextIOWrapper:
 
 
 def _read_text(place: str, texts: io.TextIOWrapper) -> Iterator[Line]:
-    """Give the lines of a text: a CSV if the first one is a header, or a row of S3 Inventory."""
+    """Yield the lines of a text: a CSV if the first one is a header, or a row of S3 Inventory."""
     lines = enumerate(texts, 1)
     said = ((number, line) for number, line in lines if _is_said(line) and not said_separator(line))
     number, line = next(said, (0, ""))
@@ -245,12 +245,12 @@ def _path(line: str) -> str:
 
 
 def _name(column: str) -> str:
-    """Give the name that a column has here; nothing for one that is passed over."""
+    """Return the name that a column has here; nothing for one that is passed over."""
     return _NAMES.get(re.sub("[^a-z]", "", column.lower()), "")
 
 
 def _inventory_schema(place: str, row: list[str], number: int) -> Sequence[str]:
-    """Give the columns of a CSV without a header: S3 Inventory writes its own in this order."""
+    """Return the columns of a CSV without a header: S3 Inventory writes its own in this order."""
     if len(row) > 4 and {row[3].lower(), row[4].lower()} <= {*_WORDS}:
         return _VERSIONS
     said = (*row, "", "", "")
@@ -263,7 +263,7 @@ def _inventory_schema(place: str, row: list[str], number: int) -> Sequence[str]:
 def _read_rows(
     place: str, rows: Any, names: Sequence[str], before: int, *, encoded: bool = True
 ) -> Iterator[Line]:
-    """Give the lines of a CSV, whose rows begin behind so many others."""
+    """Yield the lines of a CSV, whose rows begin behind so many others."""
     for row in rows:
         if row:
             said = {name: value for name, value in zip(names, row, strict=False) if name}
@@ -354,7 +354,7 @@ def _when(value: Any) -> int | None:
 
 
 def _etag(said: Mapping[str, Any]) -> str | None:
-    """Give the entity tag as the store itself gives it: S3 Inventory leaves out the quotes."""
+    """Return the entity tag as the store itself gives it: S3 Inventory leaves out the quotes."""
     etag = said.get("etag")
     if not etag:
         return None
@@ -376,7 +376,7 @@ def _flag(value: Any, *, usual: bool) -> bool:
 
 
 def _manifest_of(stream: io.BufferedReader) -> dict[str, Any] | None:
-    """Give the content of a ``manifest.json``; None for anything else, to be read from its start."""
+    """Return the content of a ``manifest.json``; None for all else, to be read from its start."""
     if not stream.peek(1).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         return None
     try:
@@ -388,7 +388,7 @@ def _manifest_of(stream: io.BufferedReader) -> dict[str, Any] | None:
 
 
 def _data_files(place: str, manifest: Mapping[str, Any]) -> Iterator[str]:
-    """Give the places of the files that a manifest names."""
+    """Yield the places of the files that a manifest names."""
     try:
         keys = [str(file["key"]) for file in manifest["files"]]
     except (TypeError, KeyError) as error:

@@ -40,7 +40,7 @@ class Disk:
     def begin_heads(
         self, rows: pa.Table, numbers: Sequence[int | None], observer: ReadObserver
     ) -> Callable[[], FirstWindows]:
-        """Give what reads the first windows when it is asked: nothing is gained by beginning before.
+        """Return what reads the first windows when asked: nothing is gained by beginning before.
 
         The buffer of the windows is used again by the next ones.
         """
@@ -71,7 +71,7 @@ class Disk:
         return cast(IO[bytes], io.FileIO(handle, closefd=True))
 
     def heads(self, lot: Lot, observer: ReadObserver) -> Heads:
-        """Give some files: each is opened again when more of it is asked for."""
+        """Return some files: each is opened again when more of it is asked for."""
 
         def more(wanted: Sequence[tuple[int, int, memoryview]]) -> list[int]:
             return [read_on(*one) for one in wanted]

@@ -75,7 +75,7 @@ class FolderListing:
 
 
 def root_of(source: str) -> Root:
-    """Give the root that a source on this machine names.
+    """Return the root that a source on this machine names.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def list_root(
 
 
 def _of_root(entries: Iterator[Entry], found_case: Callable[[str], None]) -> Iterator[Entry]:
-    """Give entries whose case is one as soon as anything is listed of it."""
+    """Yield entries whose case is one as soon as anything is listed of it."""
     for entry in entries:
         if entry.kind == Kind.NOT_ENTERED:
             yield entry._replace(case=None)

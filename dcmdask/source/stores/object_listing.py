@@ -66,7 +66,7 @@ class StoreListing:
 
 
 def container_root(source: str, options: RemoteOptions) -> Root:
-    """Give the root that a URL names: a container, a prefix in it, or one object.
+    """Return the root that a URL names: a container, a prefix in it, or one object.
 
     Raises
     ------
@@ -206,7 +206,7 @@ def _is_marker(path: str, found: Listed) -> bool:
 
 
 def list_keys(remote: Remote, prefix: str) -> Iterator[list[Listed]]:
-    """Give all keys below a prefix, page by page, each once.
+    """Yield all keys below a prefix, page by page, each once.
 
     Parameters
     ----------
@@ -236,7 +236,7 @@ class _Prefix:
 def _list_prefix(
     remote: Remote, prefix: str, seen: frozenset[str], divides: Callable[[], bool]
 ) -> Generator[list[Listed], None, list[_Prefix]]:
-    """Give the keys below a prefix that were not seen; return what is left, where it is divided.
+    """Yield the keys below a prefix that were not seen; return what is left, where it is divided.
 
     Whether it is, is asked once, when it turns out to be long: so no more keys are remembered.
     """
@@ -264,7 +264,7 @@ def _list_prefix(
 
 
 def _divided(remote: Remote, prefix: str) -> Level | None:
-    """Give the level of keys at which a long listing goes on; None where it has none of use."""
+    """Return the level of keys at which a long listing goes on; None where it has none of use."""
     found: list[Listed] = []
     while True:
         level = _whole_level(remote, prefix)
@@ -309,7 +309,7 @@ class _Listing:
         self._found: queue.Queue[list[Listed] | Exception | None] = queue.Queue(_WAITING)
 
     def pages(self) -> Iterator[list[Listed]]:
-        """Give the pages as they come."""
+        """Yield the pages as they come."""
         threads = [
             threading.Thread(target=self._work, daemon=True, name="dcmdask-listing")
             for _ in range(_AT_ONCE)
@@ -344,7 +344,7 @@ class _Listing:
             self._put(None)
 
     def _next(self) -> _Prefix | None:
-        """Give a prefix to list; None when there is none and will be none."""
+        """Return a prefix to list; None when there is none and will be none."""
         with self._changed:
             while not self._prefixes and self._busy and not self._ended:
                 self._changed.wait()

@@ -109,7 +109,7 @@ class Bucket:
         return RangeFile(self.remote, key, size, etag, self._gap, observer.count, observer.beat)
 
     def heads(self, lot: Lot, observer: ReadObserver) -> Heads:
-        """Give some objects: what is likely to be needed of them is fetched ahead."""
+        """Return some objects: what is likely to be needed of them is fetched ahead."""
         reading = ReadingOn(self, lot.rows, lot.windows, observer, lot.refused)
 
         @contextmanager

@@ -152,7 +152,7 @@ class RangeFile(Sized):
     # -- reading ---------------------------------------------------------------------------------
 
     def read(self, count: int | None = -1) -> bytes:
-        """Give bytes from the position on; fewer only at the end.
+        """Return bytes from the position on; fewer only at the end.
 
         Raises
         ------
@@ -176,12 +176,12 @@ class RangeFile(Sized):
         return bytes(found)
 
     def read_at(self, offset: int, count: int) -> bytes:
-        """Give bytes at an offset."""
+        """Return bytes at an offset."""
         self.seek(offset)
         return self.read(count)
 
     def _find(self, offset: int) -> _Piece | None:
-        """Give the piece that holds an offset, and most of what follows."""
+        """Return the piece that holds an offset, and most of what follows."""
         spot = bisect.bisect_right(self._starts, offset) - 1
         # One that begins before the next one may still reach further.
         for start in reversed(self._starts[max(spot - 1, 0) : spot + 1]):
