@@ -303,8 +303,8 @@ def die(*_what): os.kill(os.getpid(), signal.SIGKILL)
 real = room.upload
 if where == "no file": room.upload = die
 if where == "half the files": room.upload = lambda r, f: (real(r, f[: len(f) // 2]), die())
-if where == "no state": room.BucketStore._write = (
-    lambda self, name, what, real=room.BucketStore._write:
+if where == "no state": room.BucketStore._keep = (
+    lambda self, name, what, real=room.BucketStore._keep:
         die() if name.startswith("state") else real(self, name, what))
 if where == "no name": room.BucketStore._name = die
 if where == "named": room.BucketStore._discard = die
