@@ -18,6 +18,7 @@ from servers import (
     Bucket,
     FaultProxy,
     Moto,
+    Orthanc,
     Seaweed,
     Server,
     fresh,
@@ -92,6 +93,15 @@ def moto() -> Iterator[Moto]:
     """Give a server that lists in byte order; ``servers.fresh(moto)`` is a folder in its bucket."""
     with Moto() as server:
         make_bucket(server, BUCKET)
+        yield server
+
+
+@pytest.fixture
+def orthanc() -> Iterator[Orthanc]:
+    """Give an empty DICOMweb server."""
+    if not Orthanc.is_here():
+        pytest.skip("no Orthanc: install orthanc and orthanc-dicomweb")
+    with Orthanc() as server:
         yield server
 
 

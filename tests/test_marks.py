@@ -16,7 +16,7 @@ from support import crawl, encode
 from dcmdask.errors import OutputError
 from dcmdask.marks import has_only_own_names, is_output, names_an_output, write_mark
 from dcmdask.own_names import MARK
-from dcmdask.publish.folder_store import Store
+from dcmdask.publish.folder_store import FolderStore
 from dcmdask.types import PRIVATE
 
 TOKEN = "0123456789abcdef"  # noqa: S105 - names a state
@@ -28,7 +28,7 @@ def test_an_output_is_told_by_its_mark(tmp_path: Path) -> None:
     (tmp_path / "in" / "a").write_bytes(encode())
     crawl(tmp_path / "in", tmp_path / "out")
     assert [True, False] == [is_output(tmp_path / name) for name in ("out", "in")]
-    with Store(tmp_path / "new"):
+    with FolderStore(tmp_path / "new"):
         assert is_output(tmp_path / "new")
     assert not (tmp_path / "new").exists()
     shutil.rmtree(tmp_path / "out" / PRIVATE)
@@ -71,7 +71,7 @@ def test_a_name_alone_makes_no_output(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="links and FIFOs of POSIX")
 def test_no_link_and_no_fifo_is_followed(tmp_path: Path) -> None:
     """Neither the folder nor its mark may be one."""
-    with Store(tmp_path / "out") as store:
+    with FolderStore(tmp_path / "out") as store:
         (tmp_path / "link").mkdir()
         (tmp_path / "link" / PRIVATE).symlink_to(store.private)
         assert not is_output(tmp_path / "link")
@@ -109,7 +109,7 @@ def test_what_has_the_name_and_no_mark_is_not_touched(tmp_path: Path, kind: str)
         (tmp_path / "elsewhere").mkdir()
         entry.symlink_to(tmp_path / "elsewhere")
     words = "it is there and no run made it; choose another --out, or move it away"
-    with pytest.raises(OutputError, match=words), Store(out):
+    with pytest.raises(OutputError, match=words), FolderStore(out):
         pass
     assert [PRIVATE] == os.listdir(out)
     assert kind != "folder" or ["mine.txt"] == os.listdir(entry)
@@ -119,5 +119,5 @@ def test_what_has_the_name_and_no_mark_is_not_touched(tmp_path: Path, kind: str)
 def test_an_empty_folder_of_the_name_is_taken(tmp_path: Path) -> None:
     """A run that was killed at its very beginning is no obstacle to the next one."""
     (tmp_path / "out" / PRIVATE).mkdir(parents=True)
-    with Store(tmp_path / "out"):
+    with FolderStore(tmp_path / "out"):
         assert is_output(tmp_path / "out")

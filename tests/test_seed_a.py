@@ -22,7 +22,7 @@ from support import crawl, encode
 from dcmdask.catalog.catalog import Catalog
 from dcmdask.config import RunOptions
 from dcmdask.errors import LockedError, OutputError, ProjectIdMapError, UsageError
-from dcmdask.publish.folder_store import Store
+from dcmdask.publish.folder_store import FolderStore
 
 HEAD = (
     "ProjectID,FileName,PatientName,PatientID,StudyDate,PatientBirthDate,PatientAge,PatientSex,"
@@ -562,7 +562,7 @@ def test_a_run_that_cannot_start_moves_nothing(tmp_path: Path) -> None:
             move_top_level_zips=True,
             projectid_map=str(tmp_path / "map.json"),
         )
-    with Store(tmp_path / "out"), pytest.raises(LockedError):
+    with FolderStore(tmp_path / "out"), pytest.raises(LockedError):
         crawl(tmp_path / "in", tmp_path / "out", move_top_level_zips=True)
     assert tree(tmp_path / "in") == ["x.zip"]
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from dcmdask.assemble.outputs import PUBLISHED
 from dcmdask.config import RunOptions
 from dcmdask.errors import OutputError, UsageError
-from dcmdask.publish.bucket_store import RemoteStore
-from dcmdask.publish.folder_store import Store
+from dcmdask.publish.catalog_store import CatalogStore
 from dcmdask.publish.output import CATALOG, DEFAULT_MAP
 from dcmdask.publish.projectids import (
     Numbers,
@@ -63,7 +62,7 @@ class Numbering:
 
     Parameters
     ----------
-    store : Store or RemoteStore
+    store : CatalogStore
         The output.
     own : pathlib.Path or None
         A map that is not the one in OUT: `own_map`.
@@ -71,9 +70,9 @@ class Numbering:
         Whether nobody but their owner may read what a run writes.
     """
 
-    def __init__(self, store: Store | RemoteStore, own: Path | None, *, private: bool) -> None:
+    def __init__(self, store: CatalogStore, own: Path | None, *, private: bool) -> None:
         self._store = store
-        self._is_file = own is not None or isinstance(store, Store)
+        self._is_file = own is not None or store.promises_numbers
         self._closed = private and own is None
         self._path = own or store.numbers()
         is_taken_over = own is None and not self._path.exists()

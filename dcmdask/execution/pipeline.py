@@ -20,8 +20,9 @@ from dcmdask.execution.shrink import Reads, ShrinkGuard
 from dcmdask.execution.supervisor import start_reader, stop_readers
 from dcmdask.formats.xlsx import check_library
 from dcmdask.listing.listing import Chosen, choose
-from dcmdask.publish.bucket_store import RemoteStore
-from dcmdask.publish.folder_store import Store
+from dcmdask.publish.bucket_store import BucketStore
+from dcmdask.publish.catalog_store import CatalogStore
+from dcmdask.publish.folder_store import FolderStore
 from dcmdask.publish.output import sources_of
 from dcmdask.publish.output_place import output_of, refuse_data
 from dcmdask.remote.credentials import no_secrets_in_errors
@@ -103,7 +104,7 @@ def _run(chosen: Chosen, options: RunOptions, watch: Watch, record: RunRecord) -
 
 
 def _publish(
-    store: Store | RemoteStore,
+    store: CatalogStore,
     known: Known,
     reading: SourceReading,
     numbering: Numbering,
@@ -132,7 +133,7 @@ def _publish(
 
 
 def _check_shrinking(
-    store: Store | RemoteStore, known: Known, reading: SourceReading, options: RunOptions
+    store: CatalogStore, known: Known, reading: SourceReading, options: RunOptions
 ) -> None:
     """Refuse to publish what would empty the catalog in OUT."""
     listing, totals = reading.listing, reading.totals
@@ -142,9 +143,9 @@ def _check_shrinking(
     guard.check(reads, parts, totals.counts["instances"], store.staging / "shrink")
 
 
-def _open_store(out: Path | str, options: RunOptions) -> Store | RemoteStore:
+def _open_store(out: Path | str, options: RunOptions) -> CatalogStore:
     if isinstance(out, Path):
-        return Store(
+        return FolderStore(
             out,
             fresh=options.fresh,
             writes=names_written(options),
@@ -154,7 +155,7 @@ def _open_store(out: Path | str, options: RunOptions) -> Store | RemoteStore:
     if options.private:
         words = f"--private with --out {out}"
         raise UsageError(words, "leave it out: who may read a bucket is said by its policy")
-    return RemoteStore(
+    return BucketStore(
         out,
         options.remote,
         fresh=options.fresh,

@@ -11,8 +11,7 @@ from dcmdask.execution import cluster, name_search
 from dcmdask.execution.supervisor import read_partition, stop_readers
 from dcmdask.execution.totals import Totals
 from dcmdask.listing.listing import Chosen, Listing, write_again, write_manifest
-from dcmdask.publish.bucket_store import RemoteStore
-from dcmdask.publish.folder_store import Store
+from dcmdask.publish.catalog_store import CatalogStore
 from dcmdask.publish.output_place import left_out
 from dcmdask.state.previous_runs import Known
 from dcmdask.state.reuse import carry, rows_to_describe
@@ -31,7 +30,7 @@ class SourceReading:
         What to list.
     out : pathlib.Path or str
         The output, of which nothing is listed.
-    store : Store or RemoteStore
+    store : CatalogStore
         It: parts are left there.
     known : Known
         What earlier runs have read.
@@ -54,7 +53,7 @@ class SourceReading:
         self,
         chosen: Chosen,
         out: Path | str,
-        store: Store | RemoteStore,
+        store: CatalogStore,
         known: Known,
         options: RunOptions,
         watch: Watch,

@@ -13,8 +13,7 @@ from dcmdask.assemble.prepare import Assembled
 from dcmdask.config import RunOptions, digest_of
 from dcmdask.execution.totals import SUMMED, Totals
 from dcmdask.listing.listing import Chosen, Listing
-from dcmdask.publish.bucket_store import RemoteStore
-from dcmdask.publish.folder_store import Store
+from dcmdask.publish.catalog_store import CatalogStore
 from dcmdask.publish.output import State, is_whole, state_of, token_of
 from dcmdask.state.previous_runs import Changes, Known
 from dcmdask.tables.schema import VERSION
@@ -79,7 +78,7 @@ class RunRecord:
         )
 
     def catalog(
-        self, store: Store | RemoteStore, assembled: Assembled, changes: Changes
+        self, store: CatalogStore, assembled: Assembled, changes: Changes
     ) -> dict[str, Any]:
         """Give the content of catalog.json."""
         listing, totals = self._listing, self._totals
@@ -104,7 +103,7 @@ class RunRecord:
             "run": self._of_run(store, changes),
         }
 
-    def confirmed(self, store: Store | RemoteStore, changes: Changes) -> dict[str, Any]:
+    def confirmed(self, store: CatalogStore, changes: Changes) -> dict[str, Any]:
         """Give the content of the catalog.json that is there, with this run in place of the last."""
         catalog = store.output.read_catalog()
         return {**catalog, **self._of_listing(), "run": self._of_run(store, changes)}
@@ -122,7 +121,7 @@ class RunRecord:
             "moved": [list(pair) for pair in self.moved],
         }
 
-    def _of_run(self, store: Store | RemoteStore, changes: Changes) -> dict[str, Any]:
+    def _of_run(self, store: CatalogStore, changes: Changes) -> dict[str, Any]:
         return {
             "started": self._begun.isoformat(timespec="seconds"),
             "ended": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
@@ -139,7 +138,7 @@ class RunRecord:
         }
 
 
-def is_as_published(store: Store | RemoteStore, changes: Changes, state: State) -> bool:
+def is_as_published(store: CatalogStore, changes: Changes, state: State) -> bool:
     """Tell whether the catalog in OUT is what this run would publish, and is all there."""
     before = state_of(store.output, token_of(store.output.catalog()))
     if before is None or not changes.nothing:

@@ -32,6 +32,7 @@ from dcmdask.own_names import (
     sent_name,
     state_name,
 )
+from dcmdask.publish.catalog_store import CatalogStore
 from dcmdask.publish.lease import Lease
 from dcmdask.publish.output import (
     CATALOG,
@@ -40,9 +41,7 @@ from dcmdask.publish.output import (
     Check,
     State,
     StoreOutput,
-    is_of_use,
     json_object,
-    known_of,
     state_of,
     token_of,
 )
@@ -57,13 +56,12 @@ from dcmdask.publish.ownership import (
     refusal,
 )
 from dcmdask.publish.projectids import SEED_MAP, greatest_beside
-from dcmdask.publish.staging import Staging
 from dcmdask.remote.address import Address
 from dcmdask.remote.client import ConflictError, Listed
 from dcmdask.state.folder import StoreFolder, discard, is_absent, reaching, read_now, upload
 from dcmdask.state.manifest import PieceWriter
 from dcmdask.state.parts import Parts, check_of, list_stems, names_of_part, remove_others
-from dcmdask.state.previous_runs import Known, write_index
+from dcmdask.state.previous_runs import write_index
 from dcmdask.system import interrupts, scratch
 from dcmdask.system.writing import writing
 from dcmdask.types import PRIVATE
@@ -73,7 +71,7 @@ _OF_THIS_PROCESS = ("memory",)
 """Protocols of stores that the processes which read do not see."""
 
 
-class RemoteStore(Staging):
+class BucketStore(CatalogStore):
     """The output of a run in a store.
 
     Parameters
@@ -89,22 +87,14 @@ class RemoteStore(Staging):
     replace : bool
         Whether a ``catalog.json`` that is not ours is moved to a prefix beside it, not refused.
 
-    Attributes
-    ----------
-    place : str
-        The URL.
-    output : StoreOutput
-        What is in it.
-    parts : StoreFolder
-        Of the parts.
-    interrupted, read_anew, missing, rewritten, set_aside, set_aside_in
-        As of `dcmdask.publish.folder_store.Store`.
-
     Notes
     -----
-    Use it as a context, as `dcmdask.publish.folder_store.Store`. What is prepared and what was fetched lie in a
-    temporary folder of this machine; nothing that a later run needs does.
+    What is prepared and what was fetched lie in a temporary folder of this machine; nothing that a later run needs does.
     """
+
+    promises_numbers = False
+    output: StoreOutput
+    parts: StoreFolder
 
     def __init__(
         self,
@@ -116,16 +106,8 @@ class RemoteStore(Staging):
         replace: bool = False,
     ) -> None:
         own = scratch.make_for(self)
-        super().__init__(own / STAGING)
-        self.output = StoreOutput(url, options, own)
-        self.place = self.output.place
-        self.parts = self.output.parts
-        self.interrupted: str | None = None
-        self.read_anew: str | None = None
-        self.missing: list[str] = []
-        self.rewritten: set[str] = set()
-        self.set_aside: list[str] = []
-        self.set_aside_in: str | None = None
+        super().__init__(own / STAGING, StoreOutput(url, options, own))
+        self._set_aside_in: str | None = None
         self._replace = replace
         self._refused = False
         self._etags: dict[str, str | None] = {}
@@ -140,6 +122,10 @@ class RemoteStore(Staging):
         self._lease = Lease(self._remote, self.output.key(f"{PRIVATE}/{HOLDER}"), self.place)
         for folder in (self.parts, self._private):
             folder.may_remove = lambda: self._lease.is_held
+
+    @property
+    def set_aside_in(self) -> str | None:  # noqa: D102 - as of every store
+        return self._set_aside_in
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -192,7 +178,7 @@ class RemoteStore(Staging):
                 self._remote.delete([self.output.key(CATALOG)])
         except ConflictError as error:
             raise OutputError(f"{self.place}/{folder}", "it is there", "run again") from error
-        self.set_aside, self.set_aside_in = [CATALOG], folder
+        self.set_aside, self._set_aside_in = [CATALOG], folder
         self.output.catalog()
 
     def _leave(self, *, reachable: bool) -> None:
@@ -270,27 +256,11 @@ class RemoteStore(Staging):
 
     # -- what is known ---------------------------------------------------------------------------
 
-    def known(self, reading: str, *, full: bool) -> Known:
-        """Give what earlier runs have read that is of use to this one: as `dcmdask.publish.folder_store.Store`."""
-        token = token_of(self.output.catalog())
-        if not is_of_use(self.output, token, reading, full=full):
-            self._forget_unfinished()
-        said = {"reading": reading, "full": full, "after": token}
-        self._write(UNFINISHED, said)
-        # What a task was writing when its run was ended, and nobody will end.
-        remove_others(self.parts, list_stems(self.parts))
-        known, self.read_anew, _ = known_of(self.output, reading, full=full, scratch=self.staging)
-        return known
-
-    def _write(self, name: str, said: dict[str, Any]) -> None:
+    def _keep(self, name: str, said: dict[str, Any]) -> None:
         path = self._private.mirror / name
         with writing(path):
             path.write_text(json.dumps(said), encoding="utf-8")
         self._private.keep([name])
-
-    def _forget_unfinished(self) -> None:
-        state = state_of(self.output, token_of(self.output.catalog()))
-        remove_others(self.parts, [] if state is None else state.parts)
 
     def numbers(self) -> Path:
         """Give the file of ProjectIDs of the catalog, whether there is one or not."""
@@ -361,7 +331,7 @@ class RemoteStore(Staging):
         names = self.names()
         own = [self.prepared / name for name in names]
         # First what will be there: should this run be killed, the next one knows what is its.
-        self._write(
+        self._keep(
             sent_name(self._token),
             {name: path.stat().st_size for name, path in zip(names, own, strict=True)},
         )
@@ -400,7 +370,7 @@ class RemoteStore(Staging):
         }
         state = replace(state, index=check_of(index), published=published)
         self._private.keep([index_name(token)])
-        self._write(state_name(token), asdict(state))
+        self._keep(state_name(token), asdict(state))
         catalog = {
             **catalog,
             "state": token,

@@ -11,10 +11,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
-import tempfile
-import threading
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -36,6 +32,8 @@ from dcmdask.own_names import (
     index_name,
     state_name,
 )
+from dcmdask.publish.catalog_store import CatalogStore
+from dcmdask.publish.holder import Holder
 from dcmdask.publish.output import (
     CATALOG,
     DEFAULT_MAP,
@@ -43,8 +41,6 @@ from dcmdask.publish.output import (
     Check,
     FolderOutput,
     State,
-    is_of_use,
-    known_of,
     state_of,
     token_of,
 )
@@ -58,21 +54,17 @@ from dcmdask.publish.ownership import (
 )
 from dcmdask.publish.placing import Placing, sync
 from dcmdask.publish.projectids import SEED_MAP
-from dcmdask.publish.staging import Staging
 from dcmdask.state.folder import names_of
 from dcmdask.state.parts import check_of, list_stems, remove_others
-from dcmdask.state.previous_runs import Known, write_index
+from dcmdask.state.previous_runs import write_index
 from dcmdask.system import interrupts, locks, modes
 from dcmdask.system.writing import writing
 from dcmdask.types import PRIVATE
 
-_HEARTBEAT = 10.0
-_STALE = 60.0
-"""Seconds without a heartbeat after which a run on another machine is taken for dead."""
 _SYNCING = 16
 
 
-class Store(Staging):
+class FolderStore(CatalogStore):
     """The output folder of a run.
 
     Parameters
@@ -87,28 +79,11 @@ class Store(Staging):
         Whether what is not ours and in the way is moved to a folder beside it, not refused.
     closed : bool
         Whether nobody but the user may reach what is published.
-
-    Attributes
-    ----------
-    parts : pathlib.Path
-        Folder of the parts.
-    staging, prepared : pathlib.Path
-        Folders for what this run alone needs, and in it for what is to be published.
-    interrupted : str or None
-        What is known of a run that ended without a word.
-    read_anew : str or None
-        Why nothing of the catalog in OUT is of use, where there is one.
-    missing : list of str
-        Published files that somebody has removed.
-    set_aside : list of str
-        What was not ours and was moved to another folder.
-
-    Notes
-    -----
-    Use it as a context: entering takes the lock, refuses an output in which a name is taken that the
-    run would replace, and undoes what an earlier run left half published; leaving drops the staging
-    area. Parts stay.
     """
+
+    promises_numbers = True
+    output: FolderOutput
+    parts: Path
 
     def __init__(
         self,
@@ -119,16 +94,10 @@ class Store(Staging):
         replace: bool = False,
         closed: bool = False,
     ) -> None:
-        super().__init__(out / PRIVATE / STAGING)
+        own = FolderOutput(out)
+        super().__init__(out / PRIVATE / STAGING, own)
         self.out = out
-        self.place = str(out)
-        self.output = FolderOutput(out)
-        self.private = self.output.private
-        self.parts = self.output.parts
-        self.interrupted: str | None = None
-        self.read_anew: str | None = None
-        self.missing: list[str] = []
-        self.set_aside: list[str] = []
+        self.private = own.private
         self._fresh = fresh
         self._writes = set(writes)
         self._replace = replace
@@ -136,7 +105,7 @@ class Store(Staging):
         self._before: set[str] = set()
         self._placing = Placing(out, self.private, self.prepared)
         self._lock = FileLock(self.private / LOCK, mode=0o600)
-        self._holder = _Holder(self.private / HOLDER)
+        self._holder = Holder(self.private / HOLDER)
         self._made: list[Path] = []
 
     def __enter__(self) -> Self:
@@ -310,29 +279,7 @@ class Store(Staging):
 
     # -- what is known ---------------------------------------------------------------------------
 
-    def known(self, reading: str, *, full: bool) -> Known:
-        """Give what earlier runs have read that is of use to this one, and remember its settings.
-
-        Parameters
-        ----------
-        reading : str
-            Digest of the settings that decide what is read of a file.
-        full : bool
-            Whether to know nothing of what is published: all is read again. What a full run that
-            was ended has read is known all the same.
-        """
-        token = self._token()
-        if not is_of_use(self.output, token, reading, full=full):
-            self._forget_unfinished()
-        said = {"reading": reading, "full": full, "after": token}
-        self._keep(UNFINISHED, said)
-        # What a task was writing when its run was ended, and nobody will end.
-        remove_others(self.parts, list_stems(self.parts))
-        known, self.read_anew, _ = known_of(self.output, reading, full=full, scratch=self.staging)
-        return known
-
     def _keep(self, name: str, said: dict[str, Any]) -> None:
-        """Write a file that this run or the next one reads, whole or not at all."""
         fresh = self.staging / name
         with writing(self.private):
             with open(fresh, "w", encoding="utf-8", opener=modes.private_opener) as stream:
@@ -356,10 +303,6 @@ class Store(Staging):
 
     def took(self, stem: str) -> None:
         """Note that a worker has left a part."""
-
-    def _forget_unfinished(self) -> None:
-        state = read_state(self.out)
-        remove_others(self.parts, [] if state is None else state.parts)
 
     # -- publishing ------------------------------------------------------------------------------
 
@@ -471,58 +414,6 @@ class Store(Staging):
             checks = pool.map(check, names)
             list(pool.map(sync, [index, *kept]))
             return dict(zip(names, checks, strict=True))
-
-
-class _Holder:
-    """Who writes in an output folder, said in a file that is touched as long as it lives."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._ended = threading.Event()
-
-    def take(self) -> None:
-        """Say that it is this process, from now on."""
-        began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        said = {"pid": os.getpid(), "host": socket.gethostname(), "began": began}
-        modes.private_file(self._path).write_text(json.dumps(said))
-        threading.Thread(target=self._beat, daemon=True, name="dcmdask-holder").start()
-
-    def drop(self) -> None:
-        """Say that it is nobody."""
-        self._ended.set()
-        with suppress(OSError):
-            self._path.unlink(missing_ok=True)
-
-    def _beat(self) -> None:
-        while not self._ended.wait(_HEARTBEAT):
-            with suppress(OSError):
-                os.utime(self._path)
-
-    def said(self) -> str | None:
-        """Name the process that the file names; None where there is no file."""
-        try:
-            said = json.loads(self._path.read_text())
-            return f"process {said['pid']} on {said['host']}, begun {said['began']}"
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError):
-            return "another run"
-
-    def who(self) -> str:
-        """Say who writes there."""
-        return f"{self.said() or 'another run'} writes there now"
-
-    def lives_elsewhere(self) -> bool:
-        """Tell whether a process of another machine has touched the file of late."""
-        try:
-            elsewhere = json.loads(self._path.read_text())["host"] != socket.gethostname()
-            # By the clock of the file system: those of two machines may differ.
-            with tempfile.TemporaryFile(dir=self._path.parent) as now:
-                age = os.fstat(now.fileno()).st_mtime - self._path.stat().st_mtime
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
-        # A clock that was wrong may have left a time to come.
-        return bool(elsewhere) and abs(age) < _STALE
 
 
 def _sync_all(paths: Sequence[Path]) -> None:

@@ -19,15 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from dcmdask.errors import HeaderError, LockedError, OutputError, StoreError
+from dcmdask.publish import heartbeat
+from dcmdask.publish.heartbeat import Heartbeat
 from dcmdask.remote.client import ConflictError
 from dcmdask.remote.remote import Remote
 from dcmdask.state.folder import reaching, read_now
-
-HEARTBEAT = 10.0
-"""Seconds between two signs of life."""
-
-STALE = 60.0
-"""Seconds without one after which a run is taken for dead, by the clock of the store."""
 
 _ATTEMPTS = 5
 
@@ -72,7 +68,7 @@ class Lease:
         self._lost: str | None = None
         self._held = False
         self._renewed = 0.0
-        self._ended = threading.Event()
+        self._heartbeat = Heartbeat("dcmdask-lease", self._renew_if_reached)
         self._lock = threading.Lock()
         began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self._said = {
@@ -101,7 +97,7 @@ class Lease:
                 died = seen.who
             if self._put("" if seen is None else seen.etag):
                 self._held = True
-                threading.Thread(target=self._beat, daemon=True, name="dcmdask-lease").start()
+                self._heartbeat.start()
                 return died
         raise LockedError(self._place, "other runs begin there now", "run again")
 
@@ -110,10 +106,10 @@ class Lease:
         lives = _lives(seen.said)
         if lives is False:
             return
-        left = math.inf if lives else STALE - self._age(seen)
+        left = math.inf if lives else heartbeat.STALE - self._age(seen)
         remedy = "wait for it, or end it"
         # A clock that was wrong may have left a time to come.
-        if lives or 0 < left < 2 * STALE:
+        if lives or 0 < left < 2 * heartbeat.STALE:
             if not lives:
                 remedy += f"; if it was killed, its place is free in {math.ceil(left)} s"
             raise LockedError(self._place, f"{seen.who} writes there now", remedy)
@@ -166,11 +162,10 @@ class Lease:
 
     # -- while it is held ------------------------------------------------------------------------
 
-    def _beat(self) -> None:
-        while not self._ended.wait(HEARTBEAT):
-            # The next one may arrive.
-            with suppress(OutputError, HeaderError, StoreError):
-                self.renew()
+    def _renew_if_reached(self) -> None:
+        # The next one may arrive.
+        with suppress(OutputError, HeaderError, StoreError):
+            self.renew()
 
     def renew(self) -> None:
         """Say that this run lives.
@@ -199,11 +194,13 @@ class Lease:
     @property
     def is_held(self) -> bool:
         """Whether it is held, and the last sign of life is none that nobody believes any more."""
-        return self._held and self._lost is None and time.monotonic() - self._renewed < STALE
+        return (
+            self._held and self._lost is None and time.monotonic() - self._renewed < heartbeat.STALE
+        )
 
     def end(self) -> None:
         """Say nothing any more."""
-        self._ended.set()
+        self._heartbeat.end()
 
     def drop(self) -> None:
         """Let go of it."""

@@ -19,7 +19,7 @@ from dcmdask.errors import DcmdaskError, HeaderError, OutputError, UsageError
 from dcmdask.marks import has_only_own_names, is_output, names_an_output
 from dcmdask.publish.output import CATALOG, checked_url
 from dcmdask.publish.ownership import is_litter, is_own_catalog
-from dcmdask.remote.address import Address, below, is_url, local_path
+from dcmdask.remote.address import WEB, Address, below, is_url, local_path
 from dcmdask.remote.remote import Remote, open_remote
 from dcmdask.source.entries import OUTPUTS, Root
 from dcmdask.state.folder import read_now
@@ -63,7 +63,7 @@ def output_of(roots: list[Root], out: str | None) -> Path | str:
 
 def _checked_out(roots: list[Root], out: str) -> str:
     url = checked_url(out)
-    if Address.parse(url).protocol in ("http", "https"):
+    if Address.parse(url).protocol in WEB:
         raise UsageError(f"--out {url}: a web server takes no files", "name a bucket or a folder")
     if any(not root.only and root.path == url for root in roots):
         raise UsageError(f"--out {url} is a source", "name a place below it or beside it")

@@ -12,6 +12,12 @@ _URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://(.*)$", re.DOTALL)
 _ALIASES = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az", "adl": "az"}
 _WITHOUT_CONTAINER = ("memory",)
 
+DICOMWEB = "dicomweb+"
+"""What stands before the URL of a web server that is asked as DICOMweb has it (PS3.18)."""
+
+WEB = ("http", "https", f"{DICOMWEB}http", f"{DICOMWEB}https")
+"""Protocols of web servers, which take no files."""
+
 
 def is_url(place: str) -> bool:
     r"""Tell whether a place is a URL, and not a path of this machine.
@@ -23,6 +29,17 @@ def is_url(place: str) -> bool:
     """
     found = _URL.match(place)
     return found is not None and found[1].lower() not in ("file", "local")
+
+
+def is_dicomweb(place: str) -> bool:
+    """Tell whether a place is a DICOMweb service, or lies in one.
+
+    Examples
+    --------
+    >>> is_dicomweb("dicomweb+https://host/dicom-web"), is_dicomweb("https://host/dicom-web")
+    (True, False)
+    """
+    return is_url(place) and place.lower().startswith(DICOMWEB)
 
 
 def local_path(place: str) -> str:

@@ -13,10 +13,9 @@ from typing import NamedTuple
 from urllib.parse import unquote, unquote_plus
 
 from dcmdask.errors import DcmdaskError
-from dcmdask.remote.address import Address, is_url
+from dcmdask.remote.address import WEB, Address, is_url
 
 USER, PASSWORD, QUERY = "user", "password", "query"
-WEB = ("http", "https")
 
 _CHAINED = re.compile(r"::(?=[A-Za-z][A-Za-z0-9+.-]*://)")
 _URL = re.compile(

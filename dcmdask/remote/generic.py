@@ -134,8 +134,8 @@ class FsspecClient:
         """Read of a web server, which may answer with the whole file instead: up to there, then."""
         session = await self._fs.set_session()
         given = self._fs.kwargs
-        wanted = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
-        settings = {**given, "headers": {**given.get("headers", {}), **wanted}}
+        wanted = {**given.get("headers", {}), **self._headers(start, stop)}
+        settings = {**given, "headers": wanted}
         async with session.get(self._fs.encode_url(self._path(key)), **settings) as answer:
             if answer.status >= 400:
                 raise of_status(answer.status)
@@ -150,6 +150,10 @@ class FsspecClient:
             while len(found) < stop and (piece := await answer.content.read(stop - len(found))):
                 found += piece
             return bytes(found[start:])
+
+    def _headers(self, start: int, stop: int) -> dict[str, str]:
+        """Return what a web server is told beside a URL."""
+        return {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
 
     def head(self, key: str) -> Listed:
         """Say what a listing would say of a key."""

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from dcmdask.config import RemoteOptions
 from dcmdask.errors import HeaderError, StoreError, UsageError
-from dcmdask.remote.address import Address, url_of
+from dcmdask.remote.address import DICOMWEB, WEB, Address, url_of
 from dcmdask.remote.client import BehindEndError, Client, ConflictError, Level, Listed, PassingError
 from dcmdask.remote.options import options_of
 from dcmdask.remote.retry import ATTEMPTS, Health, pause_before
@@ -48,7 +48,7 @@ _LARGE = 1024 * 1024
 _LARGE_AT_ONCE = 8
 """Large files that are written at a time: each gets its share of a line that may be slow."""
 
-_EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure", "http": "http", "https": "http"}
+_EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure", **dict.fromkeys(WEB, "http")}
 
 
 class Remote:
@@ -332,9 +332,15 @@ def _client(address: Address, options: RemoteOptions) -> Client:
             from dcmdask.remote.clouds import azure_client
 
             return azure_client(address.container, given)
+        secrets = web_secrets(address.root, options.storage)
+        if address.protocol.startswith(DICOMWEB):
+            from dcmdask.remote.dicomweb import DicomwebClient
+
+            return DicomwebClient(
+                address.protocol, address.container, given, options.stall, secrets
+            )
         from dcmdask.remote.generic import FsspecClient
 
-        secrets = web_secrets(address.root, options.storage)
         return FsspecClient(address.protocol, address.container, given, options.stall, secrets)
     except ImportError as error:
         extra = _EXTRAS.get(address.protocol, address.protocol)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dcmdask.config import RemoteOptions
-from dcmdask.remote.address import is_url
+from dcmdask.remote.address import is_dicomweb, is_url
+from dcmdask.source.dicomweb.listing import DicomwebListing
+from dcmdask.source.dicomweb.reader import DicomwebReader
 from dcmdask.source.folders.disk import Disk
 from dcmdask.source.folders.local import FolderListing
 from dcmdask.source.source_listing import SourceListing
@@ -37,6 +39,7 @@ class SourceKind:
 
 KINDS = (
     SourceKind(lambda place: not is_url(place), FolderListing, Disk),
+    SourceKind(is_dicomweb, DicomwebListing, DicomwebReader),
     SourceKind(is_url, StoreListing, Bucket),
 )
 """In order: the first that a place names."""

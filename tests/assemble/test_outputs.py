@@ -11,7 +11,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from dcmdask.synthetic.synthetic import write_synthetic
 from support import crawl, encode
 
 import dcmdask.assemble.outputs
@@ -24,6 +23,7 @@ from dcmdask.config import RunOptions
 from dcmdask.formats.json import render_records
 from dcmdask.formats.text import Lines, joined
 from dcmdask.source.folders.not_entered import _PUBLISHED
+from dcmdask.synthetic import write_synthetic
 from dcmdask.tables.schema import INSTANCES
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")

@@ -207,9 +207,9 @@ def test_a_second_run_at_the_same_time_ends_with_one_line(
     command, source: Path, tmp_path: Path
 ) -> None:
     """It names who writes there and exits with 1."""
-    from dcmdask.publish.folder_store import Store
+    from dcmdask.publish.folder_store import FolderStore
 
-    with Store(tmp_path / "out"):
+    with FolderStore(tmp_path / "out"):
         done = command("run", source, "--out", tmp_path / "out", "-q")
     began = r"begun \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
     who = rf"process {os.getpid()} on \S+, {began}"

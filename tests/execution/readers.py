@@ -15,7 +15,7 @@ from source.making import instance
 from dcmdask.config import ReadOptions
 from dcmdask.execution.supervisor import ReaderProcess
 from dcmdask.listing.listing import Listing, open_roots, write_manifest
-from dcmdask.publish.folder_store import Store
+from dcmdask.publish.folder_store import FolderStore
 from dcmdask.state.parts import Parts
 from dcmdask.state.previous_runs import Known
 from dcmdask.tables.schema import FAILURES
@@ -62,7 +62,7 @@ class Work:
     """A listing in an output folder, and what reads it."""
 
     def __init__(self, folder: Path, partition_size: int, reader: ReaderProcess) -> None:
-        self.store = Store(folder / "out")
+        self.store = FolderStore(folder / "out")
         self.store.__enter__()
         self.reader = reader
         growing = write_manifest(

@@ -35,8 +35,8 @@ from dcmdask.catalog.catalog import Catalog
 from dcmdask.config import RunOptions
 from dcmdask.errors import CatalogError, DcmdaskError, HeaderError, LockedError, OutputError
 from dcmdask.execution.pipeline import run
-from dcmdask.publish import lease
-from dcmdask.publish.bucket_store import RemoteStore
+from dcmdask.publish import heartbeat, lease
+from dcmdask.publish.bucket_store import BucketStore
 from dcmdask.publish.lease import Lease
 from dcmdask.remote import obstores
 from dcmdask.remote.remote import Remote, open_remote
@@ -303,11 +303,11 @@ def die(*_what): os.kill(os.getpid(), signal.SIGKILL)
 real = room.upload
 if where == "no file": room.upload = die
 if where == "half the files": room.upload = lambda r, f: (real(r, f[: len(f) // 2]), die())
-if where == "no state": room.RemoteStore._write = (
-    lambda self, name, what, real=room.RemoteStore._write:
+if where == "no state": room.BucketStore._write = (
+    lambda self, name, what, real=room.BucketStore._write:
         die() if name.startswith("state") else real(self, name, what))
-if where == "no name": room.RemoteStore._name = die
-if where == "named": room.RemoteStore._discard = die
+if where == "no name": room.BucketStore._name = die
+if where == "named": room.BucketStore._discard = die
 room_options = RunOptions(out=out, storage_option=tuple(options), workers=1, merge_all=True,
                           partition_size=12)
 run([source], room_options)
@@ -378,8 +378,8 @@ def test_an_interrupted_run_lets_go(bucket: Bucket) -> None:
 # -- one writer --------------------------------------------------------------------------------------
 
 
-def _store(bucket: Bucket) -> RemoteStore:
-    return RemoteStore(bucket.url, RunOptions(storage_option=told(bucket)).remote)
+def _store(bucket: Bucket) -> BucketStore:
+    return BucketStore(bucket.url, RunOptions(storage_option=told(bucket)).remote)
 
 
 def _lease(bucket: Bucket) -> Lease:
@@ -420,7 +420,7 @@ def test_a_run_that_gives_no_sign_of_life_is_taken_for_dead(
 ) -> None:
     """By the clock of the store; the run after it says whose place it took."""
     _left_behind(bucket)
-    monkeypatch.setattr(lease, "STALE", 1.0)
+    monkeypatch.setattr(heartbeat, "STALE", 1.0)
     time.sleep(2.1)
     after = crawl(source, bucket).run["run"]["after"]
     assert "process 77 on elsewhere, begun 2026-01-02T03:04:05Z" == after
@@ -447,7 +447,7 @@ def test_what_a_run_says_of_itself_may_be_damaged(
     bucket.put(".dcmdask/holder.json", b'{"pid": 7')
     with pytest.raises(LockedError, match="another run writes there now"), _store(bucket):
         pass
-    monkeypatch.setattr(lease, "STALE", 1.0)
+    monkeypatch.setattr(heartbeat, "STALE", 1.0)
     time.sleep(2.1)
     with _store(bucket) as store:
         assert "another run" == store.interrupted
@@ -494,7 +494,7 @@ def test_a_run_is_respected_where_a_store_passes_over_conditions(
 
 def test_a_run_says_that_it_lives(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     """It writes its word again and again as long as it is under way."""
-    monkeypatch.setattr(lease, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(heartbeat, "SECONDS", 0.05)
     with _store(bucket):
         first = json.loads(bucket.get(".dcmdask/holder.json"))["beats"]
         assert wait_for(lambda: json.loads(bucket.get(".dcmdask/holder.json"))["beats"] > first + 3)
@@ -504,7 +504,7 @@ def test_a_word_that_does_not_arrive_is_not_the_last(
     bucket: Bucket, proxied: Proxied, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A store that refuses for a while does not make others take a run for dead."""
-    monkeypatch.setattr(lease, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(heartbeat, "SECONDS", 0.05)
     proxy = proxied(bucket.server)
     with _store(bucket.behind(proxy)):
         proxy.faults.answers = [Answer("holder.json", 403)]
@@ -550,16 +550,16 @@ def test_a_run_that_was_taken_for_dead_publishes_nothing(
 ) -> None:
     """It stops before it names its catalog, and removes nothing of the run that took its place."""
     before = crawl(source, bucket)
-    real = RemoteStore.publish
+    real = BucketStore.publish
 
-    def publish(self: RemoteStore, *what: Any) -> Any:
+    def publish(self: BucketStore, *what: Any) -> Any:
         bucket.put(".dcmdask/parts/0000000000-01234567.read.arrow", b"of the other one")
         _left_behind(bucket)
         if gone:
             bucket.remove(".dcmdask/holder.json")
         return real(self, *what)
 
-    monkeypatch.setattr(RemoteStore, "publish", publish)
+    monkeypatch.setattr(BucketStore, "publish", publish)
     with pytest.raises(LockedError, match="this one was taken for dead; run again"):
         crawl(source, bucket, full=True)
     assert before.run == Catalog(bucket.url, told(bucket)).run
@@ -572,17 +572,17 @@ def test_a_run_that_was_taken_for_dead_stops_reading(
     source: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It need not come to its end to see that it works in vain."""
-    monkeypatch.setattr(lease, "HEARTBEAT", 0.05)
-    real, calls = RemoteStore.took, [0]
+    monkeypatch.setattr(heartbeat, "SECONDS", 0.05)
+    real, calls = BucketStore.took, [0]
 
-    def took(self: RemoteStore, stem: str) -> None:
+    def took(self: BucketStore, stem: str) -> None:
         calls[0] += 1
         if calls[0] == 2:
             _left_behind(bucket)
             assert wait_for(lambda: not self._lease.is_held)
         real(self, stem)
 
-    monkeypatch.setattr(RemoteStore, "took", took)
+    monkeypatch.setattr(BucketStore, "took", took)
     with pytest.raises(LockedError, match=r"process 77 on elsewhere, begun .* taken for dead"):
         crawl(source, bucket)
     assert 2 == calls[0]
@@ -594,13 +594,13 @@ def test_a_catalog_that_somebody_else_published_is_not_written_over(
 ) -> None:
     """Where catalog.json is another one than at the beginning, that one stays."""
     catalog = crawl(source, bucket)
-    real = RemoteStore.publish
+    real = BucketStore.publish
 
-    def publish(self: RemoteStore, *what: Any) -> Any:
+    def publish(self: BucketStore, *what: Any) -> Any:
         bucket.put("catalog.json", json.dumps({**catalog.run, "by": "another"}).encode())
         return real(self, *what)
 
-    monkeypatch.setattr(RemoteStore, "publish", publish)
+    monkeypatch.setattr(BucketStore, "publish", publish)
     with pytest.raises(LockedError, match="another run has published there since this one began"):
         crawl(source, bucket, full=True)
     assert "another" == Catalog(bucket.url, told(bucket)).run["by"]

@@ -27,7 +27,7 @@ from dcmdask.errors import CatalogError, LockedError, OutputError
 from dcmdask.execution.pipeline import run
 from dcmdask.header.reader import read_headers
 from dcmdask.publish import placing
-from dcmdask.publish.folder_store import Store, read_state
+from dcmdask.publish.folder_store import FolderStore, read_state
 from dcmdask.publish.output import CATALOG, Check, FolderOutput, State
 from dcmdask.state.parts import list_stems, write_part
 from dcmdask.tables.schema import READ
@@ -43,7 +43,7 @@ KEPT = ["lock", "output.json", "parts", "state-TOKEN.index", "state-TOKEN.json"]
 
 def _publish(out: Path, text: str, names: tuple[str, ...] = NAMES[:3]) -> None:
     """Publish a catalog whose every file says `text`."""
-    with Store(out) as store:
+    with FolderStore(out) as store:
         for name in names:
             path = store.staged(f"{name}/part" if name in FOLDERS else name)
             path.write_text(text)
@@ -176,14 +176,14 @@ import os, sys
 from pathlib import Path
 from dcmdask.publish import placing
 from dcmdask.publish.output import State
-from dcmdask.publish.folder_store import Store
+from dcmdask.publish.folder_store import FolderStore
 real, calls = placing.move, [0]
 def move(source, target):
     calls[0] += 1
     if calls[0] == int(sys.argv[2]):
         os.kill(os.getpid(), 9)
     real(source, target)
-with Store(Path(sys.argv[1])) as store:
+with FolderStore(Path(sys.argv[1])) as store:
     for name in ("cases/part", "index.csv", "instances/part"):
         store.staged(name).write_text("new")
     placing.move = move
@@ -210,7 +210,7 @@ def test_a_crash_between_moves_is_healed(tmp_path: Path, fail_at: int) -> None:
     out = tmp_path / "out"
     _publish(out, "old", ("cases", "old.csv", "instances"))
     assert -signal.SIGKILL == _python(_CRASH, out, fail_at).returncode
-    with Store(out) as store:
+    with FolderStore(out) as store:
         assert _catalog("old", ("cases", "old.csv", "instances")) == _content(out)
         assert [] == store.missing
     assert set(KEPT) <= set(_private(out))
@@ -226,7 +226,7 @@ def test_a_crash_of_a_first_run_is_healed(tmp_path: Path) -> None:
     out.mkdir()
     (out / "notes.txt").write_text("the user's")
     assert -signal.SIGKILL == _python(_CRASH, out, 3).returncode
-    with Store(out):
+    with FolderStore(out):
         assert {"notes.txt": "the user's"} == _content(out)
     (out / "notes.txt").unlink()
     _publish(out, "new")
@@ -245,10 +245,10 @@ def test_healing_that_is_interrupted_is_healed(
         with monkeypatch.context() as patch:
             _moves(patch, fail_at, OSError(errno.EIO, "I/O error"))
             # As if the process had died there: what leaving would try again is not tried.
-            patch.setattr(Store, "_leave", lambda store: store._lock.release())
-            with suppress(OutputError), Store(out):
+            patch.setattr(FolderStore, "_leave", lambda store: store._lock.release())
+            with suppress(OutputError), FolderStore(out):
                 pass
-    with Store(out):
+    with FolderStore(out):
         assert _catalog("old", NAMES) == _content(out)
 
 
@@ -257,8 +257,8 @@ def test_healing_that_is_interrupted_is_healed(
 _HOLD = """
 import sys, time
 from pathlib import Path
-from dcmdask.publish.folder_store import Store
-with Store(Path(sys.argv[1])) as store:
+from dcmdask.publish.folder_store import FolderStore
+with FolderStore(Path(sys.argv[1])) as store:
     store.staged("index.csv").write_text("unfinished")
     print("in", flush=True)
     time.sleep(60)
@@ -303,14 +303,14 @@ def test_the_lock_of_a_killed_run_is_taken_over(tmp_path: Path) -> None:
 
 def test_two_stores_of_one_process_exclude_each_other(tmp_path: Path) -> None:
     """The lock holds within a process too."""
-    with Store(tmp_path / "out"), pytest.raises(LockedError), Store(tmp_path / "out"):
+    with FolderStore(tmp_path / "out"), pytest.raises(LockedError), FolderStore(tmp_path / "out"):
         pass
 
 
 def test_a_run_that_is_refused_leaves_the_first_one_to_end(tmp_path: Path) -> None:
     """The first run publishes although a second one came and went."""
     out = tmp_path / "out"
-    with Store(out) as store:
+    with FolderStore(out) as store:
         with pytest.raises(LockedError):
             _publish(out, "second")
         store.staged("index.csv").write_text("first")
@@ -325,7 +325,7 @@ def test_an_output_that_is_a_file_is_refused(tmp_path: Path) -> None:
     """Neither the file itself nor a path below it can be an output, and it stays as it is."""
     (tmp_path / "file").write_text("mine")
     for out in (tmp_path / "file", tmp_path / "file" / "out"):
-        with pytest.raises(OutputError, match="choose another --out"), Store(out):
+        with pytest.raises(OutputError, match="choose another --out"), FolderStore(out):
             pass
     assert "mine" == (tmp_path / "file").read_text()
 
@@ -340,7 +340,7 @@ def test_a_run_without_result_leaves_only_what_was_there(tmp_path: Path) -> None
     """An empty output folder that the user made stays, one that the run made goes."""
     (tmp_path / "mine").mkdir()
     for out in ("mine", "new", "deep/new"):
-        with pytest.raises(ZeroDivisionError), Store(tmp_path / out):
+        with pytest.raises(ZeroDivisionError), FolderStore(tmp_path / out):
             raise ZeroDivisionError
     assert ["mine"] == [path.name for path in tmp_path.rglob("*")]
 
@@ -348,7 +348,10 @@ def test_a_run_without_result_leaves_only_what_was_there(tmp_path: Path) -> None
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems allow valid text only")
 def test_an_output_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
     """Parquet writers take no such path; the user is told before the crawl."""
-    with pytest.raises(OutputError, match="its name is no valid text"), Store(tmp_path / "\udcff"):
+    with (
+        pytest.raises(OutputError, match="its name is no valid text"),
+        FolderStore(tmp_path / "\udcff"),
+    ):
         pass
     assert [] == os.listdir(tmp_path)
 
@@ -365,11 +368,11 @@ def test_a_source_whose_name_is_no_text_is_published(tmp_path: Path) -> None:
 
 _STORE = """
 from pathlib import Path
-from dcmdask.publish.folder_store import Store
+from dcmdask.publish.folder_store import FolderStore
 from dcmdask.errors import OutputError
 for out in sys.argv[1:]:
     try:
-        with Store(Path(out)):
+        with FolderStore(Path(out)):
             print("entered")
     except OutputError as error:
         print(error)
@@ -515,7 +518,7 @@ def test_a_disk_that_gets_full_keeps_whole_parts(tmp_path: Path) -> None:
 
 def test_a_run_that_ends_leaves_no_half_part(tmp_path: Path) -> None:
     """What is of no use to the next run takes no space."""
-    with Store(tmp_path / "out") as store:
+    with FolderStore(tmp_path / "out") as store:
         store.known("", full=False)
         nothing = read_headers([], desensitize=False)
         whole = write_part(store.parts, 0, nothing, READ.empty_table(), "")
@@ -581,7 +584,7 @@ def test_a_manifest_that_is_gone_is_said(tmp_path: Path) -> None:
 
 def test_tables_are_written_under_the_staging_area(tmp_path: Path) -> None:
     """Nothing bears its final name before it is published."""
-    with Store(tmp_path / "out") as store:
+    with FolderStore(tmp_path / "out") as store:
         with store.open_output("index.parquet") as stream:
             stream.write(b"PAR1")
         assert {} == _content(tmp_path / "out")

@@ -28,7 +28,7 @@ from dcmdask.cli.main import main
 from dcmdask.config import LAYOUTS, RunOptions
 from dcmdask.errors import OutputError
 from dcmdask.publish import folder_store, placing
-from dcmdask.publish.folder_store import Store
+from dcmdask.publish.folder_store import FolderStore
 from dcmdask.publish.output import CATALOG, OF_PEOPLE, Check, State
 from dcmdask.publish.ownership import _is_as_written
 from dcmdask.publish.placing import Placing
@@ -389,7 +389,7 @@ def test_what_is_put_there_while_files_are_moved_is_not_touched(
 def publish(out: Path, text: str, names: tuple[str, ...], **options: Any) -> None:
     """Publish files that say `text`."""
     options.setdefault("writes", {name.partition("/")[0] for name in names})
-    with Store(out, **options) as one:
+    with FolderStore(out, **options) as one:
         for name in names:
             one.staged(name).write_text(text)
         one.publish({"text": text}, STATE)
@@ -402,7 +402,7 @@ import os, sys
 from pathlib import Path
 from dcmdask.publish import placing
 from dcmdask.publish.output import State
-from dcmdask.publish.folder_store import Store
+from dcmdask.publish.folder_store import FolderStore
 out, fail_at = Path(sys.argv[1]), int(sys.argv[2])
 real, calls = placing.move, [0]
 def move(source, target):
@@ -411,7 +411,7 @@ def move(source, target):
         os.kill(os.getpid(), 9)
     real(source, target)
 placing.move = move
-with Store(out) as store:
+with FolderStore(out) as store:
     for name in ("cases/a.csv", "index.csv", "sop_map.json"):
         store.staged(name).write_text("new")
     store.publish({"text": "new"}, State("", "", "", "", [], [], {}))
@@ -435,7 +435,7 @@ def test_after_a_kill_nothing_of_the_user_is_lost(tmp_path: Path, fail_at: int) 
     with pytest.raises(OutputError, match=r"(cases|cases/mine\.csv|index\.csv): no run wrote it"):
         publish(out, "next", ("index.csv",))
     assert before == tree(out)
-    with Store(out, replace=True) as one:
+    with FolderStore(out, replace=True) as one:
         aside = one.set_aside_in
     after = tree(out, private=False)
     moved = {f"{aside}/{name}": mine[name] for name in ("cases/mine.csv", "index.csv")}
@@ -477,18 +477,18 @@ def _dying(at: int, *, half: bool) -> Iterator[None]:
             raise _Killed
         real_undo(self)
 
-    def leave(self: Store) -> None:
+    def leave(self: FolderStore) -> None:
         if calls[0] >= at:
             self._holder.drop()
             self._lock.release()
         else:
             real_leave(self)
 
-    real_undo, real_leave = Placing.undo, Store._leave
+    real_undo, real_leave = Placing.undo, FolderStore._leave
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(placing, "move", move)
         patch.setattr(Placing, "undo", undo)
-        patch.setattr(Store, "_leave", leave)
+        patch.setattr(FolderStore, "_leave", leave)
         with suppress(_Killed):
             yield
 
@@ -543,7 +543,7 @@ def test_no_byte_of_the_user_is_ever_lost(
             intact = tree(out, private=False)
             with _dying(dies_at if number == 1 else 99, half=half):
                 try:
-                    with Store(out, writes=writes, replace=replace) as one:
+                    with FolderStore(out, writes=writes, replace=replace) as one:
                         mine = _lay_over(out, during if number else [], mine)
                         intact = tree(out, private=False)
                         _publish(one, writes, number)
@@ -552,7 +552,7 @@ def test_no_byte_of_the_user_is_ever_lost(
             # What a run that was killed had set aside, the next one puts back.
             assert mine <= _all_bytes(out, private=True)
             mine = _lay_over(out, after if number else meanwhile, mine)
-        with suppress(OutputError), Store(out, writes=writes, replace=True) as one:
+        with suppress(OutputError), FolderStore(out, writes=writes, replace=True) as one:
             _publish(one, writes, 9)
         assert mine <= _all_bytes(out, private=False)
 
@@ -563,7 +563,7 @@ def _lay_over(out: Path, names: list[str], mine: set[bytes]) -> set[bytes]:
     return {one for one in mine if one in _all_bytes(out, private=True)} | laid
 
 
-def _publish(one: Store, writes: frozenset[str], number: int) -> None:
+def _publish(one: FolderStore, writes: frozenset[str], number: int) -> None:
     for name in sorted(writes):
         inner = {"cases": "cases/P1.csv", "instances": "instances/part-00000.parquet"}
         one.staged(inner.get(name, name)).write_text(f"ours {number}")

@@ -160,7 +160,7 @@ def test_what_a_killed_run_had_sent_goes_with_the_next_one(
     real: Callable[..., Any] = bucket_store.upload
     with monkeypatch.context() as patch:
         patch.setattr(bucket_store, "upload", upload)
-        patch.setattr(bucket_store.RemoteStore, "_tidy", lambda _self: None)
+        patch.setattr(bucket_store.BucketStore, "_tidy", lambda _self: None)
         with pytest.raises(KilledError):
             crawl(source, bucket, full=True)
     (sent,) = (key for key in content(bucket) if key.startswith(".dcmdask/sent-"))

@@ -15,8 +15,8 @@ from support import crawl, encode
 
 from dcmdask.catalog.catalog import Catalog
 from dcmdask.errors import CatalogError, LockedError
-from dcmdask.publish import folder_store
-from dcmdask.publish.folder_store import Store
+from dcmdask.publish import heartbeat
+from dcmdask.publish.folder_store import FolderStore
 
 
 def _left_behind(out: Path, *, host: str, seconds_ago: float) -> None:
@@ -34,7 +34,7 @@ def test_a_run_that_lives_on_another_machine_is_respected(tmp_path: Path) -> Non
     _left_behind(tmp_path / "out", host="elsewhere", seconds_ago=20)
     before = (tmp_path / "out" / ".dcmdask" / "holder.json").read_bytes()
     with pytest.raises(LockedError, match="process 77 on elsewhere, begun 2026-01-02T03:04:05Z"):
-        Store(tmp_path / "out").__enter__()
+        FolderStore(tmp_path / "out").__enter__()
     assert before == (tmp_path / "out" / ".dcmdask" / "holder.json").read_bytes()
 
 
@@ -62,8 +62,8 @@ def test_a_run_touches_its_file_as_long_as_it_lives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The heartbeat goes on while the run does, and ends with it."""
-    monkeypatch.setattr(folder_store, "_HEARTBEAT", 0.01)
-    with Store(tmp_path):
+    monkeypatch.setattr(heartbeat, "SECONDS", 0.01)
+    with FolderStore(tmp_path):
         holder = tmp_path / ".dcmdask" / "holder.json"
         os.utime(holder, (0, 0))
         deadline = time.monotonic() + 10

@@ -1,0 +1,1 @@
+"""DICOMweb services: what lists them, what reads of them."""
