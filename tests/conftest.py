@@ -35,6 +35,9 @@ settings.register_profile("suite", **_UNTIMED)
 settings.register_profile("night", max_examples=2000, **_UNTIMED)
 settings.load_profile("suite")
 
+# What is installed is what is tested, also by commands that are started in the checkout.
+os.environ["PYTHONSAFEPATH"] = "1"
+
 if "member" not in fsspec.available_protocols():
     # A checkout that is installed for work on it, from before there was such a protocol.
     fsspec.register_implementation("member", "dcmdask.source.archives.by_offset.MemberFileSystem")

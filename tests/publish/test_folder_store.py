@@ -198,7 +198,12 @@ def _python(code: str, *args: object, **options: Any) -> subprocess.CompletedPro
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        # Where files may not grow, Python would leave modules that are cut off for those after it.
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(paths),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
         **options,
     )
 

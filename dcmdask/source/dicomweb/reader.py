@@ -23,6 +23,7 @@ from dcmdask.source.dicomweb.metadata import file_of
 from dcmdask.source.dicomweb.service import open_service
 from dcmdask.source.places import Shown
 from dcmdask.source.source_reader import FirstWindows, Lot, ReadObserver
+from dcmdask.tables.arrow import values_of
 from dcmdask.types import Failure, Place, Window
 
 AT_ONCE = 64
@@ -60,7 +61,7 @@ class DicomwebReader:
     ) -> Callable[[], FirstWindows]:
         """Begin to fetch the metadata of some rows; give what waits for them."""
         chosen = [spot for spot, number in enumerate(numbers) if number is not None]
-        locations: list[Any] = rows["location"].to_pylist()
+        locations = values_of(rows["location"])
         files: dict[int, bytes | HeaderError] = {}
 
         def take(number: int, found: bytes | HeaderError) -> None:
