@@ -109,6 +109,9 @@ class Web(http.server.ThreadingHTTPServer):
         self.refused: dict[str, int] = {}
         self.url = f"http://127.0.0.1:{self.server_port}"
 
+    def handle_error(self, *_request: object) -> None:
+        """Say nothing of clients that go in the middle of an answer, as they may."""
+
 
 Serve = Callable[..., Web]
 
