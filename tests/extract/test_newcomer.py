@@ -20,7 +20,7 @@ US = Extractor(
     modality="US",
     sop_classes=(UltrasoundImageStorage,),
     attributes=(*plain("TransducerType"), *measured("DepthOfScanField", "mm")),
-    references=(ReferencePath(("SourceImageSequence",), "source", "instance"),),
+    references=(ReferencePath(("ReferencedStereometricInstanceSequence",), "source", "instance"),),
 )
 """
 """What the file would hold."""
@@ -47,7 +47,7 @@ def test_a_modality_is_a_table_and_a_line(write: Write, tmp_path: Path) -> None:
         Modality="US",
         TransducerType="CURVED LINEAR",
         DepthOfScanField=160,
-        SourceImageSequence=[named],
+        ReferencedStereometricInstanceSequence=[named],
     )
     out = tmp_path / "out"
     env = hooked(tmp_path, _ULTRASOUND + _REGISTERED)
