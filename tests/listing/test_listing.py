@@ -15,6 +15,7 @@ from dcmdask.errors import SourceError, UsageError
 from dcmdask.listing.listing import BYTES_AS_A_FILE, Listing, open_roots, write_manifest
 from dcmdask.publish.output_place import output_of
 from dcmdask.source.folders.local import list_root
+from dcmdask.source.source_listing import Asked
 from dcmdask.state import manifest
 from dcmdask.state.manifest import PieceWriter, read_manifest
 from dcmdask.state.previous_runs import Known
@@ -332,7 +333,7 @@ def test_outputs_of_other_runs_are_not_entered(tmp_path: Path) -> None:
     _file(tmp_path / "in" / "P1" / "scan")
     (root,) = open_roots([str(tmp_path / "in")])
     cases: set[str] = set()
-    found = [entry[:1] + entry[2:] for entry in list_root(root, found_case=cases.add)]
+    found = [entry[:1] + entry[2:] for entry in list_root(root, Asked(found_case=cases.add))]
     said = (None, None, Kind.NOT_ENTERED, "a catalog of dcmdask", None, 0, 1, None)
     assert {(".imgtools/x", None, *said), ("P1/deep", "P1", *said), ("results", None, *said)} == {
         entry for entry in found if entry[4] is not None

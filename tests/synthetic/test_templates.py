@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from header.windows import SYNTAXES
 from pydicom import Dataset
 from pydicom.config import RAISE
 from pydicom.uid import ExplicitVRLittleEndian
 from pydicom.valuerep import validate_value
-from synthetic.reading import SYNTAXES, read_files
+from synthetic.reading import read_files
 
 from dcmdask.synthetic import write_synthetic
 from dcmdask.synthetic.patients import DATE

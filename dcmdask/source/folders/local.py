@@ -20,7 +20,6 @@ from dcmdask.source.entries import OUTPUTS, Entry, Root, shown, top_level_case
 from dcmdask.source.folders.kernel import KernelFolders, kernel_folders
 from dcmdask.source.folders.links import (
     ELSEWHERE,
-    INSIDE,
     NONE,
     Links,
     is_junction,
@@ -36,7 +35,7 @@ from dcmdask.source.folders.not_entered import (
     is_of_server,
     not_entered,
 )
-from dcmdask.source.source_listing import Asked
+from dcmdask.source.source_listing import EVERYTHING, Asked
 from dcmdask.types import PRIVATE, Kind
 
 _SPECIAL = (
@@ -63,15 +62,7 @@ class FolderListing:
 
     def list_root(self, root: Root, asked: Asked) -> Iterator[Entry]:
         """List what lies in a root, in order of names."""
-        return list_root(
-            root,
-            leave_out=asked.leave_out,
-            inside=asked.inside,
-            follow_links=asked.follow_links,
-            server_folders=asked.server_folders,
-            wanted=asked.wanted,
-            found_case=asked.found_case,
-        )
+        return list_root(root, asked)
 
 
 def root_of(source: str) -> Root:
@@ -108,34 +99,8 @@ def root_of(source: str) -> Root:
     raise SourceError(source, "neither a file nor a folder", "name a file, a folder or an archive")
 
 
-def list_root(
-    root: Root,
-    *,
-    leave_out: frozenset[str] = frozenset(),
-    inside: tuple[str, ...] = (),
-    follow_links: str = INSIDE,
-    server_folders: bool = False,
-    wanted: Callable[[str], bool] = lambda _path: True,
-    found_case: Callable[[str], None] = lambda _case: None,
-) -> Iterator[Entry]:
+def list_root(root: Root, asked: Asked = EVERYTHING) -> Iterator[Entry]:
     """List what lies in a root, in order of names.
-
-    Parameters
-    ----------
-    root : Root
-        Where to begin.
-    leave_out : frozenset of str
-        Real paths of folders that are never entered: the output.
-    inside : tuple of str
-        Real paths of the other roots: links into them do not lead out.
-    follow_links : str
-        Which links are followed: ``inside``, ``all`` or ``none``. Those named as sources are.
-    server_folders : bool
-        Whether folders of a file server are entered.
-    wanted : callable
-        Relative posix path to whether a file is listed.
-    found_case : callable
-        Told of every case, also of one without files.
 
     Yields
     ------
@@ -144,20 +109,19 @@ def list_root(
     """
     real = os.path.realpath(root.path)
     kernel = kernel_folders()
-    links = Links(follow_links, {*inside, *(() if root.only else (real,))}, leave_out, kernel)
-    walk = _Walk(
-        root, leave_out, links, _as_walked(kernel, real, root.path), server_folders, wanted
-    )
+    inside = {*asked.inside, *(() if root.only else (real,))}
+    links = Links(asked.follow_links, inside, asked.leave_out, kernel)
+    walk = _Walk(root, asked, links, _as_walked(kernel, real, root.path))
     for item in walk.names():
         path = shown(item.name)
         if path == OUTPUTS and walk.is_folder(item):
             # Where catalogs go by default, of an archive that lies here, say: no case of anybody.
-            yield from _of_root(walk.tree(item, path, lambda _case: None), found_case)
+            yield from _of_root(walk.tree(item, path, lambda _case: None), asked.found_case)
         elif walk.is_folder(item):
-            yield from walk.tree(item, path, found_case)
+            yield from walk.tree(item, path, asked.found_case)
         else:
             case = top_level_case(item.name, root.name)
-            yield from _of_root(walk.file(item, path, case), found_case)
+            yield from _of_root(walk.file(item, path, case), asked.found_case)
 
 
 def _of_root(entries: Iterator[Entry], found_case: Callable[[str], None]) -> Iterator[Entry]:
@@ -186,24 +150,22 @@ class _Walk:
     def __init__(
         self,
         root: Root,
-        leave_out: frozenset[str],
+        asked: Asked,
         links: Links,
         kernel: frozenset[str],
-        server_folders: bool,
-        wanted: Callable[[str], bool],
     ) -> None:
         self._root = root
-        self._leave_out = leave_out
+        self._leave_out = asked.leave_out
         # A folder that is no link keeps its last name when links above it are resolved: resolving
         # costs a call to the system for each folder above it, and is done only under these names.
-        self._left_out_names = {os.path.basename(path).casefold() for path in leave_out}
+        self._left_out_names = {os.path.basename(path).casefold() for path in asked.leave_out}
         self._links = links
         self._kernel = kernel
         # What was named as a source is read as it is named.
         self._asks_no_link = links.follow == NONE and not root.only
         self.is_folder = _is_own_folder if self._asks_no_link else _is_folder
-        self._server_folders = server_folders
-        self._wanted = wanted
+        self._server_folders = asked.server_folders
+        self._wanted = asked.wanted
 
     def names(self) -> list[os.DirEntry[str]]:
         try:

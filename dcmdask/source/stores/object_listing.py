@@ -20,7 +20,7 @@ from dcmdask.remote.client import Level, Listed
 from dcmdask.remote.remote import Remote, open_remote
 from dcmdask.source.entries import Entry, Root, top_level_case
 from dcmdask.source.folders.not_entered import place_of_key, prefix_not_entered
-from dcmdask.source.source_listing import Asked
+from dcmdask.source.source_listing import EVERYTHING, Asked
 from dcmdask.types import Kind
 
 LONG = 20_000
@@ -55,14 +55,7 @@ class StoreListing:
 
     def list_root(self, root: Root, asked: Asked) -> Iterator[Entry]:
         """List what lies in a root, in any order."""
-        return list_container(
-            root,
-            self._options,
-            leave_out=asked.leave_out,
-            server_folders=asked.server_folders,
-            wanted=asked.wanted,
-            found_case=asked.found_case,
-        )
+        return list_container(root, self._options, asked)
 
 
 def container_root(source: str, options: RemoteOptions) -> Root:
@@ -121,30 +114,11 @@ def _refusal(source: str, error: HeaderError) -> SourceError:
 
 
 def list_container(
-    root: Root,
-    options: RemoteOptions,
-    *,
-    leave_out: frozenset[str] = frozenset(),
-    server_folders: bool = False,
-    wanted: Callable[[str], bool] = lambda _path: True,
-    found_case: Callable[[str], None] = lambda _case: None,
+    root: Root, options: RemoteOptions, asked: Asked = EVERYTHING
 ) -> Iterator[Entry]:
     """List what lies in a root, in any order.
 
-    Parameters
-    ----------
-    root : Root
-        Where to begin.
-    options : RemoteOptions
-        How its container is reached.
-    leave_out : frozenset of str
-        URLs of prefixes of which nothing is listed: the output.
-    server_folders : bool
-        Whether what lies in folders of a file server is listed: a bucket may hold the copy of one.
-    wanted : callable
-        Relative path to whether an object is listed.
-    found_case : callable
-        Told of every case.
+    What lies in folders of a file server is left out unless asked for: a bucket may hold a copy of one.
 
     Yields
     ------
@@ -161,7 +135,7 @@ def list_container(
     prefix = _prefix(address.key)
     own = before_keys(remote.root)
     left_out = tuple(
-        f"{url.removeprefix(own).rstrip('/')}/" for url in leave_out if url.startswith(own)
+        f"{url.removeprefix(own).rstrip('/')}/" for url in asked.leave_out if url.startswith(own)
     )
     told: set[str] = set()
     try:
@@ -171,16 +145,18 @@ def list_container(
                 if _is_marker(path, found) or (left_out and found.key.startswith(left_out)):
                     continue
                 # What was named as a source is read as it is named.
-                place = None if root.only else place_of_key(path, server_folders=server_folders)
+                place = (
+                    None if root.only else place_of_key(path, server_folders=asked.server_folders)
+                )
                 if place is not None:
                     if place[0] not in told:
                         told.add(place[0])
                         skip = prefix_not_entered(prefix, *place)
                         if skip.case is not None:
-                            found_case(skip.case)
+                            asked.found_case(skip.case)
                         yield skip
-                elif wanted(path):
-                    yield _entry(root, path, found, found_case)
+                elif asked.wanted(path):
+                    yield _entry(root, path, found, asked.found_case)
     except HeaderError as error:
         raise _refusal(root.path, error) from error
 

@@ -19,6 +19,7 @@ from dcmdask.source.entries import Entry
 from dcmdask.source.folders.kernel import kernel_folders
 from dcmdask.source.folders.links import Targets
 from dcmdask.source.folders.local import list_root, root_of
+from dcmdask.source.source_listing import Asked
 from dcmdask.types import Kind
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links of POSIX")
@@ -33,7 +34,7 @@ def _file(path: Path) -> None:
 
 
 def _entries(folder: Path, mode: str) -> list[Entry]:
-    return list(list_root(root_of(str(folder)), follow_links=mode))
+    return list(list_root(root_of(str(folder)), Asked(follow_links=mode)))
 
 
 def _words(folder: Path, mode: str) -> dict[str, str]:
@@ -85,7 +86,7 @@ def test_links_are_followed_as_asked(linked: Path, mode: str, files: set[str], w
 def test_a_link_in_the_root_makes_no_case(linked: Path, mode: str) -> None:
     """What is not entered there is of none; in a case it is of that."""
     found: list[str] = []
-    entries = list_root(root_of(str(linked)), follow_links=mode, found_case=found.append)
+    entries = list_root(root_of(str(linked)), Asked(follow_links=mode, found_case=found.append))
     rows = {entry.path: entry.case for entry in entries if entry.kind == Kind.NOT_ENTERED}
     assert all(case == ("P" if path.startswith("P/") else None) for path, case in rows.items())
     cases = {"inside": {"P", "in"}, "all": {"P", "in", "folder_out"}, "none": {"P"}}
@@ -104,7 +105,7 @@ def test_what_is_named_as_a_source_is_followed(linked: Path, tmp_path: Path, mod
 def test_a_link_into_another_source_does_not_lead_out(linked: Path, tmp_path: Path) -> None:
     """Its files are listed there."""
     inside = (str(tmp_path / "outside"),)
-    entries = list(list_root(root_of(str(linked)), inside=inside))
+    entries = list(list_root(root_of(str(linked)), Asked(inside=inside)))
     assert {"P/a", "P/sub/b", "file_in", "file_out"} == {e.path for e in entries if not e.kind}
     assert [] == [entry for entry in entries if entry.kind == Kind.NOT_ENTERED]
 
@@ -153,6 +154,7 @@ _IN_A_MACHINE_OF_ITS_OWN = """
 import json, os, subprocess, sys
 from dcmdask.source.folders.links import Targets
 from dcmdask.source.folders.local import list_root, root_of
+from dcmdask.source.source_listing import Asked
 machine = sys.argv[1]
 subprocess.run(["mount", "--bind", "/proc", f"{machine}/proc"], check=True)
 subprocess.run(["mount", "--bind", "/proc", f"{machine}/in/P/proc"], check=True)
@@ -161,7 +163,7 @@ os.chroot(machine)
 os.chdir("/")
 found = {}
 for mode in ("inside", "all", "none"):
-    entries = list_root(root_of("/in"), follow_links=mode)
+    entries = list_root(root_of("/in"), Asked(follow_links=mode))
     found[mode] = [(entry.path, entry.kind, entry.message) for entry in entries]
 print(json.dumps(found))
 """

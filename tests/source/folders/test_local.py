@@ -20,6 +20,7 @@ from source.unprivileged import run_unprivileged, shared_folder
 from dcmdask.errors import SourceError
 from dcmdask.source.entries import Entry
 from dcmdask.source.folders.local import list_root, move_archives_into_folders, root_of
+from dcmdask.source.source_listing import Asked
 from dcmdask.types import Kind
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="links and special files of POSIX")
@@ -28,7 +29,7 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="other systems allow 
 
 
 def _paths(folder: Path, **options: object) -> list[str]:
-    return [entry.path for entry in list_root(root_of(str(folder)), **options)]
+    return [entry.path for entry in list_root(root_of(str(folder)), Asked(**options))]
 
 
 def _entries(folder: Path) -> dict[str, Entry]:
@@ -79,7 +80,7 @@ def test_an_empty_folder_is_a_case(tmp_path: Path) -> None:
     """Cases are told of also where they hold no file."""
     (tmp_path / "in" / "empty" / "deep").mkdir(parents=True)
     found: list[str] = []
-    assert [] == list(list_root(root_of(str(tmp_path / "in")), found_case=found.append))
+    assert [] == list(list_root(root_of(str(tmp_path / "in")), Asked(found_case=found.append)))
     assert ["empty"] == found
 
 

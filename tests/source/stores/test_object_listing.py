@@ -18,6 +18,7 @@ from dcmdask.config import RemoteOptions
 from dcmdask.errors import HeaderError, SourceError
 from dcmdask.remote.client import Level, Listed, denied
 from dcmdask.remote.remote import Remote
+from dcmdask.source.source_listing import Asked
 from dcmdask.source.stores import object_listing
 from dcmdask.source.stores.object_listing import container_root, list_container, list_keys
 from dcmdask.types import Kind
@@ -146,7 +147,9 @@ def test_catalogs_and_server_folders_are_named_and_not_listed(memory: Any) -> No
     root = container_root("memory://in", OPTIONS)
     cases: set[str] = set()
     options: Any = {"leave_out": frozenset({"memory://in/out"}), "found_case": cases.add}
-    found = list(list_container(root, OPTIONS, wanted=lambda path: path != "P/b.dcm", **options))
+    found = list(
+        list_container(root, OPTIONS, Asked(wanted=lambda path: path != "P/b.dcm", **options))
+    )
     read = ["P/.dcmdask/d.dcm", "P/.imgtools/c.dcm", "Q/catalog-0123456789abcdef/e.dcm"]
     assert [*read, "a.dcm", "outer/f.dcm"] == sorted(one.path for one in found if not one.kind)
     catalog, server = "a catalog of dcmdask", "a folder of the file server"
@@ -162,7 +165,7 @@ def test_catalogs_and_server_folders_are_named_and_not_listed(memory: Any) -> No
         if one.kind == Kind.NOT_ENTERED
     )
     assert {"P", "Q", "R", "in", "outer"} == cases
-    entered = list_container(root, OPTIONS, server_folders=True, **options)
+    entered = list_container(root, OPTIONS, Asked(server_folders=True, **options))
     assert {"#recycle/x.dcm", "R/@eaDir/a.dcm/SYNO"} < {one.path for one in entered}
 
 
